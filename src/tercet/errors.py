@@ -1,0 +1,277 @@
+"""Every error that tercet raises, in one tree.
+
+    TercetError                  .says .mend .retryable
+    ├── UsageError               the program is wrong; running it again will not help
+    │   ├── SettingUnknown       a name nobody knows, with the nearest one that exists
+    │   ├── SettingInvalid       a value that cannot be meant, with what would be
+    │   ├── ExtraMissing         a package that this feature needs is not installed
+    │   ├── StoreMissing         a feature was used whose store this Tercet does not have
+    │   ├── BudgetExceeded       the pools asked for do not fit into the server
+    │   ├── NotOpen              used before it was opened or after it was closed
+    │   ├── WrongLoop            used from another event loop or process than it was opened in
+    │   ├── TemplateMismatch     a tag or key names a parameter that the function does not have
+    │   └── SqlInvalid           PostgreSQL's grammar refuses this text
+    ├── StoreError               .store; a store did not do what it was asked
+    │   ├── ServerMissing        no server to start: not given, not on PATH, not in a wheel
+    │   ├── ServerFailed         a server of ours did not come up, with the end of its log
+    │   ├── StoreUnreachable     retryable; nobody answers
+    │   ├── PoolExhausted        retryable; .size .waited .held .holder
+    │   ├── DeadlinePassed       retryable; the store was too slow
+    │   └── IndexMismatch        an index of that name exists and is another one
+    └── Refused                  tercet itself says no
+        ├── FolderBusy           another process holds this folder
+        ├── LockBusy             retryable; somebody else is doing it right now
+        └── ProofFailed          .verdict: not faster, or not the same rows
+
+An error's facts are its fields; its sentence is built from them, and a second sentence says how to mend it.
+No secret enters one: addresses are masked before they get here.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tercet.units import duration
+
+
+class TercetError(Exception):
+    """Anything that tercet raises; `says` is what happened and `mend` what to do about it."""
+
+    retryable = False
+
+    def __init__(self, says: str, mend: str = "") -> None:
+        super().__init__(says, mend)
+        self.says = says
+        self.mend = mend
+
+    def __str__(self) -> str:
+        return f"{self.says} {self.mend}".rstrip()
+
+    # A leaf takes keywords, which the default pickling of exceptions would lose.
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self.args, self.__dict__)
+
+
+def _rebuild(kind: type[TercetError], args: tuple[Any, ...], fields: dict[str, Any]) -> TercetError:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(fields)
+    return error
+
+
+class UsageError(TercetError):
+    """The program is wrong; running it again will not help."""
+
+
+class SettingUnknown(UsageError):
+    """A setting nobody knows; `near` is the one that was probably meant."""
+
+    def __init__(self, name: str, *, where: str, near: str | None, known: tuple[str, ...] = ()) -> None:
+        mend = f"Did you mean {near!r}?" if near else f"Known are: {', '.join(known)}."
+        super().__init__(f"{where} sets {name!r}, which tercet does not know.", mend)
+        self.name, self.where, self.near = name, where, near
+
+
+class SettingInvalid(UsageError):
+    """A setting whose value cannot be meant; `shown` is the value with its secrets masked."""
+
+    def __init__(self, name: str, *, where: str, shown: str, wanted: str) -> None:
+        super().__init__(f"{where} sets {name} to {shown}.", f"It should be {wanted}.")
+        self.name, self.where, self.shown, self.wanted = name, where, shown, wanted
+
+
+class ExtraMissing(UsageError):
+    """A package that this feature needs is not installed; `extra` brings it."""
+
+    def __init__(self, feature: str, *, module: str, extra: str) -> None:
+        super().__init__(
+            f"{feature} needs the module {module}, which is not installed.",
+            f"Install it with: pip install 'tercet[{extra}]'",
+        )
+        self.feature, self.module, self.extra = feature, module, extra
+
+
+class StoreMissing(UsageError):
+    """A feature was used whose store this Tercet was opened without."""
+
+    def __init__(self, store: str, *, feature: str) -> None:
+        super().__init__(
+            f"{feature} needs {store}, and this Tercet was given none.",
+            f"Pass {store}=… to Tercet, or set TERCET_{store.upper()}_URL.",
+        )
+        self.store, self.feature = store, feature
+
+
+class BudgetExceeded(UsageError):
+    """The pools asked for need more connections than the server gives out."""
+
+    def __init__(self, store: str, *, wanted: int, available: int, instances: int, mend: str) -> None:
+        super().__init__(
+            f"{instances} instances with their pools need {wanted} {store} connections, "
+            f"and the server has {available} to give.",
+            mend,
+        )
+        self.store, self.wanted, self.available, self.instances = store, wanted, available, instances
+
+
+class NotOpen(UsageError):
+    """Something was used before it was opened, or after it was closed."""
+
+    def __init__(self, what: str, *, closed: bool) -> None:
+        state = "has been closed" if closed else "is not open yet"
+        super().__init__(f"{what} {state}.", "Use it inside 'async with', or between open() and close().")
+        self.what, self.closed = what, closed
+
+
+class WrongLoop(UsageError):
+    """Something was used in another event loop, or another process, than it was opened in."""
+
+    def __init__(self, what: str, *, forked: bool) -> None:
+        where = "process: it was opened before a fork" if forked else "event loop than the one it was opened in"
+        super().__init__(
+            f"{what} is used in another {where}.",
+            "Connections cannot be carried over: open one of its own there.",
+        )
+        self.what, self.forked = what, forked
+
+
+class TemplateMismatch(UsageError):
+    """A tag or key template names a parameter that the function does not have."""
+
+    def __init__(self, template: str, *, field: str, function: str, parameters: tuple[str, ...]) -> None:
+        has = ", ".join(parameters) or "none"
+        super().__init__(
+            f"The template {template!r} names {field!r}, and {function}() has no such parameter.",
+            f"It has: {has}.",
+        )
+        self.template, self.field, self.function, self.parameters = template, field, function, parameters
+
+
+class SqlInvalid(UsageError):
+    """PostgreSQL's grammar refuses this text; `position` counts characters from 1."""
+
+    def __init__(self, reason: str, *, position: int | None = None) -> None:
+        at = f" at character {position}" if position else ""
+        super().__init__(f"This is not PostgreSQL's SQL{at}: {reason}.", "Correct the statement.")
+        self.reason, self.position = reason, position
+
+
+class StoreError(TercetError):
+    """A store did not do what it was asked; `store` is postgres, mongo or redis."""
+
+    store: str
+
+    def __init__(self, store: str, says: str, mend: str = "") -> None:
+        super().__init__(says, mend)
+        self.store = store
+
+
+class ServerMissing(StoreError):
+    """There is no server to start: none given, none on PATH, none in a wheel."""
+
+    def __init__(self, store: str, *, looked: tuple[str, ...], mend: str) -> None:
+        super().__init__(store, f"No {store} server was found; looked at {', '.join(looked)}.", mend)
+        self.looked = looked
+
+
+class ServerFailed(StoreError):
+    """A server that tercet started did not come up; `log` is the end of what it wrote."""
+
+    def __init__(self, store: str, *, reason: str, log: str, log_path: str, mend: str = "") -> None:
+        quoted = f" It wrote:\n{log}\n" if log else ""
+        super().__init__(store, f"The {store} server did not start: {reason}.{quoted}", mend or f"Its log: {log_path}")
+        self.reason, self.log, self.log_path = reason, log, log_path
+
+
+class StoreUnreachable(StoreError):
+    """Nobody answers at the store's address."""
+
+    retryable = True
+
+    def __init__(self, store: str, *, reason: str, address: str = "") -> None:
+        at = f" at {address}" if address else ""
+        super().__init__(
+            store,
+            f"{store}{at} does not answer: {reason}.",
+            "It is used again by itself as soon as it is back.",
+        )
+        self.reason, self.address = reason, address
+
+
+class PoolExhausted(StoreError):
+    """No connection came free in time; `holder` is the place that has held one longest, `held` for how long."""
+
+    retryable = True
+
+    def __init__(self, store: str, *, size: int, waited: float, held: float | None, holder: str | None) -> None:
+        says = f"No {store} connection came free within {duration(waited)}: all {size} are out."
+        if held is not None and holder is not None:
+            mend = (
+                f"The longest has been held for {duration(held)} by {holder}: "
+                f"end it sooner, or allow more than {size}."
+            )
+        else:
+            mend = f"Hold connections for a shorter time, or allow more than {size}."
+        super().__init__(store, says, mend)
+        self.size, self.waited, self.held, self.holder = size, waited, held, holder
+
+
+class DeadlinePassed(StoreError):
+    """The store took longer than it was given; whether a write took place is not known."""
+
+    retryable = True
+
+    def __init__(self, store: str, *, what: str, deadline: float) -> None:
+        super().__init__(
+            store,
+            f"{store} did not finish {what} within {duration(deadline)}.",
+            "Give it longer, or find out what it waits for.",
+        )
+        self.what, self.deadline = what, deadline
+
+
+class IndexMismatch(StoreError):
+    """An index of that name exists and is another one; neither was touched."""
+
+    def __init__(self, name: str, *, wanted: str, found: str) -> None:
+        super().__init__(
+            "postgres",
+            f"The index {name} exists and is another one: {found}",
+            f"Wanted was: {wanted}. Rename one of them, or drop the old one.",
+        )
+        self.name, self.wanted, self.found = name, wanted, found
+
+
+class Refused(TercetError):
+    """tercet itself says no."""
+
+
+class FolderBusy(Refused):
+    """Another process holds this folder; `pid` and `command` say which."""
+
+    def __init__(self, folder: str, *, pid: int | None, command: str | None) -> None:
+        who = f"process {pid} ({command})" if pid and command else "another process"
+        super().__init__(
+            f"The folder {folder} is in use by {who}.",
+            "Wait for it, choose another folder, or share its servers by starting them with 'tercet up'.",
+        )
+        self.folder, self.pid, self.command = folder, pid, command
+
+
+class LockBusy(Refused):
+    """Somebody else is doing the same thing right now."""
+
+    retryable = True
+
+    def __init__(self, what: str, *, holder: str | None = None) -> None:
+        by = f" by {holder}" if holder else ""
+        super().__init__(f"{what} is being done{by} already.", "Nothing was changed; try again when it has ended.")
+        self.what, self.holder = what, holder
+
+
+class ProofFailed(Refused):
+    """A way of answering was not faster, or did not give the same rows; `verdict` has both sides."""
+
+    def __init__(self, says: str, *, verdict: object, mend: str = "") -> None:
+        super().__init__(says, mend)
+        self.verdict = verdict

@@ -259,13 +259,13 @@ class FolderBusy(Refused):
 
 
 class LockBusy(Refused):
-    """Somebody else is doing the same thing right now."""
+    """Somebody else is doing the same thing right now; `what` is a noun phrase, `holder` says who."""
 
     retryable = True
 
     def __init__(self, what: str, *, holder: str | None = None) -> None:
-        by = f" by {holder}" if holder else ""
-        super().__init__(f"{what} is being done{by} already.", "Nothing was changed; try again when it has ended.")
+        says = f"{what[:1].upper()}{what[1:]} is under way already" + (f", by {holder}." if holder else ".")
+        super().__init__(says, "Nothing was changed; try again when it has ended.")
         self.what, self.holder = what, holder
 
 

@@ -185,9 +185,7 @@ async def _elected(client: AsyncMongoClient[dict[str, Any]]) -> None:
 
 def _driver_errors() -> tuple[type[Exception], ...]:
     """What a server that is still starting, or already leaving, makes the driver raise."""
-    from pymongo.errors import ConnectionFailure, OperationFailure  # noqa: PLC0415 - loaded where a server
-
-    runs
+    from pymongo.errors import ConnectionFailure, OperationFailure  # noqa: PLC0415 - loaded where a server runs
 
     return ConnectionFailure, OperationFailure
 

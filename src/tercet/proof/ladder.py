@@ -201,7 +201,8 @@ class Ladder:
         )
         notes = (self.data_line, self.machine.line, f"{self.at.astimezone(UTC):%-d %B %Y, %H:%M} UTC")
         against = f"vs rung {self.rungs[0].number}"
-        return draw(Picture(self.title, _SUBTITLE, bars, self.claim, not self.differing, notes, against))
+        claim = self.claim.replace("     ", " · ")
+        return draw(Picture(self.title, _SUBTITLE, bars, claim, not self.differing, notes, against))
 
     @property
     def data_line(self) -> str:

@@ -131,7 +131,7 @@ def _bar(bar: Bar, axis: _Axis, top: float, colour: str) -> Iterator[str]:
     yield f'<circle cx="{_MARGIN + 20}" cy="{middle:.1f}" r="20" fill="{colour}"/>'
     yield _text(_MARGIN + 20, middle + 7, bar.number, 20, fill="#ffffff", bold=True, anchor="middle")
     name = _wrapped(bar.name, _NAME_WIDTH, 20, bold=True, lines=1)
-    stale = _wrapped(f"stale: {bar.stale}", _NAME_WIDTH, 14, lines=2) if bar.stale else []
+    stale = _wrapped(f"stale after a write: {bar.stale}", _NAME_WIDTH, 14, lines=2) if bar.stale else []
     y = middle + 7 - 9.5 * len(stale)
     yield from (_text(_NAME_X, y, line, 20, bold=True) for line in name)
     for line in stale:

@@ -10,7 +10,10 @@
     │   ├── NotOpen              used before it was opened or after it was closed
     │   ├── WrongLoop            used from another event loop or process than it was opened in
     │   ├── TemplateMismatch     a tag or key names a parameter that the function does not have
-    │   └── SqlInvalid           PostgreSQL's grammar refuses this text
+    │   ├── SqlInvalid           PostgreSQL's grammar refuses this text
+    │   ├── SchemaInvalid        a name, an index or a view that PostgreSQL would refuse
+    │   ├── DocumentInvalid      a text is not the document it should be (a plan, a ladder)
+    │   └── NotComparable        a value has no form in which two answers could be compared
     ├── StoreError               .store; a store did not do what it was asked
     │   ├── ServerMissing        no server to start: not given, not on PATH, not in a wheel
     │   ├── ServerFailed         a server of ours did not come up, with the end of its log
@@ -154,6 +157,33 @@ class SqlInvalid(UsageError):
         at = f" at character {position}" if position else ""
         super().__init__(f"This is not PostgreSQL's SQL{at}: {reason}.", "Correct the statement.")
         self.reason, self.position = reason, position
+
+
+class SchemaInvalid(UsageError):
+    """A name, an index or a view that PostgreSQL would refuse, or would understand as another one."""
+
+    def __init__(self, what: str, *, reason: str, mend: str) -> None:
+        super().__init__(f"{what} cannot be: {reason}.", mend)
+        self.what, self.reason = what, reason
+
+
+class DocumentInvalid(UsageError):
+    """A text is not the document it should be; `reason` says where it departs."""
+
+    def __init__(self, wanted: str, *, reason: str, mend: str) -> None:
+        super().__init__(f"This is not {wanted}: {reason}.", mend)
+        self.wanted, self.reason = wanted, reason
+
+
+class NotComparable(UsageError):
+    """A value has no form in which two answers could be compared; `place` says where it stood."""
+
+    def __init__(self, place: str, *, kind: str, mend: str = "") -> None:
+        super().__init__(
+            f"{place} is a {kind}, which has no form in which answers can be compared.",
+            mend or "Turn it into numbers, texts, times, lists or dicts first.",
+        )
+        self.place, self.kind = place, kind
 
 
 class StoreError(TercetError):

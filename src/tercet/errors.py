@@ -45,7 +45,9 @@ class TercetError(Exception):
         self.mend = mend
 
     def __str__(self) -> str:
-        return f"{self.says} {self.mend}".rstrip()
+        # A quoted log ends its own line.
+        gap = "" if self.says.endswith("\n") else " "
+        return f"{self.says}{gap}{self.mend}".rstrip()
 
     # A leaf takes keywords, which the default pickling of exceptions would lose.
     def __reduce__(self) -> tuple[Any, ...]:
@@ -67,7 +69,8 @@ class SettingUnknown(UsageError):
     """A setting nobody knows; `near` is the one that was probably meant."""
 
     def __init__(self, name: str, *, where: str, near: str | None, known: tuple[str, ...] = ()) -> None:
-        mend = f"Did you mean {near!r}?" if near else f"Known are: {', '.join(known)}."
+        listed = f"Known are: {', '.join(known)}." if known else ""
+        mend = f"Did you mean {near!r}?" if near else listed
         super().__init__(f"{where} sets {name!r}, which tercet does not know.", mend)
         self.name, self.where, self.near = name, where, near
 
@@ -127,7 +130,9 @@ class WrongLoop(UsageError):
     """Something was used in another event loop, or another process, than it was opened in."""
 
     def __init__(self, what: str, *, forked: bool) -> None:
-        where = "process: it was opened before a fork" if forked else "event loop than the one it was opened in"
+        where = (
+            "process: it was opened before a fork" if forked else "event loop than the one it was opened in"
+        )
         super().__init__(
             f"{what} is used in another {where}.",
             "Connections cannot be carried over: open one of its own there.",
@@ -179,7 +184,9 @@ class ServerFailed(StoreError):
 
     def __init__(self, store: str, *, reason: str, log: str, log_path: str, mend: str = "") -> None:
         quoted = f" It wrote:\n{log}\n" if log else ""
-        super().__init__(store, f"The {store} server did not start: {reason}.{quoted}", mend or f"Its log: {log_path}")
+        super().__init__(
+            store, f"The {store} server did not start: {reason}.{quoted}", mend or f"Its log: {log_path}"
+        )
         self.reason, self.log, self.log_path = reason, log, log_path
 
 
@@ -199,11 +206,13 @@ class StoreUnreachable(StoreError):
 
 
 class PoolExhausted(StoreError):
-    """No connection came free in time; `holder` is the place that has held one longest, `held` for how long."""
+    """No connection came free in time; `holder` has held one longest, for `held` seconds."""
 
     retryable = True
 
-    def __init__(self, store: str, *, size: int, waited: float, held: float | None, holder: str | None) -> None:
+    def __init__(
+        self, store: str, *, size: int, waited: float, held: float | None, holder: str | None
+    ) -> None:
         says = f"No {store} connection came free within {duration(waited)}: all {size} are out."
         if held is not None and holder is not None:
             mend = (
@@ -236,7 +245,7 @@ class IndexMismatch(StoreError):
     def __init__(self, name: str, *, wanted: str, found: str) -> None:
         super().__init__(
             "postgres",
-            f"The index {name} exists and is another one: {found}",
+            f"The index {name} exists and is another one: {found}.",
             f"Wanted was: {wanted}. Rename one of them, or drop the old one.",
         )
         self.name, self.wanted, self.found = name, wanted, found
@@ -265,7 +274,9 @@ class LockBusy(Refused):
 
     def __init__(self, what: str, *, holder: str | None = None) -> None:
         by = f" by {holder}" if holder else ""
-        super().__init__(f"{what} is being done{by} already.", "Nothing was changed; try again when it has ended.")
+        super().__init__(
+            f"{what} is being done{by} already.", "Nothing was changed; try again when it has ended."
+        )
         self.what, self.holder = what, holder
 
 

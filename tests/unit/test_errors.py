@@ -12,9 +12,9 @@ from tercet import errors
 from tercet.errors import (
     BudgetExceeded,
     DeadlinePassed,
+    DefinitionMismatch,
     ExtraMissing,
     FolderBusy,
-    IndexMismatch,
     LockBusy,
     NotOpen,
     PoolExhausted,
@@ -113,11 +113,11 @@ SAID: dict[str, tuple[TercetError, str]] = {
         DeadlinePassed("postgres", what="the refresh", deadline=0.05),
         "postgres did not finish the refresh within 50 ms. Give it longer, or find out what it waits for.",
     ),
-    "IndexMismatch": (
-        IndexMismatch("users_active", wanted="on users (id)", found="on users (name)"),
+    "DefinitionMismatch": (
+        DefinitionMismatch("index", "users_active", wanted="on users (id)", found="on users (name)"),
         (
             "The index users_active exists and is another one: on users (name). "
-            "Wanted was: on users (id). Rename one of them, or drop the old one."
+            "Wanted was: on users (id). Give one of them another name, or drop the old one."
         ),
     ),
     "FolderBusy": (
@@ -128,9 +128,9 @@ SAID: dict[str, tuple[TercetError, str]] = {
         ),
     ),
     "LockBusy": (
-        LockBusy("The refresh of top_spenders"),
+        LockBusy("the refresh of top_spenders"),
         (
-            "The refresh of top_spenders is being done already. "
+            "The refresh of top_spenders is under way already. "
             "Nothing was changed; try again when it has ended."
         ),
     ),

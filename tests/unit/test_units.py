@@ -49,7 +49,7 @@ def test_a_number_is_seconds_already(value: float) -> None:
 def test_what_is_no_duration_is_refused_and_named(nonsense: object) -> None:
     """The message quotes what was given."""
     with pytest.raises(ValueError, match="is not a duration"):
-        seconds(nonsense)  # type: ignore[arg-type] # wrong types are the point here
+        seconds(nonsense)  # type: ignore[arg-type]  # wrong types are the point here
 
 
 @given(st.text(max_size=30))
@@ -86,7 +86,7 @@ def test_a_size_is_read_as_people_write_it(text: str | int, value: int) -> None:
 def test_what_is_no_size_is_refused_and_named(nonsense: object) -> None:
     """The message quotes what was given."""
     with pytest.raises(ValueError, match="is not a size"):
-        size_bytes(nonsense)  # type: ignore[arg-type] # wrong types are the point here
+        size_bytes(nonsense)  # type: ignore[arg-type]  # wrong types are the point here
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,7 @@ def test_a_wait_for_a_connection_shows_its_time_and_the_size_of_the_pool(scraped
 def test_cache_reads_are_counted_by_tier(scraped: Scraped) -> None:
     """Hits and misses can be told apart, and their times too."""
     for tier, taken in (("memory", 5e-7), ("memory", 5e-7), ("loader", 0.2)):
-        scraped.telemetry.tell(CacheRead("profiles", tier, taken, "ok"))  # type: ignore[arg-type] # plain strings
+        scraped.telemetry.tell(CacheRead("profiles", tier, taken, "ok"))  # type: ignore[arg-type]  # not literals here
     assert scraped.value("tercet_cache_reads_total", cache="profiles", tier="memory", outcome="ok") == 2
     assert scraped.value("tercet_cache_reads_total", cache="profiles", tier="loader", outcome="ok") == 1
     assert scraped.value("tercet_cache_read_seconds_bucket", cache="profiles", tier="memory", le="1e-06") == 2

@@ -51,7 +51,9 @@ class TercetError(Exception):
         self.mend = mend
 
     def __str__(self) -> str:
-        return f"{self.says} {self.mend}".rstrip()
+        # A quoted log ends its own line.
+        gap = "" if self.says.endswith("\n") else " "
+        return f"{self.says}{gap}{self.mend}".rstrip()
 
     # A leaf takes keywords, which the default pickling of exceptions would lose.
     def __reduce__(self) -> tuple[Any, ...]:
@@ -73,7 +75,8 @@ class SettingUnknown(UsageError):
     """A setting nobody knows; `near` is the one that was probably meant."""
 
     def __init__(self, name: str, *, where: str, near: str | None, known: tuple[str, ...] = ()) -> None:
-        mend = f"Did you mean {near!r}?" if near else f"Known are: {', '.join(known)}."
+        listed = f"Known are: {', '.join(known)}." if known else ""
+        mend = f"Did you mean {near!r}?" if near else listed
         super().__init__(f"{where} sets {name!r}, which tercet does not know.", mend)
         self.name, self.where, self.near = name, where, near
 
@@ -133,7 +136,9 @@ class WrongLoop(UsageError):
     """Something was used in another event loop, or another process, than it was opened in."""
 
     def __init__(self, what: str, *, forked: bool) -> None:
-        where = "process: it was opened before a fork" if forked else "event loop than the one it was opened in"
+        where = (
+            "process: it was opened before a fork" if forked else "event loop than the one it was opened in"
+        )
         super().__init__(
             f"{what} is used in another {where}.",
             "Connections cannot be carried over: open one of its own there.",
@@ -237,7 +242,9 @@ class ServerFailed(StoreError):
 
     def __init__(self, store: str, *, reason: str, log: str, log_path: str, mend: str = "") -> None:
         quoted = f" It wrote:\n{log}\n" if log else ""
-        super().__init__(store, f"The {store} server did not start: {reason}.{quoted}", mend or f"Its log: {log_path}")
+        super().__init__(
+            store, f"The {store} server did not start: {reason}.{quoted}", mend or f"Its log: {log_path}"
+        )
         self.reason, self.log, self.log_path = reason, log, log_path
 
 
@@ -257,11 +264,13 @@ class StoreUnreachable(StoreError):
 
 
 class PoolExhausted(StoreError):
-    """No connection came free in time; `holder` is the place that has held one longest, `held` for how long."""
+    """No connection came free in time; `holder` has held one longest, for `held` seconds."""
 
     retryable = True
 
-    def __init__(self, store: str, *, size: int, waited: float, held: float | None, holder: str | None) -> None:
+    def __init__(
+        self, store: str, *, size: int, waited: float, held: float | None, holder: str | None
+    ) -> None:
         says = f"No {store} connection came free within {duration(waited)}: all {size} are out."
         if held is not None and holder is not None:
             mend = (
@@ -294,7 +303,7 @@ class DefinitionMismatch(StoreError):
     def __init__(self, kind: str, name: str, *, wanted: str, found: str) -> None:
         super().__init__(
             "postgres",
-            f"The {kind} {name} exists and is another one: {found}",
+            f"The {kind} {name} exists and is another one: {found}.",
             f"Wanted was: {wanted}. Give one of them another name, or drop the old one.",
         )
         self.kind, self.name, self.wanted, self.found = kind, name, wanted, found

@@ -223,7 +223,7 @@ class Settings:
     # Longer than a caller's patience is no use: an exhausted pool must say so while somebody still listens.
     postgres_pool_wait: float = 5.0
     postgres_connect_timeout: float = 5.0
-    # One statement; longer work asks for it where it is done: transaction(timeout="10m").
+    # One statement; longer work asks for it where it is done: transaction(within="10m").
     postgres_statement_timeout: float = 30.0
     # A transaction that does nothing holds locks and keeps dead rows from being cleaned away.
     postgres_idle_timeout: float = 60.0

@@ -19,7 +19,7 @@
     │   ├── LoginRefused         the store answers and does not let us in
     │   ├── PoolExhausted        retryable; .size .waited .held .holder
     │   ├── DeadlinePassed       retryable; the store was too slow
-    │   └── IndexMismatch        an index of that name exists and is another one
+    │   └── DefinitionMismatch   an index or view of that name exists and is another one
     └── Refused                  tercet itself says no
         ├── FolderBusy           another process holds this folder
         ├── LockBusy             retryable; somebody else is doing it right now
@@ -254,16 +254,16 @@ class DeadlinePassed(StoreError):
         self.what, self.deadline = what, deadline
 
 
-class IndexMismatch(StoreError):
-    """An index of that name exists and is another one; neither was touched."""
+class DefinitionMismatch(StoreError):
+    """An index or view of that name exists and is another one; neither was touched."""
 
-    def __init__(self, name: str, *, wanted: str, found: str) -> None:
+    def __init__(self, kind: str, name: str, *, wanted: str, found: str) -> None:
         super().__init__(
             "postgres",
-            f"The index {name} exists and is another one: {found}",
-            f"Wanted was: {wanted}. Rename one of them, or drop the old one.",
+            f"The {kind} {name} exists and is another one: {found}",
+            f"Wanted was: {wanted}. Give one of them another name, or drop the old one.",
         )
-        self.name, self.wanted, self.found = name, wanted, found
+        self.kind, self.name, self.wanted, self.found = kind, name, wanted, found
 
 
 class Refused(TercetError):
@@ -283,13 +283,13 @@ class FolderBusy(Refused):
 
 
 class LockBusy(Refused):
-    """Somebody else is doing the same thing right now."""
+    """Somebody else is doing the same thing right now; `what` is a noun phrase, `holder` says who."""
 
     retryable = True
 
     def __init__(self, what: str, *, holder: str | None = None) -> None:
-        by = f" by {holder}" if holder else ""
-        super().__init__(f"{what} is being done{by} already.", "Nothing was changed; try again when it has ended.")
+        says = f"{what[:1].upper()}{what[1:]} is under way already" + (f", by {holder}." if holder else ".")
+        super().__init__(says, "Nothing was changed; try again when it has ended.")
         self.what, self.holder = what, holder
 
 

@@ -83,12 +83,12 @@ class Cached(Generic[P, R]):
         await self._tiers.drop((self._ask(self._values(*args, **kwargs)).key.name,), ())
 
     async def peek(self, *args: P.args, **kwargs: P.kwargs) -> Found[R] | None:
-        """The result for these arguments if there is one, and None if there is not; never calls the function."""
+        """The result for these arguments, or None if there is none; never calls the function."""
         (held,) = await self._tiers.look([self._ask(self._values(*args, **kwargs))], keep=False)
         return None if held is None else Found(held.take(), held.tier)
 
     async def refresh(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Call the function whatever is cached, and keep what it returns; others go on with the old one meanwhile."""
+        """Call the function whatever is cached, and keep what it returns; others get the old one."""
         return await self._fetch(self._values(*args, **kwargs), anew=True)
 
     def key(self, *args: P.args, **kwargs: P.kwargs) -> str:

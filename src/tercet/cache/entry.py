@@ -16,7 +16,8 @@ FORMAT = b"\x01"
 class Entry(msgspec.Struct, frozen=True, array_like=True):
     """A value and what makes it valid.
 
-    It is written as an array, so later versions can append fields with defaults and still be read by this one.
+    It is written as an array, so later versions can append fields with defaults and still be read by this
+    one.
     """
 
     # The shape of the value's type; see codec.

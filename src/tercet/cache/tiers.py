@@ -51,7 +51,7 @@ class Ask(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Held(Generic[T]):
-    """A value on its way to callers: the value itself where it cannot be changed, else its bytes for each anew."""
+    """A value on its way to callers: itself where nobody can change it, else its bytes, for each anew."""
 
     tier: Tier
     codec: Codec[T]
@@ -76,9 +76,10 @@ class _Far(Generic[T]):
 class Tiers:
     """Memory, shelf and loader as one; without a shelf, memory and loader.
 
-    What is promised: after a drop has returned, this process shows nothing older, and another one shows it for the
-    policy's `memory` seconds at most. For entries with tags this holds whatever loads are under way anywhere. For
-    entries without, a load that another process began before the drop may still put the old value on the shelf.
+    What is promised: after a drop has returned, this process shows nothing older, and another one shows it
+    for the policy's `memory` seconds at most. For entries with tags this holds whatever loads are under way
+    anywhere. For entries without, a load that another process began before the drop may still put the old
+    value on the shelf.
     """
 
     def __init__(self, memory: Memory, shelf: Shelf | None, *, clock: Clock, telemetry: Telemetry) -> None:
@@ -87,13 +88,15 @@ class Tiers:
         self.telemetry = telemetry
         self.flights: Flights[Held[Any]] = Flights()
         self._shelf = shelf
+        # Writes on their way to the shelf, by name: a drop waits for them, or it could be overtaken by one.
+        self._writing: dict[str, set[asyncio.Future[None]]] = {}
 
     async def fetch(self, ask: Ask[T], load: Callable[[], Awaitable[T]], *, anew: bool = False) -> T:
         """The value, from the nearest tier that has it; `anew` loads it whatever they have.
 
-        The load runs in a task of the cache's own. Whoever is cancelled while waiting leaves it running for the
-        others; with nobody left it may still end within ORPHAN_SECONDS. A loader's error goes to all who wait and
-        is not kept.
+        The load runs in a task of the cache's own. Whoever is cancelled while waiting leaves it running for
+        the others; with nobody left it may still end within ORPHAN_SECONDS. A loader's error goes to all who
+        wait and is not kept.
         """
         begun = self.clock.monotonic()
         if not anew:
@@ -119,11 +122,14 @@ class Tiers:
         if landing.value is None:
             raise asyncio.CancelledError("the load was cancelled from inside")
         self._tell(ask, landing.value.tier, begun, "ok")
+        if landing.value.codec.schema != ask.codec.schema:
+            # Somebody else was loading this key as another type.
+            return await self.fetch(ask, load)
         value: T = landing.value.take()
         return value
 
     async def look(self, asks: Sequence[Ask[T]], *, keep: bool = True) -> list[Held[T] | None]:
-        """What memory and Redis have of these, without loading; Redis is asked once for all, and at most twice."""
+        """What memory and Redis have of these, without loading; Redis is asked once for all, or twice."""
         begun = self.clock.monotonic()
         found: list[Held[T] | None] = [self._near(ask) for ask in asks]
         missing = [ask for ask, held in zip(asks, found, strict=True) if held is None]
@@ -139,7 +145,8 @@ class Tiers:
     async def put(self, ask: Ask[T], value: T) -> None:
         """Write a value over whatever is there, here at once and then on the shelf.
 
-        Raises Uncacheable, and a StoreError when it did not reach the shelf: others may then show the old value.
+        Raises Uncacheable, and a StoreError when it did not reach the shelf: others may then show the old
+        value.
         """
         body = ask.codec.encode(value, of=ask.label)
         held = Held("loader", ask.codec, ask.codec.decode(body) if ask.codec.immutable else None, body)
@@ -155,15 +162,21 @@ class Tiers:
             try:
                 versions = await shelf.versions(ask.tags) if ask.tags else {}
                 at = self.clock.monotonic()
-                await shelf.write(
-                    ask.key.name, self._frame(ask, body, versions, lifetime, 0.0), lifetime, ask.tags
-                )
+                await self._written((ask.key.name,))
+                await self._write(shelf, ask, self._frame(ask, body, versions, lifetime, 0.0), lifetime)
             except StoreMissing:
                 self._shelf = None
         # Again: a load that was let in while Redis was asked has read what was there before.
         self.flights.refuse(ask.key.name)
         if watch.is_fresh():
-            self._keep(ask, held, len(body), at + self._stay(ask, lifetime), cells)
+            self._keep(
+                ask,
+                held,
+                size=len(body),
+                until=at + self._stay(ask, lifetime),
+                tags=ask.tags,
+                cells=cells,
+            )
 
     async def drop(self, names: Sequence[str], tags: Sequence[str]) -> None:
         """Drop entries and tags, here at once and then on the shelf.
@@ -176,6 +189,7 @@ class Tiers:
         if self._shelf is None:
             return
         try:
+            await self._written(names)
             await self._shelf.drop(names, tags)
         except StoreMissing:
             self._shelf = None
@@ -201,7 +215,7 @@ class Tiers:
     async def _fly(
         self, ask: Ask[T], load: Callable[[], Awaitable[T]], flight: Flight[Held[Any]], *, anew: bool
     ) -> Held[T]:
-        """One flight: Redis, or else the loader, and the value kept where nothing it depends on was dropped."""
+        """One flight: Redis or else the loader; the value is kept if nothing it depends on was dropped."""
         versions: Versions | None = {}
         if not anew:
             far = await self._far([ask], flight)
@@ -250,18 +264,44 @@ class Tiers:
         if shelf is not None and versions is not None:
             frame = self._frame(ask, body, versions, lifetime, took)
             try:
-                now = await shelf.write(ask.key.name, frame, lifetime, ask.tags)
+                now = await self._write(shelf, ask, frame, lifetime)
             except StoreError as error:
                 self._note("fill", error)
             else:
                 if any(now.get(tag) != versions[tag] for tag in ask.tags):
-                    # Dropped by another process while it was loaded: on the shelf it is invalid, and here unwanted.
+                    # Dropped by another process while it was loaded: on the shelf it is invalid, and here
+                    # unwanted.
                     self._note("late fill refused")
                     return
         if flight.is_fresh():
-            self._keep(ask, held, len(body), at + self._stay(ask, lifetime), flight.cells)
+            self._keep(
+                ask,
+                held,
+                size=len(body),
+                until=at + self._stay(ask, lifetime),
+                tags=ask.tags,
+                cells=flight.cells,
+            )
         else:
             self._note("late fill refused")
+
+    async def _write(self, shelf: Shelf, ask: Ask[T], frame: bytes, lifetime: float) -> Versions:
+        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        under_way = self._writing.setdefault(ask.key.name, set())
+        under_way.add(ended)
+        try:
+            return await shelf.write(ask.key.name, frame, lifetime, ask.tags)
+        finally:
+            ended.set_result(None)
+            under_way.discard(ended)
+            if not under_way:
+                self._writing.pop(ask.key.name, None)
+
+    async def _written(self, names: Sequence[str]) -> None:
+        """Wait until what is being written under these names is there; every write has its deadline."""
+        under_way = [ended for name in names for ended in self._writing.get(name, ())]
+        if under_way:
+            await asyncio.wait(under_way)
 
     async def _far(self, asks: Sequence[Ask[T]], guard: Flight[Held[Any]] | _Watch | None) -> _Far[T]:
         """Ask Redis; with a guard, what is valid is kept in memory as long as the guard saw no drop."""
@@ -276,7 +316,8 @@ class Tiers:
             entries = [self._entry(ask, frame) for ask, frame in zip(asks, frames, strict=True)]
             more = tuple({tag for entry in entries if entry for tag in entry.tags if tag not in versions})
             if more:
-                # Its writer gave it tags that this reader does not know. Cells first, then versions: see drop.
+                # Its writer gave it tags that this reader does not know. Cells first, then versions: see
+                # drop.
                 cells.update(zip(more, self.memory.cells(more), strict=True))
                 versions |= (await shelf.read((), more))[1]
         except StoreMissing:
@@ -296,7 +337,14 @@ class Tiers:
             if guard is not None and guard.is_fresh():
                 left = entry.expires_ms / 1000 - self.clock.now().timestamp()
                 stay = min(ask.policy.in_memory(_draw()), left)
-                self._keep(ask, opened, len(entry.body), at + stay, tuple(cells[tag] for tag in entry.tags))
+                self._keep(
+                    ask,
+                    opened,
+                    size=len(entry.body),
+                    until=at + stay,
+                    tags=entry.tags,
+                    cells=tuple(cells[tag] for tag in entry.tags),
+                )
         return _Far(held, versions)
 
     def _entry(self, ask: Ask[T], frame: bytes | None) -> Entry | None:
@@ -329,7 +377,7 @@ class Tiers:
         slot = self.memory.find(ask.key.name)
         if slot is None:
             return None
-        if ask.spot is not None:
+        if ask.spot is not None and slot.schema == ask.codec.schema:
             self.memory.place(slot, ask.spot)
         return _held(slot, ask)
 
@@ -363,7 +411,16 @@ class Tiers:
         """Seconds in memory; all its life where memory is the only tier, as nobody else could drop it."""
         return lifetime if self._shelf is None else min(ask.policy.in_memory(_draw()), lifetime)
 
-    def _keep(self, ask: Ask[T], held: Held[T], size: int, until: float, cells: tuple[Cell, ...]) -> None:
+    def _keep(
+        self,
+        ask: Ask[T],
+        held: Held[T],
+        *,
+        size: int,
+        until: float,
+        tags: tuple[str, ...],
+        cells: tuple[Cell, ...],
+    ) -> None:
         fixed = ask.codec.immutable
         self.memory.put(
             ask.key.name,
@@ -372,6 +429,7 @@ class Tiers:
             body=None if fixed else held.body,
             size=size,
             until=until,
+            tags=tags,
             cells=cells,
             spot=ask.spot,
         )
@@ -402,6 +460,8 @@ class _Watch:
 
 def _held(slot: Slot, ask: Ask[T]) -> Held[T] | None:
     """What a slot holds for this asker: a slot of another type only if its bytes can be read as this one."""
+    if not set(ask.tags) <= set(slot.tags):
+        return None
     if slot.schema == ask.codec.schema:
         return Held("memory", ask.codec, slot.value, slot.body)
     if slot.body is None or not ask.codec.reads(slot.schema):

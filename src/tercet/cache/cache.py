@@ -8,11 +8,12 @@ from weakref import WeakValueDictionary
 
 from tercet.cache.cached import Cached, Found, decorate
 from tercet.cache.codec import Codec, kind_of
+from tercet.cache.entry import Ask
 from tercet.cache.key import Key, key_of
 from tercet.cache.memory import MEMORY_BYTES, MEMORY_ENTRIES, Memory
 from tercet.cache.policy import policy
 from tercet.cache.tags import plain
-from tercet.cache.tiers import Ask, Tiers
+from tercet.cache.tiers import Tiers
 from tercet.clock import Clock, SystemClock
 from tercet.errors import SettingInvalid, UsageError
 from tercet.telemetry import Telemetry
@@ -91,7 +92,7 @@ class Cache:
         layer: str | None = None,
         memory: str | float | None = None,
         jitter: float | None = None,
-        type: object | None = None,  # noqa: A002 - what the user would call it
+        type: object | None = None,
         name: str | None = None,
         version: str | int | None = None,
     ) -> Callable[[Callable[P, Awaitable[R]]], Cached[P, R]]: ...

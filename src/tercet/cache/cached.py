@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any, Generic, ParamSpec, TypeVar, cast
 
 from tercet.cache.codec import Codec
+from tercet.cache.entry import Ask, Tier
 from tercet.cache.key import Binder, bind, fast, identity, key_of
 from tercet.cache.memory import Slot, Spot
 from tercet.cache.tags import Template, filled, templates
-from tercet.cache.tiers import Ask, Tier, Tiers
 from tercet.errors import Uncacheable, UsageError
 from tercet.telemetry import CacheRead
 
@@ -20,6 +20,7 @@ if typing.TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
     from tercet.cache.policy import Policy
+    from tercet.cache.tiers import Tiers
 
 P = ParamSpec("P")
 R = TypeVar("R")

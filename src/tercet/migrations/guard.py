@@ -1,0 +1,79 @@
+"""One builder at a time for one thing, no time limit while it builds, and a tidy table after it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from tercet.errors import LockBusy
+from tercet.migrations.port import Connection, Database
+
+# An advisory lock is polled and never waited for: who waits in pg_advisory_lock holds a snapshot, and
+# CREATE INDEX CONCURRENTLY waits for all snapshots, so the two would deadlock.
+_POLL_SECONDS = 0.1
+
+_LOCK = "select pg_try_advisory_lock(hashtextextended($1, 0))"
+_LOCK_IN_TRANSACTION = "select pg_try_advisory_xact_lock(hashtextextended($1, 0))"
+_UNLOCK = "select pg_advisory_unlock(hashtextextended($1, 0))"
+_HOLDER = """
+select 'process ' || a.pid || coalesce(nullif(' (' || a.application_name || ')', ' ()'), '')
+from pg_locks l join pg_stat_activity a using (pid)
+where l.locktype = 'advisory' and l.granted
+  and (l.classid::bigint << 32) | l.objid::bigint = hashtextextended($1, 0) and l.objsubid = 1
+"""
+
+
+@asynccontextmanager
+async def alone(connection: Connection, name: str, *, wait: float) -> AsyncIterator[None]:
+    """Hold the advisory lock `name` on this connection; LockBusy when it is not free within `wait` seconds.
+
+    The lock belongs to the connection, so a killed builder leaves none behind.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + wait
+    while not (await connection.exec_driver_sql(_LOCK, (name,))).all()[0][0]:
+        if loop.time() >= deadline:
+            holders = (await connection.exec_driver_sql(_HOLDER, (name,))).all()
+            raise LockBusy(name, holder=holders[0][0] if holders else None)
+        await asyncio.sleep(_POLL_SECONDS)
+    try:
+        yield
+    finally:
+        await asyncio.shield(connection.exec_driver_sql(_UNLOCK, (name,)))
+
+
+async def alone_until_commit(connection: Connection, name: str) -> None:
+    """Hold the advisory lock `name` until this transaction ends, behind a pooler too; LockBusy if it is not free."""
+    if not (await connection.exec_driver_sql(_LOCK_IN_TRANSACTION, (name,))).all()[0][0]:
+        holders = (await connection.exec_driver_sql(_HOLDER, (name,))).all()
+        raise LockBusy(name, holder=holders[0][0] if holders else None)
+
+
+async def vacuum(database: Database, table: str) -> None:
+    """VACUUM and ANALYZE `table`, a quoted name: statistics for the planner, and the visibility map.
+
+    Without the map an index-only scan reads the heap all the same, and a new table has none.
+    """
+    async with database.autocommit() as connection, unhurried(connection):
+        await connection.exec_driver_sql(f"vacuum (analyze) {table}")
+
+
+@asynccontextmanager
+async def unhurried(connection: Connection) -> AsyncIterator[None]:
+    """Lift the connection's statement and lock timeouts for the block.
+
+    CREATE INDEX CONCURRENTLY takes as long as the table is big, and counts waiting for old snapshots as waiting
+    for a lock: with a lock_timeout it would fail behind any long transaction and leave an invalid index.
+    """
+    await connection.exec_driver_sql("set statement_timeout = 0")
+    await connection.exec_driver_sql("set lock_timeout = 0")
+    try:
+        yield
+    finally:
+        await asyncio.shield(_restore(connection))
+
+
+async def _restore(connection: Connection) -> None:
+    await connection.exec_driver_sql("reset statement_timeout")
+    await connection.exec_driver_sql("reset lock_timeout")

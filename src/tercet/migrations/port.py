@@ -1,0 +1,35 @@
+"""What building things in PostgreSQL asks of a database; `db.postgres` fulfils it as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol
+
+
+class Rows(Protocol):
+    """What a statement has answered."""
+
+    def all(self) -> Sequence[Any]:
+        """Every row, each a tuple."""
+        ...
+
+
+class Connection(Protocol):
+    """A connection that takes SQL as it is written, with $1, $2 … for values (a SQLAlchemy AsyncConnection)."""
+
+    async def exec_driver_sql(self, statement: str, parameters: Any = ...) -> Rows:
+        """Run one statement."""
+        ...
+
+
+class Database(Protocol):
+    """Hands out connections in the two ways that building needs."""
+
+    def autocommit(self) -> AbstractAsyncContextManager[Connection]:
+        """A connection on which each statement stands alone, as CONCURRENTLY demands."""
+        ...
+
+    def transaction(self) -> AbstractAsyncContextManager[Connection]:
+        """A connection inside BEGIN, committed when the block ends well."""
+        ...

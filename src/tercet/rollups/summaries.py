@@ -1,0 +1,63 @@
+"""Summaries: filled once, then kept by the writers' own transactions."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+
+from tercet.errors import DefinitionMismatch
+from tercet.migrations import Database, alone_until_commit, build_index, vacuum
+from tercet.rollups.summary import Summary
+from tercet.rollups.views import Created
+from tercet.sql import identifier
+
+_FOUND = """
+select coalesce(obj_description(c.oid, 'pg_class'), ''), pg_total_relation_size(c.oid)
+from pg_class c where c.oid = to_regclass($1) and c.relkind = 'r'
+"""
+
+# The child is locked against writers while the summary is filled. Whoever cannot have that lock soon gives up,
+# for behind a waiting one every other writer would queue.
+_LOCK_TIMEOUT = "set local lock_timeout = '5s'"
+
+
+async def create_summary(database: Database, summary: Summary) -> Created:
+    """Create `summary`, filled from what is there, with the triggers that keep it from then on.
+
+    Writers of the parent and the child wait while it is filled; readers do not. One that is there already with
+    the same definition is kept. Raises DefinitionMismatch when a table of that name is something else.
+    """
+    started = time.perf_counter()
+    statements = tuple(summary.create())
+    mark = f"tercet sha256:{hashlib.sha256(repr(statements).encode()).hexdigest()}"
+    name = identifier(summary.name)
+    async with database.transaction() as connection:
+        await alone_until_commit(connection, f"the creation of the summary {summary.name}")
+        found = (await connection.exec_driver_sql(_FOUND, (name,))).all()
+        if not found:
+            await connection.exec_driver_sql(_LOCK_TIMEOUT)
+            await connection.exec_driver_sql("set local statement_timeout = 0")
+            await connection.exec_driver_sql(
+                f"lock table {identifier(summary.parent)}, {identifier(summary.child)} in share row exclusive mode"
+            )
+            for statement in statements:
+                await connection.exec_driver_sql(statement)
+            await connection.exec_driver_sql(f"comment on table {name} is '{mark}'")
+        elif found[0][0] != mark:
+            raise DefinitionMismatch(
+                "summary", summary.name, wanted=statements[0], found=found[0][0] or "made by hand"
+            )
+    for index in summary.indexes:
+        await build_index(database, index)
+    await vacuum(database, name)
+    async with database.transaction() as connection:
+        size = (await connection.exec_driver_sql(_FOUND, (name,))).all()[0][1]
+    return Created(summary.name, time.perf_counter() - started, size, existed=bool(found))
+
+
+async def drop_summary(database: Database, summary: Summary) -> None:
+    """Drop `summary` and its triggers; nothing happens when it is not there."""
+    async with database.transaction() as connection:
+        await connection.exec_driver_sql(_LOCK_TIMEOUT)
+        for statement in summary.drop():
+            await connection.exec_driver_sql(statement)

@@ -1,0 +1,110 @@
+"""Materialized views: created with their indexes, refreshed while they are read."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from dataclasses import dataclass
+
+from tercet.errors import DefinitionMismatch
+from tercet.migrations import Connection, Database, alone_until_commit, build_index, vacuum
+from tercet.sql import View
+
+_FOUND = """
+select c.relispopulated, coalesce(obj_description(c.oid, 'pg_class'), ''), pg_total_relation_size(c.oid)
+from pg_class c where c.oid = to_regclass($1) and c.relkind = 'm'
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """A materialized view that is there and filled; `existed` when nothing had to be done."""
+
+    name: str
+    seconds: float
+    size_bytes: int
+    existed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Refreshed:
+    """A refresh that has been committed; `concurrently` when readers could read on meanwhile."""
+
+    name: str
+    seconds: float
+    concurrently: bool
+
+
+async def create_view(database: Database, view: View) -> Created:
+    """Create `view`, filled, with its unique key and its indexes, and have it analysed.
+
+    One that is there already with the same definition is kept as it is, and missing indexes are added to it.
+    Raises DefinitionMismatch when one of that name has another definition, and LockBusy when somebody else is
+    creating or refreshing it.
+    """
+    started = time.perf_counter()
+    async with database.transaction() as connection:
+        await alone_until_commit(connection, _lock(view))
+        found = await _find(connection, view)
+        if found is None:
+            await _unhurried(connection)
+            await connection.exec_driver_sql(view.create())
+            await connection.exec_driver_sql(_comment(view))
+        elif found[1] != _mark(view):
+            raise DefinitionMismatch(
+                "materialized view", view.name, wanted=view.query, found=found[1] or "made by hand"
+            )
+    for index in view.all_indexes:
+        await build_index(database, index)
+    await vacuum(database, view.qualified)
+    async with database.transaction() as connection:
+        after = await _find(connection, view)
+    size = after[2] if after else 0
+    return Created(view.name, time.perf_counter() - started, size, existed=found is not None)
+
+
+async def refresh_view(database: Database, view: View, *, concurrently: bool = True) -> Refreshed:
+    """Bring `view` up to date with everything committed before now, and have it analysed.
+
+    Concurrently, its readers go on with the old rows until the new ones are committed; a plain refresh is
+    cheaper and makes them wait. A view that holds no data yet can only be refreshed plainly, and is.
+    Raises LockBusy at once when another refresh of it is under way: two never overlap.
+    """
+    started = time.perf_counter()
+    async with database.transaction() as connection:
+        await alone_until_commit(connection, _lock(view))
+        found = await _find(connection, view)
+        populated = bool(found and found[0])
+        await _unhurried(connection)
+        await connection.exec_driver_sql(view.refresh(concurrently=concurrently and populated))
+    await vacuum(database, view.qualified)
+    return Refreshed(view.name, time.perf_counter() - started, concurrently and populated)
+
+
+async def drop_view(database: Database, view: View) -> None:
+    """Drop `view` with its indexes; nothing happens when it is not there."""
+    async with database.transaction() as connection:
+        await connection.exec_driver_sql(view.drop())
+
+
+async def _unhurried(connection: Connection) -> None:
+    """A refresh takes as long as its query does; the pool's limit for ordinary statements is not meant for it."""
+    await connection.exec_driver_sql("set local statement_timeout = 0")
+
+
+async def _find(connection: Connection, view: View) -> tuple[bool, str, int] | None:
+    rows = (await connection.exec_driver_sql(_FOUND, (view.qualified,))).all()
+    return (rows[0][0], rows[0][1], rows[0][2]) if rows else None
+
+
+def _lock(view: View) -> str:
+    return f"the refresh of the materialized view {view.name}"
+
+
+def _mark(view: View) -> str:
+    """What is written on the view so that it is known again: PostgreSQL rewrites the query's own text."""
+    return f"tercet sha256:{hashlib.sha256(view.create().encode()).hexdigest()}"
+
+
+def _comment(view: View) -> str:
+    return f"comment on materialized view {view.qualified} is '{_mark(view)}'"

@@ -92,7 +92,7 @@ class Summary:
             "plus": "".join(f", coalesce({column}, 0) as {into}" for into, column in sums.items()),
             "minus": "".join(f", -coalesce({column}, 0) as {into}" for into, column in sums.items()),
             **{f"function_{event}": identifier((*schema, f"{name}_{event}")) for event in events},
-            **{f"trigger_{event}": identifier(f"tercet_{name}_{event}") for event in events},
+            **{f"trigger_{event}": identifier(f"{name}_{event}") for event in events},
         }
 
 

@@ -58,8 +58,8 @@ begin
 end $body$
 
 -- name: rekeyed
--- A parent's new key reaches the summary and the children by their foreign keys, in whichever order; what was
--- moved on the way is counted once more.
+-- A parent's new key reaches the summary and the children by their foreign keys, in whichever order; so what was
+-- moved on the way is counted once more, before the transaction ends.
 create function {function_rekeyed}() returns trigger language plpgsql
 security definer set search_path = pg_catalog, pg_temp as $body$
 begin
@@ -94,6 +94,7 @@ create trigger {trigger_truncate} after truncate on {child}
 for each statement execute function {function_emptied}()
 
 -- name: on_rekeyed
--- Triggers of one row run in the order of their names, and the foreign keys' own begin with "RI_".
-create trigger {trigger_rekeyed} after update of {parent_key} on {parent} for each row
+-- Deferred to the commit: what a cascade does to the children reaches their own triggers only after this one.
+create constraint trigger {trigger_rekeyed} after update of {parent_key} on {parent}
+deferrable initially deferred for each row
 when (old.{parent_key} is distinct from new.{parent_key}) execute function {function_rekeyed}()

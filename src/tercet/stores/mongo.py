@@ -106,7 +106,10 @@ class _Desk(monitoring.ConnectionPoolListener):
         """How many operations are under way."""
         return len(self._under_way)
 
-    def connection_check_out_started(self, event: monitoring.ConnectionCheckOutStartedEvent) -> None:  # noqa: ARG002
+    def connection_check_out_started(
+        self,
+        event: monitoring.ConnectionCheckOutStartedEvent,  # noqa: ARG002 - PyMongo's signature
+    ) -> None:
         """A caller begins to wait for a connection."""
         self.lane.waiting += 1
         operation = self._current()
@@ -115,7 +118,7 @@ class _Desk(monitoring.ConnectionPoolListener):
             operation.timer = asyncio.get_running_loop().call_later(patience, self._waited_long, operation)
 
     def _waited_long(self, operation: _Operation) -> None:
-        # With a limit for the whole operation PyMongo waits for its pool as long as that: too long to be told.
+        # With a limit for the whole operation PyMongo waits for its pool as long as that, which is too long.
         if len(self.lane.holders) >= self.lane.budget.size:
             operation.end(self.lane.exhausted(self._settings.mongo_pool_wait))
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 STORES: tuple[Store, ...] = ("postgres", "mongo", "redis")
 
-State = Literal["running", "failing", "stopped"]
+State = Literal["running", "failing", "stopped", "absent"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +24,9 @@ class Addresses:
 
 @dataclass(frozen=True, slots=True)
 class ServerStatus:
-    """One server of a folder: running and answering, running but failing to answer, or stopped.
+    """One server of a folder, and how it is.
 
+    It is running, failing (it runs and does not answer), stopped, or absent (never started here).
     `data_bytes` is what its data takes on the disk, `uptime` seconds; `detached` ones outlive who started
     them.
     """

@@ -20,6 +20,8 @@ from typing import Any
 # What the launcher itself could not do; no server uses these exit codes.
 NOT_POSSIBLE = 124
 STARTER_GONE = 125
+# How its sentence about that begins, in the server's log.
+NOT_RUN = "tercet could not start"
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_KEEPCAPS = 8
@@ -66,7 +68,7 @@ def main(text: str) -> None:
             _die_with(order["starter"], order["signal"])
         os.execv(order["argv"][0], order["argv"])  # noqa: S606 - no shell is the point
     except OSError as error:
-        sys.stderr.write(f"tercet could not start {order['argv'][0]} as {order['user']}: {error}\n")
+        sys.stderr.write(f"{NOT_RUN} {order['argv'][0]} as {order['user']}: {error}\n")
         sys.stderr.flush()
         os._exit(NOT_POSSIBLE)
 

@@ -51,7 +51,6 @@ class MongoServer:
 
     durable: bool = True
     store: Store = "mongo"
-    stop_signal: int = signal.SIGTERM
     names: tuple[str, ...] = ("mongod",)
     refuses_root: bool = False
     oldest: tuple[int, ...] = (6,)
@@ -59,6 +58,11 @@ class MongoServer:
         "Install one with: pip install 'tercet[mongod]', or name the folder of its program "
         "in TERCET_MONGO_HOME, or set TERCET_MONGO_URL."
     )
+
+    @property
+    def stop_signal(self) -> int:
+        """SIGTERM; it waits a second for nothing in particular, which data that nobody wants need not."""
+        return signal.SIGTERM if self.durable else signal.SIGKILL
 
     def candidates(self, sources: Sequence[Source], environ: Mapping[str, str]) -> Iterator[Candidate]:
         """The folder named in TERCET_MONGO_HOME alone; else mongod on PATH; else the wheel."""
@@ -82,6 +86,8 @@ class MongoServer:
 
     async def prepare(self, site: Site, _program: Program, _run: Run, _progress: Progress) -> None:
         """The server makes its own files; a killed run's are recovered from their log."""
+        # Said before a server starts rather than after.
+        _driver_errors()
         site.data.mkdir(exist_ok=True)
 
     def command(self, site: Site, program: Program, port: int) -> tuple[str, ...]:
@@ -185,16 +191,16 @@ async def _elected(client: AsyncMongoClient[dict[str, Any]]) -> None:
 
 def _driver_errors() -> tuple[type[Exception], ...]:
     """What a server that is still starting, or already leaving, makes the driver raise."""
-    from pymongo.errors import ConnectionFailure, OperationFailure  # noqa: PLC0415 - loaded where a server runs
-
+    try:
+        from pymongo.errors import ConnectionFailure, OperationFailure  # noqa: PLC0415 - loaded late
+    except ImportError as error:
+        raise ExtraMissing("An embedded mongod", module="pymongo", extra="mongo") from error
     return ConnectionFailure, OperationFailure
 
 
 def _client(port: int) -> AsyncMongoClient[dict[str, Any]]:
-    try:
-        from pymongo import AsyncMongoClient  # noqa: PLC0415 - the driver is loaded where a server runs
-    except ImportError as error:
-        raise ExtraMissing("An embedded mongod", module="pymongo", extra="mongo") from error
+    from pymongo import AsyncMongoClient  # noqa: PLC0415 - the driver is loaded where a server runs
+
     return AsyncMongoClient(
         f"mongodb://127.0.0.1:{port}/?directConnection=true",
         serverSelectionTimeoutMS=_ANSWER_MS,

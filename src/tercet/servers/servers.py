@@ -216,7 +216,7 @@ async def _status_of(server: Server, site: Site) -> ServerStatus:
     record = site.record()
     size = await asyncio.to_thread(site.data_bytes)
     if record is None:
-        return ServerStatus(server.store, "stopped", data_bytes=size)
+        return ServerStatus(server.store, "absent", data_bytes=size)
     if not _alive(site):
         return ServerStatus(
             server.store,

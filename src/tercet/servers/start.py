@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tercet.errors import ServerFailed
-from tercet.servers.launcher import started_at
+from tercet.servers.launcher import NOT_RUN, started_at
 from tercet.servers.process import (
     LOOK_EVERY_SECONDS,
     Order,
@@ -216,6 +216,13 @@ def _fields(server: Server, program: Program, port: int, start: Start) -> dict[s
 
 def _failed(server: Server, site: Site, reason: str) -> ServerFailed:
     log = site.tail()
-    full = _FULL in log or os.strerror(errno.ENOSPC) in reason
-    mend = f"Free some space on the disk of {site.folder}." if full else ""
+    mend = ""
+    if _FULL in log or os.strerror(errno.ENOSPC) in reason:
+        mend = f"Free some space on the disk of {site.folder}."
+    elif NOT_RUN in log:
+        mend = (
+            "It refuses to run as root, and this root may neither make a user namespace nor become "
+            "another user: "
+            f"run as an ordinary user, or set TERCET_{server.store.upper()}_URL."
+        )
     return ServerFailed(server.store, reason=reason, log=log, log_path=str(site.log), mend=mend)

@@ -10,11 +10,14 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
 from tercet.units import duration
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 # All in the picture's own units, which a viewer scales as it likes.
 _WIDTH = 1280

@@ -22,8 +22,8 @@ create table users (
     created_at timestamptz not null, "Odd ""Name" int
 );
 create table orders (id bigint generated always as identity, user_id bigint, total numeric(12,2));
-insert into users select i, 'u' || i, 'U' || i || '@x', case i % 2 when 0 then 'active' else 'idle' end, '{a,b}',
-    timestamptz '2024-01-01 00:00+00' + i * interval '1 hour', i from generate_series(1, 2000) i;
+insert into users
+    select i, 'u' || i, 'U' || i || '@x', case i % 2 when 0 then 'active' else 'idle' end, '{a,b}', '2024-01-01 00:00+00' + i * interval '1 hour', i from generate_series(1, 2000) i;
 insert into orders (user_id, total) select 1 + i % 1500, (i % 97) / 4.0 from generate_series(1, 20000) i;
 analyze;
 """
@@ -33,7 +33,7 @@ analyze;
 async def connection(postgres_url: str) -> AsyncIterator[asyncpg.Connection]:
     """A connection to a small shop."""
     connection = await asyncpg.connect(postgres_url)
-    # VACUUM cannot mark a page all-visible until the WAL of its rows is flushed, and these servers flush late.
+    # VACUUM marks no page all-visible before the WAL of its rows is flushed, and these servers flush late.
     await connection.execute("set synchronous_commit = on")
     await connection.execute(SHOP)
     yield connection
@@ -153,9 +153,9 @@ async def test_every_kind_of_statement_has_a_plan_that_can_be_read(connection: a
         "select * from users where false",
         "with recursive r(n) as (select 1 union all select n + 1 from r where n < 5) select * from r",
         "select *, row_number() over (order by total) from orders limit 3",
-        "select * from users where id in (select user_id from orders where total > 24) and exists (select 1 from orders)",
+        "select * from users where id in (select user_id from orders) and exists (select 1 from orders)",
         "select distinct status from users union all select name from users",
-        "select * from generate_series(1, 3) g left join lateral (select count(*) from orders where user_id = g) x on true",
+        "select * from generate_series(1, 3) g, lateral (select count(*) from orders where user_id = g) x",
         "select grouping(status), count(*) from users group by rollup (status)",
         "select * from users full join orders on users.id = orders.user_id order by users.id, orders.id",
         "values (1), (2)",

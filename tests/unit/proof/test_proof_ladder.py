@@ -166,7 +166,7 @@ def test_what_is_no_ladder_is_refused(document: bytes, reason: str) -> None:
 @pytest.mark.parametrize(
     ("make", "reason"),
     [
-        (lambda: ladder(), "without rungs"),
+        (ladder, "without rungs"),
         (lambda: ladder(rung(1, 1), rung(0, 1)), "Number them upwards"),
         (lambda: ladder(rung(1, 1), rung(1, 1)), "Number them upwards"),
         (lambda: ladder(rung(0, 0.0)), "not above zero"),

@@ -169,7 +169,7 @@ NOON = datetime(2024, 1, 1, 12, tzinfo=UTC)
     ("one", "two"),
     [
         (Decimal("1.0"), Decimal("1.00")),
-        (Decimal("100"), Decimal("1E+2")),
+        (Decimal(100), Decimal("1E+2")),
         (Decimal("0.00"), Decimal("-0")),
         (Decimal("NaN"), Decimal("sNaN")),
         (0.0, -0.0),

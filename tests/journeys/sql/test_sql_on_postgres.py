@@ -23,7 +23,9 @@ create table users (
 );
 create table orders (id bigint generated always as identity, user_id bigint, total numeric(12,2));
 insert into users
-    select i, 'u' || i, 'U' || i || '@x', case i % 2 when 0 then 'active' else 'idle' end, '{a,b}', '2024-01-01 00:00+00' + i * interval '1 hour', i from generate_series(1, 2000) i;
+    select i, 'u' || i, 'U' || i || '@x', case i % 2 when 0 then 'active' else 'idle' end, '{a,b}',
+        timestamptz '2024-01-01 00:00+00' + i * interval '1 hour', i
+    from generate_series(1, 2000) i;
 insert into orders (user_id, total) select 1 + i % 1500, (i % 97) / 4.0 from generate_series(1, 20000) i;
 analyze;
 """
@@ -34,10 +36,12 @@ async def connection(postgres_url: str) -> AsyncIterator[asyncpg.Connection]:
     """A connection to a small shop."""
     connection = await asyncpg.connect(postgres_url)
     # VACUUM marks no page all-visible before the WAL of its rows is flushed, and these servers flush late.
-    await connection.execute("set synchronous_commit = on")
-    await connection.execute(SHOP)
-    yield connection
-    await connection.close()
+    try:
+        await connection.execute("set synchronous_commit = on")
+        await connection.execute(SHOP)
+        yield connection
+    finally:
+        await connection.close()
 
 
 async def test_any_name_that_is_quoted_comes_back_as_itself(connection: asyncpg.Connection) -> None:

@@ -207,7 +207,7 @@ def test_a_view_that_cannot_be_is_refused(arguments: dict[str, object], reason: 
             "((status = 'active'::text) AND (total > (0)::numeric))",
         ),
         (
-            "INDEX ON users USING btree (created_at DESC NULLS FIRST) INCLUDE (\"id\") WITH (fillfactor='70')",
+            "INDEX ON users USING btree (created_at DESC NULLS FIRST) INCLUDE (id) WITH (fillfactor=70)",
             "status='active' AND total>0",
         ),
     ],

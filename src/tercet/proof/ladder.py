@@ -28,7 +28,10 @@ FORMAT = "tercet.ladder/1"
 _HEADER = ("rung", "rows", "median", "p95", "vs rung 0", "stale after a committed write")
 _TO_THE_RIGHT = frozenset({1, 2, 3, 4})
 _GAP = "   "
-_SUBTITLE = "Median time of one answer on a logarithmic scale; the thin line reaches to the 95th percentile."
+_SUBTITLE = (
+    "Median time of one answer on a logarithmic scale; the thin line reaches to the 95th percentile. "
+    "Stale: how long the old answer can still be seen after a committed write."
+)
 _SHA256_DIGITS = 64
 
 

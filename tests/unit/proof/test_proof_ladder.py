@@ -256,6 +256,6 @@ def test_a_picture_says_everything_in_words_and_asks_for_nothing_from_outside() 
         "Some CPU",
         "21 November 2026, 21:00 UTC",
         "logarithmic",
-        "stale after a write: 1.8 ms",
+        "stale: 1.8 ms",
     ):
         assert word in svg

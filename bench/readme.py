@@ -1,6 +1,6 @@
 """Writes the README's figures out of bench/results; with --check it only says whether they are out of date.
 
-    python bench/readme.py [--check]
+python bench/readme.py [--check]
 """
 
 from __future__ import annotations

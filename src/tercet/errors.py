@@ -10,7 +10,13 @@
     │   ├── NotOpen              used before it was opened or after it was closed
     │   ├── WrongLoop            used from another event loop or process than it was opened in
     │   ├── TemplateMismatch     a tag or key names a parameter that the function does not have
-    │   └── SqlInvalid           PostgreSQL's grammar refuses this text
+    │   ├── SqlInvalid           PostgreSQL's grammar refuses this text
+    │   ├── SchemaInvalid        a name, an index or a view that PostgreSQL would refuse
+    │   ├── DocumentInvalid      a text is not the document it should be (a plan, a ladder)
+    │   ├── NotComparable        a value has no form in which two answers could be compared
+    │   ├── LayerUnknown         a cache layer nobody knows, with the nearest one that exists
+    │   ├── Unkeyable            an argument of which no cache key can be made
+    │   └── Uncacheable          a type or value that would not come back from a cache as it went in
     ├── StoreError               .store; a store did not do what it was asked
     │   ├── ServerMissing        no server to start: not given, not on PATH, not in a wheel
     │   ├── ServerFailed         a server of ours did not come up, with the end of its log
@@ -152,6 +158,31 @@ class TemplateMismatch(UsageError):
         self.template, self.field, self.function, self.parameters = template, field, function, parameters
 
 
+class LayerUnknown(UsageError):
+    """A cache layer that does not exist; `near` is the one that was probably meant."""
+
+    def __init__(self, name: str, *, near: str | None, known: tuple[str, ...]) -> None:
+        mend = f"Did you mean {near!r}? " if near else ""
+        super().__init__(f"There is no cache layer {name!r}.", f"{mend}The layers are: {', '.join(known)}.")
+        self.name, self.near, self.known = name, near, known
+
+
+class Unkeyable(UsageError):
+    """An argument of which no cache key can be made: it may change, or has no written form of its own."""
+
+    def __init__(self, kind: str, *, parameter: str, function: str, mend: str) -> None:
+        super().__init__(f"No cache key can be made of {parameter!r} of {function}(): it is a {kind}.", mend)
+        self.kind, self.parameter, self.function = kind, parameter, function
+
+
+class Uncacheable(UsageError):
+    """A type or value that would not come back from a cache as it went in; `what` says which."""
+
+    def __init__(self, what: str, *, reason: str, mend: str) -> None:
+        super().__init__(f"{what} cannot be cached: {reason}.", mend)
+        self.what, self.reason = what, reason
+
+
 class SqlInvalid(UsageError):
     """PostgreSQL's grammar refuses this text; `position` counts characters from 1."""
 
@@ -159,6 +190,33 @@ class SqlInvalid(UsageError):
         at = f" at character {position}" if position else ""
         super().__init__(f"This is not PostgreSQL's SQL{at}: {reason}.", "Correct the statement.")
         self.reason, self.position = reason, position
+
+
+class SchemaInvalid(UsageError):
+    """A name, an index or a view that PostgreSQL would refuse, or would understand as another one."""
+
+    def __init__(self, what: str, *, reason: str, mend: str) -> None:
+        super().__init__(f"{what} cannot be: {reason}.", mend)
+        self.what, self.reason = what, reason
+
+
+class DocumentInvalid(UsageError):
+    """A text is not the document it should be; `reason` says where it departs."""
+
+    def __init__(self, wanted: str, *, reason: str, mend: str) -> None:
+        super().__init__(f"This is not {wanted}: {reason}.", mend)
+        self.wanted, self.reason = wanted, reason
+
+
+class NotComparable(UsageError):
+    """A value has no form in which two answers could be compared; `place` says where it stood."""
+
+    def __init__(self, place: str, *, kind: str, mend: str = "") -> None:
+        super().__init__(
+            f"{place} is a {kind}, which has no form in which answers can be compared.",
+            mend or "Turn it into numbers, texts, times, lists or dicts first.",
+        )
+        self.place, self.kind = place, kind
 
 
 class StoreError(TercetError):

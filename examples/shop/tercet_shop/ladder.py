@@ -56,7 +56,13 @@ class Effort:
 
 
 # Slow rungs few times, quick ones often; the last takes less than a microsecond and is timed by the thousand.
-_EFFORTS = (Effort(9, "30s"), Effort(21, "15s"), Effort(300, "10s"), Effort(1000, "10s"), Effort(300, "10s", 1000))
+_EFFORTS = (
+    Effort(9, "30s"),
+    Effort(21, "15s"),
+    Effort(300, "10s"),
+    Effort(1000, "10s"),
+    Effort(300, "10s", 1000),
+)
 
 
 async def climb(db: Tercet, *, since: datetime, data: Mapping[str, int | str], progress: Progress) -> Ladder:
@@ -78,7 +84,9 @@ async def versions(db: Tercet) -> tuple[str, ...]:
         postgres = str((await connection.execute(text("show server_version"))).scalar_one())
     mongo = (await db.mongo.client.server_info())["version"]
     info = await db.redis.info("server")
-    redis = f"Valkey {info['valkey_version']}" if "valkey_version" in info else f"Redis {info['redis_version']}"
+    redis = (
+        f"Valkey {info['valkey_version']}" if "valkey_version" in info else f"Redis {info['redis_version']}"
+    )
     return (f"PostgreSQL {postgres.split()[0]}", f"mongod {mongo}", redis)
 
 
@@ -242,7 +250,9 @@ class _Climber:
         """Commit an order that changes the first of the hundred."""
         self._writes += 1
         async with self._db.postgres.transaction() as connection:
-            await connection.execute(_ORDER, {"user_id": user_id, "key": UUID(int=_FIRST_KEY.int + self._writes)})
+            await connection.execute(
+                _ORDER, {"user_id": user_id, "key": UUID(int=_FIRST_KEY.int + self._writes)}
+            )
 
     async def _unwrite(self) -> None:
         async with self._db.postgres.transaction() as connection:

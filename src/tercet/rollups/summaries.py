@@ -44,7 +44,9 @@ async def create_summary(database: Database, summary: Summary) -> Created:
                 await connection.exec_driver_sql(statement)
             await connection.exec_driver_sql(f"comment on table {name} is '{mark}'")
         elif found[0][0] != mark:
-            raise DefinitionMismatch("summary", summary.name, wanted=statements[0], found=found[0][0] or "made by hand")
+            raise DefinitionMismatch(
+                "summary", summary.name, wanted=statements[0], found=found[0][0] or "made by hand"
+            )
     for index in summary.indexes:
         await build_index(database, index)
     await vacuum(database, name)

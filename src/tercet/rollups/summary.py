@@ -73,7 +73,9 @@ class Summary:
             "key": identifier(self.key or self.child_key),
             "count": identifier(self.count),
             "sum_names": "".join(f", {into}" for into in sums),
-            "sums_of_child": "".join(f", coalesce(sum(c.{column}), 0) as {into}" for into, column in sums.items()),
+            "sums_of_child": "".join(
+                f", coalesce(sum(c.{column}), 0) as {into}" for into, column in sums.items()
+            ),
             "sums_not_null": "".join(f", alter {into} set not null" for into in sums),
             "sums_zero": "".join(f", {into} = 0" for into in sums),
             "sums_moved": "".join(f", {into} = s.{into} + d.{into}" for into in sums),

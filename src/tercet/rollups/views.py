@@ -51,7 +51,9 @@ async def create_view(database: Database, view: View) -> Created:
             await connection.exec_driver_sql(view.create())
             await connection.exec_driver_sql(_comment(view))
         elif found[1] != _mark(view):
-            raise DefinitionMismatch("materialized view", view.name, wanted=view.query, found=found[1] or "made by hand")
+            raise DefinitionMismatch(
+                "materialized view", view.name, wanted=view.query, found=found[1] or "made by hand"
+            )
     for index in view.all_indexes:
         await build_index(database, index)
     await vacuum(database, view.qualified)

@@ -34,7 +34,8 @@ async def _index(db: Tercet, name: str) -> tuple[bool, str] | None:
     async with db.postgres.connection() as connection:
         rows = (
             await connection.exec_driver_sql(
-                "select indisvalid, pg_get_indexdef(indexrelid) from pg_index where indexrelid = to_regclass($1)", (name,)
+                "select indisvalid, pg_get_indexdef(indexrelid) from pg_index where indexrelid = to_regclass($1)",
+                (name,),
             )
         ).all()
     return (rows[0][0], rows[0][1]) if rows else None
@@ -131,7 +132,9 @@ async def test_a_builder_that_does_not_want_to_wait_is_told_who_builds(db: Terce
         db.postgres.autocommit() as connection,
         alone(connection, "the build of the index by_user", wait=0),
     ):
-        with pytest.raises(LockBusy, match=r"The build of the index by_user is under way already, by process \d+"):
+        with pytest.raises(
+            LockBusy, match=r"The build of the index by_user is under way already, by process \d+"
+        ):
             await build_index(db.postgres, BY_USER, wait=0)
     assert not (await build_index(db.postgres, BY_USER, wait=0)).existed
 

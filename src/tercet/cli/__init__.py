@@ -1,0 +1,1 @@
+"""The `tercet` command; click and rich are known in this room only."""

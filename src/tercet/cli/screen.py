@@ -1,0 +1,158 @@
+"""What people see: results on the standard output, progress and errors on the standard error.
+
+The only file that prints. Off a terminal there is no progress and no colour, so that results can be piped.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from tercet.errors import TercetError
+
+
+class Bar:
+    """One bar of a progress display."""
+
+    __slots__ = ("_progress", "_task")
+
+    def __init__(self, progress: Progress, task: TaskID) -> None:
+        self._progress, self._task = progress, task
+
+    def advance(self, by: float = 1) -> None:
+        """So much more is done."""
+        self._progress.advance(self._task, by)
+
+    def total(self, total: float) -> None:
+        """This is how much there is to do."""
+        self._progress.update(self._task, total=total)
+
+    def finish(self, note: str = "") -> None:
+        """All is done, whatever was counted; `note` says with which result."""
+        task = self._progress.tasks[self._progress.task_ids.index(self._task)]
+        done = task.total if task.total is not None else max(task.completed, 1)
+        self._progress.update(self._task, total=done, completed=done, note=note)
+
+
+class Bars:
+    """A progress display of bars, one for each part of the work."""
+
+    __slots__ = ("_progress",)
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    def bar(self, name: str, total: float | None = None) -> Bar:
+        """A further bar; without a total it only shows that something is going on."""
+        return Bar(self._progress, self._progress.add_task(name, total=total, note=""))
+
+
+class Steps:
+    """A progress display of parts that go on at once, each with what it is doing now."""
+
+    __slots__ = ("_progress", "_tasks")
+
+    def __init__(self, progress: Progress, parts: Sequence[str]) -> None:
+        self._progress = progress
+        self._tasks = {part: progress.add_task(part, total=1, note="") for part in parts}
+
+    def tell(self, part: str, what: str, *, last: bool = False) -> None:
+        """This part is doing that now, or has ended with it."""
+        self._progress.update(self._tasks[part], note=what, completed=1 if last else 0)
+
+
+class Screen:
+    """A person's terminal, or whatever stands in its place."""
+
+    __slots__ = ("_aside", "_out")
+
+    def __init__(self) -> None:
+        self._out = Console(highlight=False)
+        self._aside = Console(stderr=True, highlight=False)
+
+    def result(self, text: str) -> None:
+        """A line for whoever reads the output, person or program; as it is, never folded."""
+        self._out.print(Text(text), soft_wrap=True)
+
+    def aside(self, text: str) -> None:
+        """A line for the person only."""
+        self._aside.print(Text(text), soft_wrap=True)
+
+    def error(self, error: TercetError) -> None:
+        """What went wrong, in red, and how to mend it."""
+        shown = Text(error.says, style="red")
+        if error.mend:
+            shown.append(f" {error.mend}", style="default")
+        self._aside.print(shown, soft_wrap=True)
+
+    def table(
+        self,
+        header: Sequence[str],
+        rows: Sequence[Sequence[str]],
+        *,
+        right: Sequence[int] = (),
+        aside: bool = False,
+    ) -> None:
+        """Rows under a header, without lines; the columns numbered in `right` are figures.
+
+        Nothing is cut: on a narrow terminal a row goes on in the next line, where an address can still be copied.
+        """
+        console = self._aside if aside else self._out
+        for number, line in enumerate(_aligned([header, *rows], right)):
+            console.print(Text(line, style="" if number else "bold"), soft_wrap=True)
+
+    @contextmanager
+    def bars(self) -> Iterator[Bars]:
+        """Bars for parts that come one after the other or at once, shown while the block runs."""
+        with Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=30),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=self._aside,
+            disable=not self._aside.is_terminal,
+        ) as progress:
+            yield Bars(progress)
+
+    @contextmanager
+    def steps(self, *parts: str) -> Iterator[Steps]:
+        """A line for each part that says what it is doing, shown while the block runs."""
+        with Progress(
+            SpinnerColumn(finished_text="✓"),
+            TextColumn("{task.description:<9}"),
+            TextColumn("{task.fields[note]}"),
+            TimeElapsedColumn(),
+            console=self._aside,
+            disable=not self._aside.is_terminal,
+        ) as progress:
+            yield Steps(progress, parts)
+
+
+def _aligned(rows: Sequence[Sequence[str]], right: Sequence[int]) -> Iterator[str]:
+    """The rows as lines, each column as wide as its widest cell on the screen."""
+    widths = [max(cell_len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = []
+        for number, (cell, width) in enumerate(zip(row, widths, strict=True)):
+            space = " " * (width - cell_len(cell))
+            cells.append(space + cell if number in right else cell + space)
+        yield "  ".join(cells).rstrip()

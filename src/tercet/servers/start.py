@@ -1,0 +1,228 @@
+"""One server, from nothing to ready: attach to one that runs, or clear what is left, find, prepare, start."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import socket
+import time
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tercet.errors import ServerFailed
+from tercet.servers.launcher import NOT_RUN, started_at
+from tercet.servers.process import (
+    LOOK_EVERY_SECONDS,
+    Order,
+    Process,
+    Road,
+    Spawner,
+    command_line,
+    ordinary_user,
+    road_for_root,
+    run,
+    working_in,
+)
+from tercet.servers.program import find
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from tercet.servers.folder import Record, Site
+    from tercet.servers.port import Program, Server, Source
+
+# From the start of the process to the first answer; a cold start takes 2 s, recovering 4 GB of log after a
+# crash most of a minute.
+READY_SECONDS = 60.0
+# A running server that is to be attached to answers in a few ms; one that hangs is not waited for.
+ATTACH_SECONDS = 5.0
+# Making a cluster takes 1 to 4 s.
+_PREPARE_SECONDS = 60.0
+# A port is free when it is chosen and may be gone when it is used; that this happens so often in a row says
+# that something else is wrong.
+_PORTS_TRIED = 5
+
+_TAKEN = "ddress already in use"
+_FULL = "No space left on device"
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """How servers are started this time."""
+
+    spawner: Spawner
+    detached: bool
+    sources: Sequence[Source]
+    environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+    road: Road | None = None
+    ready_seconds: float = READY_SECONDS
+    progress: Callable[[str, str], None] = lambda _store, _what: None
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A server that works, where, and whether it is ours to stop."""
+
+    server: Server
+    process: Process
+    port: int
+    attached: bool
+
+
+async def attach(server: Server, site: Site) -> Running | None:
+    """The detached server that runs in this folder already and answers; None when there is none."""
+    record = site.record()
+    if record is None or not record.detached:
+        return None
+    process = Process(record.pid, record.started, server.stop_signal)
+    deadline = time.monotonic() + ATTACH_SECONDS
+    while process.alive() and time.monotonic() < deadline:
+        if await server.pending(site, record.port, record.pid) is None:
+            return Running(server, process, record.port, attached=True)
+        # Who started it may have been killed before it was complete.
+        await server.complete(record.port)
+        await asyncio.sleep(LOOK_EVERY_SECONDS)
+    return None
+
+
+async def bring_up(server: Server, site: Site, start: Start) -> Running:
+    """Start it and wait until it works; what was started is in the spawner's list whatever happens."""
+    tell = partial(start.progress, server.store)
+    last = site.record()
+    await clear_leftovers(server, site)
+    tell("looking for the program")
+    program = await asyncio.to_thread(find, server, site, start.sources, start.environ)
+    site.rotate_log()
+    road = await _road(server, start)
+    environment = _environment(start.environ, program)
+
+    async def execute(argv: Sequence[str]) -> int:
+        return await run(start.spawner, Order(argv, site.log, environment, road), patience=_PREPARE_SECONDS)
+
+    try:
+        _give(site, road)
+        await server.prepare(site, program, execute, tell)
+    except OSError as error:
+        raise _failed(server, site, str(error)) from error
+    for port in _ports(last):
+        tell("starting")
+        order = Order(
+            server.command(site, program, port),
+            site.log,
+            environment,
+            road,
+            server.stop_signal,
+            start.detached,
+            site.record_path,
+            _fields(server, program, port, start),
+        )
+        process = await start.spawner.spawn(order)
+        if await _wait(server, site, process, port, start):
+            tell("ready")
+            return Running(server, process, port, attached=False)
+        start.spawner.forget(process)
+    raise _failed(server, site, f"{_PORTS_TRIED} ports in a row were taken")
+
+
+async def clear_leftovers(server: Server, site: Site) -> None:
+    """Stop what a killed run left running on this data, and remove what would be in the way.
+
+    A process is touched only when it began at the recorded moment, or names the data folder in its command
+    line, or works in it: its number alone may belong to somebody else by now.
+    """
+    record = site.record()
+    left = [Process(record.pid, record.started, server.stop_signal)] if record is not None else []
+    claimed = server.pid_claimed(site)
+    if claimed is not None and str(site.data) in command_line(claimed):
+        left.append(Process(claimed, started_at(claimed) or "", server.stop_signal))
+    await asyncio.gather(*(process.end() for process in left))
+    # A killed postmaster's children may be in the middle of a long query and keep its memory.
+    await asyncio.gather(*(process.end() for process in working_in(site.data, server.names)))
+    server.clear(site)
+
+
+async def _wait(server: Server, site: Site, process: Process, port: int, start: Start) -> bool:
+    """True when it works, False when its port was taken; ServerFailed otherwise, with the process ended."""
+    deadline = time.monotonic() + start.ready_seconds
+    told = "starting"
+    while process.alive():
+        pending = await server.pending(site, port, process.pid)
+        if pending is None:
+            return True
+        if pending != told:
+            start.progress(server.store, pending)
+            told = pending
+        if time.monotonic() > deadline:
+            await process.end()
+            raise _failed(server, site, f"after {start.ready_seconds:.0f} s it was still {pending}")
+        await server.complete(port)
+        await asyncio.sleep(LOOK_EVERY_SECONDS)
+    if _TAKEN in site.tail():
+        return False
+    raise _failed(server, site, process.ended())
+
+
+async def _road(server: Server, start: Start) -> Road:
+    if not server.refuses_root or os.geteuid() != 0:
+        return "own"
+    return await asyncio.to_thread(road_for_root, forced=start.road)
+
+
+def _give(site: Site, road: Road) -> None:
+    """Make data that root made another way belong to whoever the server runs as this time."""
+    if os.geteuid() != 0 or not site.data.exists():
+        return
+    uid, gid = ordinary_user() if road == "nobody" else (0, 0)
+    if site.data.stat().st_uid == uid:
+        return
+    for base, folders, names in os.walk(site.data):
+        for name in ("", *folders, *names):
+            os.chown(Path(base) / name, uid, gid, follow_symlinks=False)
+
+
+def _ports(last: Record | None) -> Iterator[int]:
+    """The port of the last time first, so that addresses written down somewhere stay true; then free ones."""
+    if last is not None:
+        yield last.port
+    for _ in range(_PORTS_TRIED):
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as asked:
+            asked.bind(("127.0.0.1", 0))
+            port: int = asked.getsockname()[1]
+        yield port
+
+
+def _environment(environ: Mapping[str, str], program: Program) -> dict[str, str]:
+    """The starter's environment without what would turn a server from what is written here."""
+    kept = {name: value for name, value in environ.items() if not name.startswith(("PG", "LC_"))}
+    kept.update(LANG="C", TZ="UTC")
+    for name, value in program.environment.items():
+        kept[name] = os.pathsep.join(part for part in (value, environ.get(name, "")) if part)
+    return kept
+
+
+def _fields(server: Server, program: Program, port: int, start: Start) -> dict[str, object]:
+    return {
+        "store": server.store,
+        "port": port,
+        "version": program.version_text,
+        "source": program.source,
+        "detached": start.detached,
+        "since": time.time(),
+    }
+
+
+def _failed(server: Server, site: Site, reason: str) -> ServerFailed:
+    log = site.tail()
+    mend = ""
+    if _FULL in log or os.strerror(errno.ENOSPC) in reason:
+        mend = f"Free some space on the disk of {site.folder}."
+    elif NOT_RUN in log:
+        mend = (
+            "It refuses to run as root, and this root may neither make a user namespace nor become "
+            "another user: "
+            f"run as an ordinary user, or set TERCET_{server.store.upper()}_URL."
+        )
+    return ServerFailed(server.store, reason=reason, log=log, log_path=str(site.log), mend=mend)

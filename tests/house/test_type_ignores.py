@@ -10,8 +10,8 @@ from typing import Protocol
 LINES_PER_IGNORE = 1000
 
 _IGNORE = re.compile(r"#\s*(?:type|pyright):\s*ignore")
-# Written as `type: ignore[code]  # because …` or `noqa: CODE - because …`, with a few words at least.
-_REASONED = re.compile(r"ignore\[[\w,-]+\]\s*#\s*\w+( \S+){2}|noqa: [A-Z0-9, ]+ - \w+( \S+){2}")
+# Written as `type: ignore[code]  # because …` or `noqa: CODE - because …`, with two words at least.
+_REASONED = re.compile(r"ignore\[[\w,-]+\]\s*#\s*\w+( \S+)+|noqa: [A-Z0-9, ]+ - \w+( \S+)+")
 _SILENCED = re.compile(r"#\s*(?:(?:type|pyright):\s*ignore|noqa)")
 
 

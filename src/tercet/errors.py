@@ -4,6 +4,7 @@
     ├── UsageError               the program is wrong; running it again will not help
     │   ├── SettingUnknown       a name nobody knows, with the nearest one that exists
     │   ├── SettingInvalid       a value that cannot be meant, with what would be
+    │   ├── SettingsUnreadable   tercet.toml is broken: where, and what is wrong there
     │   ├── ExtraMissing         a package that this feature needs is not installed
     │   ├── StoreMissing         a feature was used whose store this Tercet does not have
     │   ├── BudgetExceeded       the pools asked for do not fit into the server
@@ -21,6 +22,7 @@
     │   ├── ServerMissing        no server to start: not given, not on PATH, not in a wheel
     │   ├── ServerFailed         a server of ours did not come up, with the end of its log
     │   ├── StoreUnreachable     retryable; nobody answers
+    │   ├── LoginRefused         the store answers and does not let us in
     │   ├── PoolExhausted        retryable; .size .waited .held .holder
     │   ├── DeadlinePassed       retryable; the store was too slow
     │   └── DefinitionMismatch   an index or view of that name exists and is another one
@@ -87,6 +89,15 @@ class SettingInvalid(UsageError):
     def __init__(self, name: str, *, where: str, shown: str, wanted: str) -> None:
         super().__init__(f"{where} sets {name} to {shown}.", f"It should be {wanted}.")
         self.name, self.where, self.shown, self.wanted = name, where, shown, wanted
+
+
+class SettingsUnreadable(UsageError):
+    """The file of settings cannot be read; `at` says where in it, as far as that is known."""
+
+    def __init__(self, path: str, *, at: str, reason: str) -> None:
+        place = f" at {at}" if at else ""
+        super().__init__(f"{path} cannot be read{place}: {reason}.", "Correct the file; nothing of it was used.")
+        self.path, self.at, self.reason = path, at, reason
 
 
 class ExtraMissing(UsageError):
@@ -259,6 +270,19 @@ class StoreUnreachable(StoreError):
             store,
             f"{store}{at} does not answer: {reason}.",
             "It is used again by itself as soon as it is back.",
+        )
+        self.reason, self.address = reason, address
+
+
+class LoginRefused(StoreError):
+    """The store answers and does not let us in: the login, the database or the encryption is not right."""
+
+    def __init__(self, store: str, *, reason: str, address: str = "") -> None:
+        at = f" at {address}" if address else ""
+        super().__init__(
+            store,
+            f"{store}{at} does not let us in: {reason}.",
+            "Correct the address or the login; waiting will not help.",
         )
         self.reason, self.address = reason, address
 

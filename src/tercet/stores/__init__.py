@@ -1,0 +1,23 @@
+"""Three doors to three servers: pools, budgets, health."""
+
+from tercet.stores.budget import Budget
+from tercet.stores.edges import probes, store
+from tercet.stores.gate import Gate
+from tercet.stores.health import Health, HealthCheck, Liveness, Readiness, StoreHealth
+from tercet.stores.port import PoolState, Probe, Store, Vital
+
+__all__ = [
+    "Budget",
+    "Gate",
+    "Health",
+    "HealthCheck",
+    "Liveness",
+    "PoolState",
+    "Probe",
+    "Readiness",
+    "Store",
+    "StoreHealth",
+    "Vital",
+    "probes",
+    "store",
+]

@@ -1,0 +1,265 @@
+"""Tercet: the one place where all is wired."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn, Self, Unpack, cast
+
+from tercet.address import Url
+from tercet.clock import Clock, SystemClock
+from tercet.errors import NotOpen, StoreMissing, UsageError
+from tercet.settings import Settings, SettingWords
+from tercet.stores import Budget, Gate, Health, HealthCheck, Liveness, PoolState, Readiness, Store, store
+from tercet.telemetry import Telemetry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from types import TracebackType
+
+    from pymongo.asynchronous.database import AsyncDatabase
+    from redis.asyncio import Redis
+
+    from tercet.servers import Servers
+    from tercet.stores.mongo import Document, Mongo
+    from tercet.stores.postgres import Postgres
+    from tercet.stores.redis import Redis as RedisStore
+
+LOCAL_FOLDER = ".tercet"
+ALL_STORES = ("postgres", "mongo", "redis")
+
+
+class Tercet:
+    """The three stores of a service, or as many of them as it uses: `async with Tercet(postgres=…) as db`.
+
+    Settings come from the arguments, the environment and tercet.toml, in that order. It belongs to the event loop
+    and the process that open it, lives once, and holds everything it has opened: close it and nothing is left.
+    """
+
+    def __init__(
+        self,
+        *,
+        postgres: str | None = None,
+        mongo: str | None = None,
+        redis: str | None = None,
+        telemetry: Telemetry | None = None,
+        clock: Clock | None = None,
+        **settings: Unpack[SettingWords],
+    ) -> None:
+        words = {"postgres": postgres, "mongo": mongo, "redis": redis, **settings}
+        self._set(Settings.read(words), telemetry, clock)
+
+    @classmethod
+    def of(
+        cls, settings: Settings, *, telemetry: Telemetry | None = None, clock: Clock | None = None
+    ) -> Self:
+        """A Tercet with settings that have been read already."""
+        made = cls.__new__(cls)
+        made._set(settings, telemetry, clock)
+        return made
+
+    @classmethod
+    def local(
+        cls,
+        folder: str | Path = LOCAL_FOLDER,
+        stores: Iterable[str] = ALL_STORES,
+        *,
+        telemetry: Telemetry | None = None,
+        clock: Clock | None = None,
+        on_progress: Callable[[str, str], None] | None = None,
+        **settings: Unpack[SettingWords],
+    ) -> Self:
+        """A Tercet with real servers of its own in `folder`, started when it opens and stopped when it closes.
+
+        A store whose address the settings give is not started: that one is used.
+        """
+        made = cls.of(Settings.read(dict(settings)), telemetry=telemetry, clock=clock)
+        made._local = Path(folder), tuple(one for one in stores if made._settings.url(one) is None)
+        made._on_progress = on_progress
+        return made
+
+    def _set(self, settings: Settings, telemetry: Telemetry | None, clock: Clock | None) -> None:
+        self._settings = settings
+        self._telemetry = telemetry or Telemetry()
+        self._clock = clock or SystemClock()
+        self._gate = Gate("This Tercet")
+        self._opening = False
+        self._stores: dict[str, Store] = {}
+        self._health: HealthCheck | None = None
+        self._local: tuple[Path, tuple[str, ...]] | None = None
+        self._servers: Servers | None = None
+        self._on_progress: Callable[[str, str], None] | None = None
+
+    # ---- life ----
+
+    async def open(self) -> Self:
+        """Open every store at once; when one fails, the others are closed again and its error is raised."""
+        if self._opening or self._gate.is_open or self._gate.is_closed:
+            self._refuse_to_open()
+        self._opening = True
+        try:
+            with self._telemetry.operation("stores", "open"):
+                await self._start_servers()
+                await self._open_stores()
+            self._gate.open()
+        except BaseException:
+            await self.close()
+            raise
+        finally:
+            self._opening = False
+        return self
+
+    async def close(self) -> None:
+        """Close everything: callers get `close_wait` to finish. Twice is fine, and so is after a failed open."""
+        self._gate.close()
+        with self._telemetry.operation("stores", "close"):
+            # Finished even when whoever closes is cancelled: half a close would leave connections behind.
+            await _to_its_end(self._close_all())
+
+    async def __aenter__(self) -> Self:
+        return await self.open()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def _refuse_to_open(self) -> NoReturn:
+        if self._gate.is_closed:
+            raise NotOpen("This Tercet", closed=True)
+        raise UsageError("This Tercet is open already.", "Open it once, or make another one.")
+
+    async def _start_servers(self) -> None:
+        if self._local is None or not self._local[1]:
+            return
+        # Only who starts servers needs the room that can.
+        from tercet.servers import Servers  # noqa: PLC0415
+
+        folder, wanted = self._local
+        self._servers = Servers(folder, wanted, telemetry=self._telemetry, on_progress=self._on_progress)
+        addresses = await self._servers.start()
+        found = {f"{name}_url": getattr(addresses, name) for name in wanted}
+        self._settings = replace(
+            self._settings, **{name: Url(text) for name, text in found.items() if text is not None}
+        )
+
+    async def _open_stores(self) -> None:
+        settings = self._settings
+        if not settings.stores:
+            raise UsageError("This Tercet was given no store.", "Pass postgres=…, mongo=… or redis=… to it.")
+        for name in settings.stores:
+            self._stores[name] = store(name, settings, clock=self._clock, telemetry=self._telemetry)
+        results = await asyncio.gather(*map(self._open_one, self._stores.values()), return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+        self._health = HealthCheck(
+            [one.probe for one in self._stores.values()],
+            clock=self._clock,
+            telemetry=self._telemetry,
+            pools=self.pools,
+            critical={name: settings.critical(name) for name in self._stores},
+            failures=settings.readiness_failures,
+            successes=settings.readiness_successes,
+        )
+
+    async def _open_one(self, one: Store) -> None:
+        with self._telemetry.operation("stores", "open", store=one.name):
+            await one.open()
+
+    async def _close_all(self) -> None:
+        health, self._health = self._health, None
+        if health is not None and not self._gate.is_abroad:
+            await health.close()
+        closing = [one.close() for one in self._stores.values()]
+        results = await asyncio.gather(*closing, return_exceptions=True)
+        servers, self._servers = self._servers, None
+        if servers is not None and not self._gate.is_abroad:
+            await servers.stop()
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+
+    # ---- stores ----
+
+    @property
+    def postgres(self) -> Postgres:
+        """PostgreSQL: sessions, connections, transactions, and SQLAlchemy's engine."""
+        self._gate.check()
+        return cast("Postgres", self._store("postgres", "Tercet.postgres"))
+
+    @property
+    def mongo(self) -> AsyncDatabase[Document]:
+        """MongoDB: PyMongo's AsyncDatabase as it is."""
+        self._gate.check()
+        return cast("Mongo", self._store("mongo", "Tercet.mongo")).database
+
+    @property
+    def redis(self) -> Redis:
+        """Redis: redis-py's asyncio client as it is."""
+        self._gate.check()
+        return cast("RedisStore", self._store("redis", "Tercet.redis")).client
+
+    def has(self, name: str) -> bool:
+        """Whether this Tercet has this store."""
+        return name in self._stores or self._settings.url(name) is not None
+
+    def need(self, name: str, *, feature: str) -> None:
+        """Pass if this Tercet has the store that `feature` needs, or raise StoreMissing."""
+        if not self.has(name):
+            raise StoreMissing(name, feature=feature)
+
+    def _store(self, name: str, feature: str) -> Store:
+        found = self._stores.get(name)
+        if found is None:
+            raise StoreMissing(name, feature=feature)
+        return found
+
+    # ---- state ----
+
+    @property
+    def settings(self) -> Settings:
+        """What it was told; the addresses of servers of its own are in it once it is open."""
+        return self._settings
+
+    @property
+    def telemetry(self) -> Telemetry:
+        """Where it tells what happens."""
+        return self._telemetry
+
+    @property
+    def clock(self) -> Clock:
+        """Where it takes the time from."""
+        return self._clock
+
+    def pools(self) -> tuple[PoolState, ...]:
+        """How each pool stands right now; costs no round trip."""
+        return tuple(one.pool() for one in self._stores.values())
+
+    def budgets(self) -> tuple[Budget, ...]:
+        """How each pool's size came about."""
+        return tuple(one.budget for one in self._stores.values())
+
+    async def health(self) -> Health:
+        """How all stores are, on connections of their own, not older than a second."""
+        self._gate.check()
+        return await cast("HealthCheck", self._health).look()
+
+    async def readiness(self) -> Readiness:
+        """Whether to send work here; one bad answer does not change it, nor one good one."""
+        self._gate.check()
+        return await cast("HealthCheck", self._health).readiness()
+
+    def liveness(self) -> Liveness:
+        """That the process lives; asks no store, so that their trouble does not end the process."""
+        return Liveness("pass", self._gate.is_open, self._clock.now())
+
+
+async def _to_its_end(work: object) -> None:
+    task = asyncio.ensure_future(cast("asyncio.Future[None]", work))
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise

@@ -77,7 +77,7 @@ def test_every_command_is_in_the_reference_with_its_options(root: Path) -> None:
         for option in parameter.opts
         if isinstance(parameter, click.Option) and not parameter.hidden and f"`{option}" not in sections[name]
     ]
-    assert missing == []
+    assert not missing, "\n".join(missing)
 
 
 def test_every_room_has_its_page_in_the_reference(root: Path) -> None:

@@ -11,9 +11,9 @@ import os
 import re
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, TypedDict, cast
+from typing import Any, Literal, TypedDict, cast
 from urllib.parse import urlsplit
 
 from tercet.address import Url, mask
@@ -282,6 +282,13 @@ class Settings:
         values = {name: _checked(name, where, value) for name, (_, where, value) in given.items()}
         origins = tuple((name, given[name][0] if name in given else "default") for name in names())
         return cls(**values, origins=origins)  # type: ignore[arg-type] # each value went through its own reader
+
+    def at(self, addresses: Mapping[str, str]) -> Settings:
+        """The same settings with these stores at these addresses."""
+        urls = {
+            f"{store}_url": _checked(f"{store}_url", "An address", text) for store, text in addresses.items()
+        }
+        return replace(self, **cast("dict[str, Any]", urls))
 
     def url(self, store: str) -> Url | None:
         """The address of one store, or None if it is not used."""

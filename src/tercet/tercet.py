@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, Self, Unpack, cast
 
-from tercet.address import Url
 from tercet.clock import Clock, SystemClock
 from tercet.errors import NotOpen, StoreMissing, UsageError
 from tercet.settings import Settings, SettingWords
@@ -30,11 +29,20 @@ LOCAL_FOLDER = ".tercet"
 ALL_STORES = ("postgres", "mongo", "redis")
 
 
+@dataclass(frozen=True, slots=True)
+class _Local:
+    """Servers of its own: where, which, and who is told how far they are."""
+
+    folder: Path
+    wanted: tuple[str, ...]
+    on_progress: Callable[[str, str], None] | None
+
+
 class Tercet:
     """The three stores of a service, or as many of them as it uses: `async with Tercet(postgres=…) as db`.
 
-    Settings come from the arguments, the environment and tercet.toml, in that order. It belongs to the event loop
-    and the process that open it, lives once, and holds everything it has opened: close it and nothing is left.
+    Settings come from the arguments, the environment and tercet.toml, in that order. It belongs to the event
+    loop and the process that open it, lives once, and holds all it has opened: close it, and nothing is left.
     """
 
     def __init__(
@@ -56,7 +64,7 @@ class Tercet:
     ) -> Self:
         """A Tercet with settings that have been read already."""
         made = cls.__new__(cls)
-        made._set(settings, telemetry, clock)
+        cls._set(made, settings, telemetry, clock)
         return made
 
     @classmethod
@@ -70,16 +78,23 @@ class Tercet:
         on_progress: Callable[[str, str], None] | None = None,
         **settings: Unpack[SettingWords],
     ) -> Self:
-        """A Tercet with real servers of its own in `folder`, started when it opens and stopped when it closes.
+        """A Tercet with real servers of its own in `folder`: started when it opens, stopped when it closes.
 
         A store whose address the settings give is not started: that one is used.
         """
-        made = cls.of(Settings.read(dict(settings)), telemetry=telemetry, clock=clock)
-        made._local = Path(folder), tuple(one for one in stores if made._settings.url(one) is None)
-        made._on_progress = on_progress
+        read = Settings.read(dict(settings))
+        wanted = tuple(one for one in stores if read.url(one) is None)
+        made = cls.__new__(cls)
+        cls._set(made, read, telemetry, clock, _Local(Path(folder), wanted, on_progress))
         return made
 
-    def _set(self, settings: Settings, telemetry: Telemetry | None, clock: Clock | None) -> None:
+    def _set(
+        self,
+        settings: Settings,
+        telemetry: Telemetry | None,
+        clock: Clock | None,
+        local: _Local | None = None,
+    ) -> None:
         self._settings = settings
         self._telemetry = telemetry or Telemetry()
         self._clock = clock or SystemClock()
@@ -87,14 +102,13 @@ class Tercet:
         self._opening = False
         self._stores: dict[str, Store] = {}
         self._health: HealthCheck | None = None
-        self._local: tuple[Path, tuple[str, ...]] | None = None
+        self._local = local
         self._servers: Servers | None = None
-        self._on_progress: Callable[[str, str], None] | None = None
 
     # ---- life ----
 
     async def open(self) -> Self:
-        """Open every store at once; when one fails, the others are closed again and its error is raised."""
+        """Open every store at once; when one fails, the others are closed and its error is raised."""
         if self._opening or self._gate.is_open or self._gate.is_closed:
             self._refuse_to_open()
         self._opening = True
@@ -131,18 +145,18 @@ class Tercet:
         raise UsageError("This Tercet is open already.", "Open it once, or make another one.")
 
     async def _start_servers(self) -> None:
-        if self._local is None or not self._local[1]:
+        local = self._local
+        if local is None or not local.wanted:
             return
         # Only who starts servers needs the room that can.
         from tercet.servers import Servers  # noqa: PLC0415
 
-        folder, wanted = self._local
-        self._servers = Servers(folder, wanted, telemetry=self._telemetry, on_progress=self._on_progress)
-        addresses = await self._servers.start()
-        found = {f"{name}_url": getattr(addresses, name) for name in wanted}
-        self._settings = replace(
-            self._settings, **{name: Url(text) for name, text in found.items() if text is not None}
+        self._servers = Servers(
+            local.folder, local.wanted, telemetry=self._telemetry, on_progress=local.on_progress
         )
+        addresses = await self._servers.start()
+        found = {name: getattr(addresses, name) for name in local.wanted}
+        self._settings = self._settings.at({name: text for name, text in found.items() if text is not None})
 
     async def _open_stores(self) -> None:
         settings = self._settings

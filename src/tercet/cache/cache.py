@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, overload
+import inspect
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeGuard, TypeVar, overload
 from weakref import WeakValueDictionary
 
 from tercet.cache.cached import Cached, Found, decorate
 from tercet.cache.codec import Codec, kind_of
+from tercet.cache.entry import Ask
 from tercet.cache.key import Key, key_of
 from tercet.cache.memory import MEMORY_BYTES, MEMORY_ENTRIES, Memory
 from tercet.cache.policy import policy
-from tercet.cache.port import Home, Shelf
 from tercet.cache.tags import plain
-from tercet.cache.tiers import Ask, Tiers
+from tercet.cache.tiers import Tiers
 from tercet.clock import Clock, SystemClock
 from tercet.errors import SettingInvalid, UsageError
 from tercet.telemetry import Telemetry
@@ -21,6 +22,8 @@ from tercet.units import seconds, size_bytes
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
     from types import TracebackType
+
+    from tercet.cache.port import Client, Home, Shelf
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -41,17 +44,18 @@ class Cache:
         @cache(tags=["user:{user_id}"])
         async def profile(user_id: int) -> Profile: ...
 
-    `source` is a Tercet (open or not yet), a redis-py client, a URL, or None for memory only. After a drop has
-    returned, this process shows nothing older, and every other one nothing older for longer than `memory`. In
-    memory only there is nobody to tell others: each process then shows what it has until its `ttl` ends.
+    `source` is a Tercet (open or not yet), a redis-py client, a URL, or None for memory only. After a drop
+    has returned, this process shows nothing older, and every other one nothing older for longer than
+    `memory`. In memory only there is nobody to tell others: each process then shows what it has until its
+    `ttl` ends.
 
-    One cache belongs to one event loop at a time. When Redis is away, a read costs one `deadline` and then goes on
-    without it; a drop fails aloud.
+    One cache belongs to one event loop at a time. When Redis is away, a read costs one `deadline` and then
+    goes on without it; a drop fails aloud.
     """
 
     def __init__(
         self,
-        source: Home | str | object | None = None,
+        source: Home | Client | str | None = None,
         *,
         ttl: str | float | None = None,
         layer: str | None = None,
@@ -64,7 +68,7 @@ class Cache:
         telemetry: Telemetry | None = None,
         clock: Clock | None = None,
     ) -> None:
-        home = source if isinstance(source, Home) else None
+        home = source if _is_home(source) else None
         ticks: Clock = clock or (home.clock if home else SystemClock())
         tells = telemetry or (home.telemetry if home else Telemetry())
         self._policy = policy("Cache", ttl=ttl, layer=layer, memory=memory, jitter=jitter)
@@ -103,16 +107,17 @@ class Cache:
         layer: str | None = None,
         memory: str | float | None = None,
         jitter: float | None = None,
-        type: object | None = None,
+        type: object | None = None,  # noqa: A002 - what the user would call it
         name: str | None = None,
         version: str | int | None = None,
     ) -> object:
         """Keep the results of an async function, by its arguments.
 
-        `tags` are templates over its parameters. `type` is what it returns, where its annotation does not say or
-        cannot be resolved. `name` is what its keys begin with instead of its module and name, and `version` sets
-        them apart from those of an earlier release that means something else. Everything is checked here: an
-        unknown parameter in a tag, a layer that does not exist, a type that would not come back as it was.
+        `tags` are templates over its parameters. `type` is what it returns, where its annotation does not say
+        or cannot be resolved. `name` is what its keys begin with instead of its module and name, and
+        `version` sets them apart from those of an earlier release that means something else. Everything is
+        checked here: an unknown parameter in a tag, a layer that does not exist, a type that would not come
+        back as it was.
         """
 
         def decorator(given: Callable[P, Awaitable[R]]) -> Cached[P, R]:
@@ -139,7 +144,7 @@ class Cache:
     @overload
     async def get(self, key: str, type: object = Any) -> object: ...
 
-    async def get(self, key: str, type: object = Any) -> object:
+    async def get(self, key: str, type: object = Any) -> object:  # noqa: A002 - as above
         """The value under a key, or None: also for None itself, which `peek` tells apart.
 
         A value of another shape than `type` counts as not there.
@@ -153,7 +158,7 @@ class Cache:
     @overload
     async def peek(self, key: str, type: object = Any) -> Found[object] | None: ...
 
-    async def peek(self, key: str, type: object = Any) -> Found[Any] | None:
+    async def peek(self, key: str, type: object = Any) -> Found[Any] | None:  # noqa: A002 - as above
         """The value under a key and the tier it was found in, or None if there is none."""
         (held,) = await self._tiers.look([self._ask(key, type)])
         return None if held is None else Found(held.take(), held.tier)
@@ -164,7 +169,7 @@ class Cache:
     @overload
     async def get_many(self, keys: Iterable[str], type: object = Any) -> dict[str, object]: ...
 
-    async def get_many(self, keys: Iterable[str], type: object = Any) -> Mapping[str, object]:
+    async def get_many(self, keys: Iterable[str], type: object = Any) -> Mapping[str, object]:  # noqa: A002
         """The values of those keys that have one, in the order asked; Redis is asked once for all."""
         names = list(dict.fromkeys(keys))
         held = await self._tiers.look([self._ask(key, type) for key in names])
@@ -175,15 +180,15 @@ class Cache:
         key: str,
         value: object,
         *,
-        type: object | None = None,
+        type: object | None = None,  # noqa: A002 - what the user would call it
         tags: Iterable[str] = (),
         ttl: str | float | None = None,
         layer: str | None = None,
     ) -> None:
         """Keep a value under a key, in place of what is there.
 
-        Say `type` for a container of more than plain data: list[Profile]. Raises StoreUnreachable when Redis could
-        not be told: other processes may then go on with the old value.
+        Say `type` for a container of more than plain data: list[Profile]. Raises StoreUnreachable when Redis
+        could not be told: other processes may then go on with the old value.
         """
         kind = type if type is not None else kind_of(value)
         await self._tiers.put(self._ask(key, kind, tags=tags, ttl=ttl, layer=layer), value)
@@ -216,13 +221,13 @@ class Cache:
         self,
         key: str,
         loader: Callable[[], Awaitable[Any]],
-        type: object = Any,
+        type: object = Any,  # noqa: A002 - as above
         *,
         tags: Iterable[str] = (),
         ttl: str | float | None = None,
         layer: str | None = None,
     ) -> object:
-        """The value under a key; where there is none, what the loader returns, which is called once for all who ask."""
+        """The value under a key, or what the loader returns, which is called once for all who ask."""
         return await self._tiers.fetch(self._ask(key, type, tags=tags, ttl=ttl, layer=layer), loader)
 
     async def drop(self, *keys: str) -> None:
@@ -230,7 +235,7 @@ class Cache:
         await self._tiers.drop([_direct(key).name for key in keys], ())
 
     async def drop_tags(self, *tags: str) -> None:
-        """Make everything that carries one of these tags invalid, everywhere, at the cost of one write for each tag.
+        """Make everything that carries one of these tags invalid everywhere, for one write a tag.
 
         Raises StoreUnreachable when Redis could not be told; in this process it is done even so.
         """
@@ -289,11 +294,11 @@ class Cache:
 
     def _register(self, cached: Cached[..., Any], called: str) -> None:
         taken = self._functions.get(cached.name)
-        # At the top of a module a second definition replaces the first, as in a notebook. Inside a function there
-        # may be many at once that differ in what they enclose, and their keys would be the same.
+        # At the top of a module a second definition replaces the first, as in a notebook. Inside a function
+        # there may be many at once that differ in what they enclose, and their keys would be the same.
         if taken is not None and "<locals>" in called:
             raise UsageError(
-                f"This cache holds results of another {cached.name}() already, and the two would share their keys.",
+                f"This cache has another {cached.name}() already, and the two would share their keys.",
                 "Give each a name=… of its own, or decorate one function at the top of the module.",
             )
         self._functions[cached.name] = cached
@@ -308,10 +313,10 @@ def _direct(key: object) -> Key:
 def _shelf(
     source: object, *, namespace: str, deadline: str | float | None, now: Callable[[], float]
 ) -> Shelf | None:
-    """The shelf that `source` means; the one place where the room chooses its edge, loaded only when wanted."""
+    """The shelf that `source` means: the one place where the room chooses its edge, loaded when wanted."""
     if source is None:
         return None
-    from tercet.cache.redis import DEADLINE_SECONDS, OwnRedisShelf, RedisShelf
+    from tercet.cache.redis import DEADLINE_SECONDS, OwnRedisShelf, RedisShelf  # noqa: PLC0415 - see above
 
     try:
         limit = seconds(deadline) if deadline is not None else DEADLINE_SECONDS
@@ -321,7 +326,7 @@ def _shelf(
         ) from error
     if isinstance(source, str):
         return OwnRedisShelf(source, namespace=namespace, deadline=limit, now=now)
-    if isinstance(source, Home):
+    if _is_home(source):
         return RedisShelf(lambda: source.redis, namespace=namespace, deadline=limit, now=now)
     if hasattr(source, "execute_command") and hasattr(source, "pipeline"):
         return RedisShelf(lambda: source, namespace=namespace, deadline=limit, now=now)
@@ -331,6 +336,15 @@ def _shelf(
         shown=f"a {type(source).__name__}",
         wanted="a Tercet, a redis.asyncio client, a URL such as redis://localhost, or None for memory only",
     )
+
+
+def _is_home(source: object) -> TypeGuard[Home]:
+    """Whether this has what a Tercet has; its redis is not touched, which need not be open yet."""
+    absent = object()
+    return all(
+        hasattr(source, name) or inspect.getattr_static(source, name, absent) is not absent
+        for name in ("clock", "telemetry")
+    ) and (inspect.getattr_static(source, "redis", absent) is not absent)
 
 
 def _count(given: object) -> int:

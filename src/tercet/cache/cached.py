@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any, Generic, ParamSpec, TypeVar, cast
 
 from tercet.cache.codec import Codec
+from tercet.cache.entry import Ask, Tier
 from tercet.cache.key import Binder, bind, fast, identity, key_of
 from tercet.cache.memory import Slot, Spot
 from tercet.cache.tags import Template, filled, templates
-from tercet.cache.tiers import Ask, Tier, Tiers
 from tercet.errors import Uncacheable, UsageError
 from tercet.telemetry import CacheRead
 
@@ -20,6 +20,7 @@ if typing.TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
     from tercet.cache.policy import Policy
+    from tercet.cache.tiers import Tiers
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -83,12 +84,12 @@ class Cached(Generic[P, R]):
         await self._tiers.drop((self._ask(self._values(*args, **kwargs)).key.name,), ())
 
     async def peek(self, *args: P.args, **kwargs: P.kwargs) -> Found[R] | None:
-        """The result for these arguments if there is one, and None if there is not; never calls the function."""
+        """The result for these arguments, or None if there is none; never calls the function."""
         (held,) = await self._tiers.look([self._ask(self._values(*args, **kwargs))], keep=False)
         return None if held is None else Found(held.take(), held.tier)
 
     async def refresh(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Call the function whatever is cached, and keep what it returns; others go on with the old one meanwhile."""
+        """Call the function whatever is cached, and keep what it returns; others get the old one."""
         return await self._fetch(self._values(*args, **kwargs), anew=True)
 
     def key(self, *args: P.args, **kwargs: P.kwargs) -> str:

@@ -57,8 +57,8 @@ class Undecodable(Exception):
 class Codec(Generic[T]):
     """Encodes and decodes the values of one type.
 
-    A decoded value has the declared type all the way down. A moment with a time zone comes back in UTC, the same
-    moment. Make one per type and keep it: making it costs some 100 µs.
+    A decoded value has the declared type all the way down. A moment with a time zone comes back in UTC, the
+    same moment. Make one per type and keep it: making it costs some 100 µs.
     """
 
     __slots__ = ("_decode", "immutable", "loose", "schema")

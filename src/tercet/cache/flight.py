@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# A load that nobody waits for any more may still end and fill the cache: whoever gave up will often ask again.
-# After this it is cancelled, so that no loader runs for ever for nobody.
+# A load that nobody waits for any more may still end and fill the cache: whoever gave up will often ask
+# again. After this it is cancelled, so that no loader runs for ever for nobody.
 ORPHAN_SECONDS = 30.0
 
 
@@ -37,7 +37,8 @@ class Flight(Generic[T]):
 
     def __init__(self, cells: tuple[Cell, ...]) -> None:
         self.cells = cells
-        # Set when the key was dropped or written meanwhile: what lands then is for those who wait, not for keeping.
+        # Set when the key was dropped or written meanwhile: what lands then is for those who wait, not for
+        # keeping.
         self.refused = False
         self.waiters: set[asyncio.Future[Landing[T]]] = set()
         self.task: asyncio.Task[T] | None = None
@@ -63,7 +64,7 @@ class Flight(Generic[T]):
             self._grace = place.get_loop().call_later(ORPHAN_SECONDS, self.task.cancel)
 
     def land(self, landing: Landing[T]) -> None:
-        """Tell everybody who waits how it has ended; the first gets the error itself, each other a copy of it."""
+        """Tell everybody who waits how it has ended: the first gets the error itself, each other a copy."""
         if self._grace is not None:
             self._grace.cancel()
         for number, place in enumerate(tuple(self.waiters)):
@@ -171,7 +172,7 @@ def duplicate(error: Exception) -> Exception:
     """
     try:
         twin = copy.copy(error)
-    except Exception:
+    except Exception:  # noqa: BLE001 - the constructor of any exception may run in here
         return error
     if type(twin) is not type(error) or twin.args != error.args:
         return error

@@ -29,11 +29,14 @@ PREFIX_CHARS = 120
 # blake2b-256: no two keys share a digest, and it works where md5 is switched off.
 DIGEST_BYTES = 32
 
-# Types whose equal values are equal calls and that nobody can change: together with its type such a value is a
-# key of this process as it is. A float is none (0.0 and -0.0 are equal), nor is a datetime (zones differ).
+# Types whose equal values are equal calls and that nobody can change: together with its type such a value is
+# a key of this process as it is. A float is none (0.0 and -0.0 are equal), nor is a datetime (zones differ).
 ATOMS = frozenset({int, str, bool, bytes, type(None), UUID, date})
 
-_MEND = "Pass something that cannot change: a number, str, bytes, date, UUID, Enum, tuple, frozenset or frozen class."
+_MEND = (
+    "Pass something that cannot change: a number, str, bytes, date, UUID, Enum, tuple, frozenset, "
+    "or a frozen dataclass or Struct of such."
+)
 
 # Names in the code that is made per function; no parameter may begin like them.
 _OURS = "_tercet_"
@@ -48,7 +51,7 @@ class Key:
 
 
 def key_of(space: str, text: str) -> Key:
-    """The key of `text` among those of `space`: a lower-case letter, which a shortened name has in upper case."""
+    """The key of `text` in `space`, a lower-case letter; a shortened name has it in upper case."""
     name = f"{space}:{text}"
     if len(name) <= KEY_CHARS_MAX:
         return Key(name)
@@ -134,13 +137,13 @@ def _class_name(kind: type) -> str:
 
 
 def identity(function: Callable[..., object], *, name: str | None, version: str | int | None) -> str:
-    """What a function's keys begin with: its module and its name, or the name it was given, and its version."""
+    """What a function's keys begin with: its module and name, or a name it was given, and its version."""
     said = name or f"{_module(function)}.{getattr(function, '__qualname__', type(function).__qualname__)}"
     return said if version is None else f"{said}@{version}"
 
 
 def _module(function: Callable[..., object]) -> str:
-    """The module of a function; that of a script is called after its file, not `__main__` like every other's."""
+    """The module of a function; that of a script is called after its file, not `__main__` as all are."""
     module = getattr(function, "__module__", None) or "?"
     if module != "__main__":
         return module
@@ -155,8 +158,8 @@ class Binder:
 
     function: str
     names: tuple[str, ...]
-    # Source of the parameter list, of the tuple of values, and of the tuple that finds an entry in this process
-    # without writing a key (None where the function takes any number of arguments).
+    # Source of the parameter list, of the tuple of values, and of the tuple that finds an entry in this
+    # process without writing a key (None where the function takes any number of arguments).
     head: str
     tuple_of_values: str
     tuple_of_types: str | None
@@ -170,9 +173,10 @@ class Binder:
             **self.defaults,
             **{f"{_OURS}{name}": given for name, given in names.items()},
         }
-        # Python binds its own arguments faster and more rightly than any code of ours could; as namedtuple and
-        # dataclasses do, the function is written for its signature. Only checked identifiers get into the text.
-        exec(source, scope)
+        # Python binds its own arguments faster and more rightly than any code of ours could; as namedtuple
+        # and dataclasses do, the function is written for its signature. Only checked identifiers get into the
+        # text.
+        exec(source, scope)  # noqa: S102 - see above
         return cast("FunctionType", scope[f"{_OURS}made"])
 
     def values(self) -> Callable[..., tuple[object, ...]]:
@@ -202,7 +206,7 @@ class Binder:
 
 
 def fast(values: tuple[object, ...]) -> tuple[object, ...]:
-    """The tuple that `tuple_of_types` makes of these values: each after its type, as 1, True and 1.0 are equal."""
+    """What `tuple_of_types` makes of these values: each after its type, as 1, True and 1.0 are equal."""
     return tuple(part for value in values for part in (type(value), value))
 
 
@@ -217,7 +221,7 @@ def bind(function: Callable[..., object]) -> Binder:
         ) from error
     if parameters and parameters[0].name in {"self", "cls"}:
         raise UsageError(
-            f"{called}() is a method, and whose entry would be whose cannot be told: {parameters[0].name} is no key.",
+            f"{called}() is a method, and {parameters[0].name} can be no part of a key.",
             "Cache a function; or, for one object that all share, the bound method: "
             "self.profile = cache(tags=…)(self.load_profile).",
         )

@@ -11,8 +11,8 @@ from tercet.cache.tags import Cell
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-# A process that serves a small site knows all of its hot keys with this many; at some 600 bytes of bookkeeping
-# each, the bookkeeping of a full memory is 60 MB.
+# A process that serves a small site knows all of its hot keys with this many; at some 600 bytes of
+# bookkeeping each, the bookkeeping of a full memory is 60 MB.
 MEMORY_ENTRIES = 100_000
 
 # Encoded bytes. Decoded objects are three to ten times as big, so this is some hundreds of MB at worst.
@@ -26,13 +26,15 @@ SHARE_OF_ONE = 8
 
 
 class Slot:
-    """One entry in memory. `value` is what is handed out where nobody can change it, else `body` is decoded anew."""
+    """One entry in memory: a `value` that nobody can change, or a `body` that is decoded for each."""
 
     __slots__ = (
-        "body", "cells", "epoch", "index", "name", "newer", "older", "raw", "schema", "seen", "size", "until", "value",
+        "body", "cells", "epoch", "index", "name", "newer", "older", "raw", "schema", "seen", "size", "tags",
+        "until", "value",
     )  # fmt: skip
 
     name: str
+    tags: tuple[str, ...]
     schema: bytes
     value: Any
     body: bytes | None
@@ -62,8 +64,8 @@ class Spot:
 class Memory:
     """Entries by name, the least useful going first (SIEVE: Zhang et al., NSDI 2024).
 
-    A drop of a tag costs the same whatever carries it: the tag's cell dies, the epoch moves on, and an entry from
-    an earlier epoch looks at its cells once when it is next asked for.
+    A drop of a tag costs the same whatever carries it: the tag's cell dies, the epoch moves on, and an entry
+    from an earlier epoch looks at its cells once when it is next asked for.
     """
 
     __slots__ = (
@@ -133,7 +135,8 @@ class Memory:
         body: bytes | None,
         size: int,
         until: float,
-        cells: tuple[Cell, ...],
+        tags: tuple[str, ...] = (),
+        cells: tuple[Cell, ...] = (),
         spot: Spot | None = None,
     ) -> None:
         """Keep an entry, in place of what has this name; what is dead or too big already is not kept."""
@@ -150,7 +153,8 @@ class Memory:
             self._evict()
         slot = Slot()
         slot.name, slot.schema, slot.value, slot.body, slot.size = name, schema, value, body, whole
-        slot.until, slot.epoch, slot.cells, slot.seen = until, self.epoch, cells, False
+        slot.until, slot.epoch, slot.seen = until, self.epoch, False
+        slot.tags, slot.cells = tags, cells
         slot.newer, slot.older = None, self._newest
         if self._newest is not None:
             self._newest.newer = slot

@@ -22,8 +22,8 @@ LAYERS: Mapping[str, float] = MappingProxyType(
 # Neither layer nor ttl given: long enough to pay, short enough to heal by itself while people look.
 DEFAULT_TTL = "5m"
 
-# How long this process answers out of its own memory without asking Redis, which is also how long it may show a
-# value that another process has dropped. At one read a millisecond, 5 s spare 99.98 % of the round trips.
+# How long this process answers out of its own memory without asking Redis, which is also how long it may show
+# a value that another process has dropped. At one read a millisecond, 5 s spare 99.98 % of the round trips.
 DEFAULT_MEMORY = "5s"
 
 # Entries made in one burst must not all end in one moment: each lives up to a tenth less than it was given.

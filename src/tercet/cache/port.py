@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -11,12 +11,11 @@ if TYPE_CHECKING:
     from tercet.telemetry import Telemetry
 
 
-@runtime_checkable
 class Home(Protocol):
     """What a cache lives on: a Tercet.
 
-    `redis` is asked for at each use, never when the cache is made: decorators stand before anything is open. It
-    raises StoreMissing where there is no Redis, and the cache is in memory only.
+    `redis` is asked for at each use, never when the cache is made: decorators stand before anything is open.
+    It raises StoreMissing where there is no Redis, and the cache is in memory only.
     """
 
     @property
@@ -35,16 +34,29 @@ class Home(Protocol):
         ...
 
 
+class Client(Protocol):
+    """A redis-py asyncio client: what is asked of it."""
+
+    def execute_command(self, *args: Any, **options: Any) -> Any:
+        """Send a command and wait for its answer."""
+        ...
+
+    def pipeline(self, transaction: bool = ...) -> Any:
+        """Several commands in one round trip."""
+        ...
+
+
 class Shelf(Protocol):
     """A place that several processes share: entries by key, and a version for every tag.
 
-    Every method takes one round trip, and raises a StoreError within its deadline where the place is not there.
+    Every method takes one round trip, and raises a StoreError within its deadline where the place is not
+    there.
     """
 
     async def read(
         self, names: Sequence[str], tags: Sequence[str]
     ) -> tuple[tuple[bytes | None, ...], dict[str, bytes | None]]:
-        """The entries under these names and the versions of these tags, all of one moment; None is not there."""
+        """The entries of these names and the versions of these tags, of one moment; None is not there."""
         ...
 
     async def versions(self, tags: Sequence[str]) -> dict[str, bytes | None]:
@@ -54,7 +66,7 @@ class Shelf(Protocol):
     async def write(
         self, name: str, frame: bytes, seconds: float, tags: Sequence[str]
     ) -> dict[str, bytes | None]:
-        """Keep an entry for so long, its tags' versions at least as long; the versions as they are afterwards."""
+        """Keep an entry for so long, and its tags' versions longer; returns the versions as they are then."""
         ...
 
     async def drop(self, names: Sequence[str], tags: Sequence[str]) -> None:

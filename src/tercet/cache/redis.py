@@ -27,22 +27,23 @@ except ImportError as error:
 
 R = TypeVar("R")
 
-# What one read or fill may cost at most when Redis is slow. A healthy one answers in well under a millisecond; a
-# first connection on a loaded machine takes some tens.
+# What one read or fill may cost at most when Redis is slow. A healthy one answers in well under a
+# millisecond; a first connection on a loaded machine takes some tens.
 DEADLINE_SECONDS = 0.25
 
 # A drop must arrive, so it is given longer before it fails aloud.
 DROP_SECONDS = 1.0
 
-# After a missed deadline nobody asks for this long; then one caller tries, and the rest follow if it succeeds. So
-# a frozen Redis costs one deadline a half second for the whole process, and one that is back is used within it.
+# After a missed deadline nobody asks for this long; then one caller tries, and the rest follow if it
+# succeeds. So a frozen Redis costs one deadline a half second for the whole process, and one that is back is
+# used within it.
 PAUSE_SECONDS = 0.5
 
 # Connections of a client made from a URL. A loop in one thread cannot use more of them than this.
 POOL_SIZE = 16
 
-# A version outlives every entry that carries it; two days cover the longest layer twice, and longer entries ask
-# for twice their own time.
+# A version outlives every entry that carries it; two days cover the longest layer twice, and longer entries
+# ask for twice their own time.
 TAG_SECONDS_MIN = 2 * 86_400.0
 
 # 64 random bits: a version that was evicted, dropped or lost in a failover never comes back by counting.
@@ -115,7 +116,7 @@ class Breaker:
 
 
 class RedisShelf:
-    """Entries and tag versions in one Redis, through a redis-py client that `client` hands out when it is needed."""
+    """Entries and tag versions in one Redis, through the redis-py client that `client` hands out."""
 
     def __init__(
         self, client: Callable[[], object], *, namespace: str, deadline: float, now: Callable[[], float]
@@ -233,7 +234,7 @@ class RedisShelf:
 
 
 class OwnRedisShelf(RedisShelf):
-    """A shelf with a client of its own, made from a URL when it is first used, one for each event loop in turn."""
+    """A shelf with a client of its own, made from a URL, for one event loop after the other."""
 
     def __init__(self, url: str, *, namespace: str, deadline: float, now: Callable[[], float]) -> None:
         super().__init__(self._own, namespace=namespace, deadline=deadline, now=now)

@@ -25,8 +25,8 @@ TAG_CHARS_MAX = 200
 PREFIX_CHARS = 80
 DIGEST_BYTES = 32
 
-# What stays as it is in a value besides letters, digits and _.-~ (quote never escapes those). A colon does not:
-# the value "1:admin" must not make the tag of another template.
+# What stays as it is in a value besides letters, digits and _.-~ (quote never escapes those). A colon does
+# not: the value "1:admin" must not make the tag of another template.
 _SAFE = "@+,"
 
 
@@ -67,7 +67,7 @@ class Template:
                 value = getattr(value, attribute)
             except AttributeError as error:
                 raise UsageError(
-                    f"The tag {self.text!r} needs {hole.field!r}, and {type(value).__name__} has no {attribute!r}.",
+                    f"The tag {self.text!r} needs {hole.field!r}: a {type(value).__name__} has none.",
                     "Name an attribute that every argument has.",
                 ) from error
         try:
@@ -103,7 +103,7 @@ def parse(text: object, *, function: str, parameters: Sequence[str]) -> Template
             raise TemplateMismatch(text, field=field, function=function, parameters=tuple(parameters))
         if form or conversion or not all(attribute.isidentifier() for attribute in attributes):
             raise UsageError(
-                f"The tag {text!r} of {function}() asks for more than a value: {{{field}}} with a format or an index.",
+                f"The tag {text!r} of {function}() is more than names: {{{field}}} has a format or an index.",
                 "Use {name} or {name.attribute}.",
             )
         parts.append(Hole(field, name, tuple(attributes)))
@@ -131,7 +131,7 @@ def plain(tags: Iterable[str], *, of: str) -> tuple[str, ...]:
 
 
 def tag(template: str, /, **values: object) -> str:
-    """The tag that a decorator's template makes of these values: what to drop when a value is not a plain word."""
+    """The tag that a decorator's template makes of these values: for drops by what is no plain word."""
     return parse(template, function="tag", parameters=tuple(values)).fill(values)
 
 

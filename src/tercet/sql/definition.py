@@ -91,7 +91,7 @@ class _Reader:
             self._bracket()
         if self._take("tablespace"):
             self._next()
-        where = _text(_bare(self._rest())) if self._take("where") else ""
+        where = _condition(self._rest()) if self._take("where") else ""
         if self._at < len(self._tokens):
             raise self._unread()
         return Definition(table, method, unique, keys, include, where, nulls_distinct)
@@ -171,13 +171,13 @@ def _closing(found: Sequence[_Token], start: int) -> int | None:
     return None
 
 
-def _split(found: Sequence[_Token]) -> list[Sequence[_Token]]:
-    """The parts between the commas that stand in no bracket."""
+def _split(found: Sequence[_Token], joint: _Token = _COMMA) -> list[Sequence[_Token]]:
+    """The parts between the commas, or other tokens, that stand in no bracket."""
     parts: list[list[_Token]] = [[]]
     depth = 0
     for token in found:
         depth += {_OPEN: 1, _CLOSE: -1}.get(token, 0)
-        if token == _COMMA and depth == 0:
+        if token == joint and depth == 0:
             parts.append([])
         else:
             parts[-1].append(token)
@@ -206,6 +206,33 @@ def _bare(found: Sequence[_Token]) -> Sequence[_Token]:
     while found and found[0] == _OPEN and _closing(found, 0) == len(found) - 1:
         found = found[1:-1]
     return found
+
+
+def _condition(found: Sequence[_Token]) -> str:
+    """A condition with each part of an AND or OR in brackets of its own, as a server prints it.
+
+    Both bind more loosely than all else but NOT, so they can be told without a parser; where the word AND may
+    be another one (BETWEEN, CASE), nothing is touched.
+    """
+    found = _bare(found)
+    if {("word", "between"), ("word", "case")} & set(found):
+        return _text(found)
+    for joint in ("or", "and"):
+        parts = _parts(found, joint)
+        if len(parts) > 1:
+            return f" {joint} ".join(f"( {_condition(part)} )" for part in parts)
+    if found[:1] == [("word", "not")]:
+        return f"not ( {_condition(found[1:])} )"
+    return _text(found)
+
+
+def _parts(found: Sequence[_Token], joint: str) -> list[Sequence[_Token]]:
+    """The parts between a word that stands in no bracket; brackets around some of them are opened."""
+    found = _bare(found)
+    parts = _split(found, ("word", joint))
+    if len(parts) == 1 or (joint == "and" and len(_split(found, ("word", "or"))) > 1):
+        return [found]
+    return [inner for part in parts for inner in _parts(part, joint)]
 
 
 def _text(found: Sequence[_Token]) -> str:

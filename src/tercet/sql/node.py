@@ -29,7 +29,7 @@ class Buffers:
 class Node:
     """A step of a plan with everything below it.
 
-    Times are wall-clock milliseconds over all loops; what several processes did at once is counted once. What
+    Times are wall-clock milliseconds over all loops, below a Gather those of the average process. What
     was not measured is None: all of it without ANALYZE, the times with TIMING OFF. `exclusive_ms` leaves out
     what the steps below took, a CTE or InitPlan being charged to the step that has it computed.
     """

@@ -106,7 +106,7 @@ class _Desk(monitoring.ConnectionPoolListener):
         """How many operations are under way."""
         return len(self._under_way)
 
-    def connection_check_out_started(self, event: monitoring.ConnectionCheckOutStartedEvent) -> None:  # noqa: ARG002 - PyMongo's signature
+    def connection_check_out_started(self, event: monitoring.ConnectionCheckOutStartedEvent) -> None:  # noqa: ARG002
         """A caller begins to wait for a connection."""
         self.lane.waiting += 1
         operation = self._current()

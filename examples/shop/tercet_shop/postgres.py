@@ -1,0 +1,198 @@
+"""Fills PostgreSQL by binary COPY: all tables, constraints and indexes in one transaction, or nothing.
+
+Tables are made without their keys, filled, and given keys and indexes at the end: sorting once is cheaper than keeping
+a tree in order five million times. Rows are frozen as they come (their table is as new as they are), so that no later
+vacuum has to write them again in the middle of a measurement.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import Any, Protocol
+
+import msgspec
+from sqlalchemy import Table, text
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.schema import AddConstraint, CreateIndex, CreateTable, ExecutableDDLElement
+
+from tercet_shop import copy_rows as copy
+from tercet_shop.errors import NotTheShops
+from tercet_shop.loaded import Loaded
+from tercet_shop.models import Base
+from tercet_shop.port import Progress, Relational
+from tercet_shop.postgres_rows import parts
+from tercet_shop.tables import Facts, Source
+
+# A load is over long before this; without it the pool's own limit for a statement would cut it short.
+LOAD_SECONDS_MAX = 3_600.0
+
+# What one index build may sort in memory: a fifth of the demo's whole budget of 8 GiB has room for two of them.
+MAINTENANCE_MEMORY = "256MB"
+
+# Two loads of one database come one after the other, whoever starts them: "tercet shop" as a number.
+_LOCK = 0x7465_7263_6574_7368
+
+# The shop's own mark: what the tables beside it hold, and whether everything after the load was done.
+FACTS_TABLE = "shop_facts"
+_CREATE_FACTS = f"CREATE TABLE {FACTS_TABLE} (facts jsonb NOT NULL, finished boolean NOT NULL DEFAULT false)"
+
+
+class _Driver(Protocol):
+    """The asyncpg connection that SQLAlchemy hands out, as far as loading uses it."""
+
+    async def execute(self, query: str, *, timeout: float) -> str: ...
+
+    async def copy_to_table(
+        self,
+        table_name: str,
+        *,
+        source: AsyncIterator[bytes],
+        columns: Sequence[str],
+        format: str,  # noqa: A002 - asyncpg calls it that
+        freeze: bool,
+        timeout: float,
+    ) -> str: ...
+
+
+async def read_facts(connection: AsyncConnection) -> tuple[Facts | None, bool]:
+    """What the shop here was made from, and whether its load was finished; (None, False) where no shop is.
+
+    Raises NotTheShops when tables of the shop's names stand there without its mark.
+    """
+    wanted = [*sorted(Base.metadata.tables), FACTS_TABLE]
+    found = await connection.execute(
+        text(
+            "SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+            "WHERE n.nspname = current_schema() AND c.relname = ANY(:names) ORDER BY c.relname"
+        ),
+        {"names": wanted},
+    )
+    names = tuple(found.scalars())
+    if not names:
+        return None, False
+    if FACTS_TABLE not in names:
+        raise NotTheShops("postgres", names=names)
+    row = (await connection.execute(text(f"SELECT facts::text, finished FROM {FACTS_TABLE}"))).one_or_none()
+    return (msgspec.json.decode(row[0], type=Facts), bool(row[1])) if row else (None, False)
+
+
+async def load_postgres(postgres: Relational, source: Source, on_progress: Progress) -> Loaded | None:
+    """Make PostgreSQL hold exactly this shop; None when it does already.
+
+    A shop with other facts, and whatever was built upon its tables, is dropped for it in the same transaction: a load
+    that is cancelled or killed leaves what was there before.
+    """
+    async with postgres.transaction() as connection:
+        await connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
+        facts, finished = await read_facts(connection)
+        loaded = None if facts == source.facts else await _load(connection, source, on_progress)
+    if loaded is not None or not finished:
+        await _finish(postgres, on_progress)
+    return loaded
+
+
+async def _load(connection: AsyncConnection, source: Source, on_progress: Progress) -> Loaded:
+    started, cpu_started = time.perf_counter(), time.process_time()
+    raw = await connection.get_raw_connection()
+    driver: _Driver = raw.driver_connection  # type: ignore[assignment] - SQLAlchemy cannot know whose it is
+    for setting in ("statement_timeout = 0", "idle_in_transaction_session_timeout = 0", "lock_timeout = 0"):
+        await connection.execute(text(f"SET LOCAL {setting}"))
+    await connection.execute(text(f"SET LOCAL maintenance_work_mem = '{MAINTENANCE_MEMORY}'"))
+    names = ", ".join([*Base.metadata.tables, FACTS_TABLE])
+    await connection.execute(text(f"DROP TABLE IF EXISTS {names} CASCADE"))
+    for statement in _tables_without_keys():
+        await connection.execute(text(statement))
+    sent = _Sent()
+    for table, columns, rows in parts(source, on_progress):
+        await driver.copy_to_table(
+            table,
+            source=sent.counted(rows),
+            columns=columns,
+            format="binary",
+            freeze=True,
+            timeout=LOAD_SECONDS_MAX,
+        )
+    statements = list(_keys_and_indexes())
+    for done, statement in enumerate(statements):
+        on_progress("keys and indexes", done, len(statements))
+        await driver.execute(statement, timeout=LOAD_SECONDS_MAX)
+    on_progress("keys and indexes", len(statements), len(statements))
+    await _advance_ids(connection)
+    await connection.execute(text(_CREATE_FACTS))
+    stored = msgspec.json.encode(source.facts).decode()
+    await connection.execute(text(f"INSERT INTO {FACTS_TABLE} (facts) VALUES (CAST(:facts AS jsonb))"), {"facts": stored})
+    return Loaded(
+        rows=sent.rows,
+        seconds=time.perf_counter() - started,
+        cpu_seconds=time.process_time() - cpu_started,
+        bytes=sent.bytes,
+    )
+
+
+async def _finish(postgres: Relational, on_progress: Progress) -> None:
+    """Count what was loaded and mark every page as seen by all, so that nothing of that happens later."""
+    tables = list(Base.metadata.tables)
+    async with postgres.autocommit() as connection:
+        await connection.execute(text("SET statement_timeout = 0"))
+        for done, table in enumerate(tables):
+            on_progress("statistics", done, len(tables))
+            await connection.execute(text(f"VACUUM (ANALYZE) {table}"))
+        on_progress("statistics", len(tables), len(tables))
+        await connection.execute(text("RESET statement_timeout"))
+        await connection.execute(text(f"UPDATE {FACTS_TABLE} SET finished = true"))
+
+
+async def _advance_ids(connection: AsyncConnection) -> None:
+    """Let each identity go on after the greatest id that was loaded."""
+    for table in Base.metadata.sorted_tables:
+        for column in table.columns:
+            if column.identity is not None:
+                sequence = f"pg_get_serial_sequence('{table.name}', '{column.name}')"
+                await connection.execute(
+                    text(f"SELECT setval({sequence}, coalesce(max({column.name}), 0) + 1, false) FROM {table.name}")
+                )
+
+
+def _tables_without_keys() -> Iterator[str]:
+    for table in Base.metadata.sorted_tables:
+        yield _sql(CreateTable(table, include_foreign_key_constraints=()))
+        # The table's columns stay NOT NULL without it.
+        for constraint in _keys(table):
+            yield f"ALTER TABLE {table.name} DROP CONSTRAINT {constraint.name}"
+
+
+def _keys_and_indexes() -> Iterator[str]:
+    for table in Base.metadata.sorted_tables:
+        yield from (_sql(AddConstraint(constraint, isolate_from_table=False)) for constraint in _keys(table))
+        yield from (_sql(CreateIndex(index)) for index in sorted(table.indexes, key=lambda index: str(index.name)))
+    for table in Base.metadata.sorted_tables:
+        for foreign in sorted(table.foreign_key_constraints, key=lambda key: str(key.name)):
+            yield _sql(AddConstraint(foreign, isolate_from_table=False))
+
+
+def _keys(table: Table) -> list[Any]:
+    unique = [one for one in table.constraints if one.__visit_name__ == "unique_constraint"]
+    return [table.primary_key, *sorted(unique, key=lambda one: str(one.name))]
+
+
+def _sql(statement: ExecutableDDLElement) -> str:
+    return str(statement.compile(dialect=postgresql.dialect()))
+
+
+class _Sent:
+    """Counts what goes to the server."""
+
+    __slots__ = ("bytes", "rows")
+
+    def __init__(self) -> None:
+        self.rows = self.bytes = 0
+
+    async def counted(self, chunks: Iterator[tuple[int, bytes]]) -> AsyncIterator[bytes]:
+        yield copy.HEADER
+        for rows, chunk in chunks:
+            self.rows += rows
+            self.bytes += len(chunk)
+            yield chunk
+        yield copy.TRAILER

@@ -43,7 +43,10 @@ autodoc_default_options = {"members": True}
 # References into other projects would need their inventories, which are somewhere else. Ours must all be found.
 nitpick_ignore_regex = [(r"py:.*", r"(?!tercet\b).*")]
 # What a page shows of a private or a generic name has no place to point to.
-nitpick_ignore_regex += [(r"py:.*", r"tercet(\.\w+)*\._\w+"), (r"py:.*", r"tercet(\.\w+)*\.[A-Z](_co|_contra)?")]
+nitpick_ignore_regex += [
+    (r"py:.*", r"tercet(\.\w+)*\._\w+"),
+    (r"py:.*", r"tercet(\.\w+)*\.[A-Z](_co|_contra)?"),
+]
 
 # In docstrings a name stands between single backticks, and an indented block is shown as it is.
 _NAME = re.compile(r"(`[^`]+`)")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from sphinx.application import Sphinx
 
 ROOT = Path(__file__).parents[1]
@@ -40,7 +41,7 @@ autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
 autodoc_default_options = {"members": True}
 
-# References into other projects would need their inventories, which are somewhere else. Ours must all be found.
+# References into other projects would need their inventories, which are elsewhere. Ours must all be found.
 nitpick_ignore_regex = [(r"py:.*", r"(?!tercet\b).*")]
 # What a page shows of a private or a generic name has no place to point to.
 nitpick_ignore_regex += [

@@ -1,4 +1,4 @@
-"""The habits: what runs before a commit and before a merge is what a person runs, and comes from nowhere else."""
+"""The habits: what runs before a commit and before a merge is what a person runs, and is all local."""
 
 from __future__ import annotations
 

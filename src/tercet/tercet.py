@@ -125,7 +125,7 @@ class Tercet:
         return self
 
     async def close(self) -> None:
-        """Close everything: callers get `close_wait` to finish. Twice is fine, and so is after a failed open."""
+        """Close everything; callers get `close_wait` to finish. Twice is fine, also after a failed open."""
         self._gate.close()
         with self._telemetry.operation("stores", "close"):
             # Finished even when whoever closes is cancelled: half a close would leave connections behind.

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
 Bytes = NDArray[np.uint8]
 Ints = NDArray[np.int64]
@@ -28,7 +31,8 @@ class Texts:
     def strings(self) -> list[str]:
         """The texts as Python strings."""
         return [
-            row[:length].tobytes().decode() for row, length in zip(self.matrix, self.lengths.tolist(), strict=True)
+            row[:length].tobytes().decode()
+            for row, length in zip(self.matrix, self.lengths.tolist(), strict=True)
         ]
 
 

@@ -1,23 +1,26 @@
 """What is in an order: its value by the fitted shares, and lines of products that add up to about that.
 
-The value comes first and the lines are drawn to fit it, so orders with lines and orders without are of one kind.
-An order with lines is worth what its lines add up to, to the penny.
+The value comes first and the lines are drawn to fit it, so orders with lines and orders without are of one
+kind. An order with lines is worth what its lines add up to, to the penny.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tercet_shop import figures
-from tercet_shop.assemble import Ints
 from tercet_shop.dice import Floats, uniform
 from tercet_shop.tables import BLOCK
 
-# Between two noted shares a distribution is drawn straight in the logarithm; this many points make the straight lines
-# between them as good as that.
+if TYPE_CHECKING:
+    from tercet_shop.assemble import Ints
+
+# Between two noted shares a distribution is drawn straight in the logarithm; this many points make the
+# straight lines between them as good as that.
 _POINTS = 4_097
 # Beyond six standard deviations lies one number in a billion.
 _NORMAL_REACH = 6.0
@@ -50,7 +53,8 @@ class Baskets:
         self._normal = np.array([0.5 * (1 + math.erf(z / math.sqrt(2))) for z in self._reach])
         prices = _curve(self._points, figures.PRICE_PENCE)
         order = np.argsort(uniform(seed, "prices", 0, products), kind="stable")
-        # Every price range has its share exactly, in an order that says nothing about how well a product sells.
+        # Every price range has its share exactly, in an order that says nothing about how well a product
+        # sells.
         self.pence: Ints = np.rint(np.interp((order + 0.5) / products, self._points, prices)).astype(np.int64)
         rank = np.argsort(uniform(seed, "favourites", 0, products), kind="stable") / max(products - 1, 1)
         self._favour = np.cumsum(np.exp(np.interp(rank, figures.RANKS, np.log(figures.POPULARITY))))
@@ -93,7 +97,8 @@ class Baskets:
         follow = figures.LINES_FOLLOW_VALUE
         score = follow * self._scores(shares) + math.sqrt(1 - follow**2) * own
         share = np.interp(score, self._reach, self._normal)
-        return np.maximum(np.rint(np.interp(share, self._points, self._lines)), 1).astype(np.int64)
+        counts: Ints = np.maximum(np.rint(np.interp(share, self._points, self._lines)), 1).astype(np.int64)
+        return counts
 
     def _scores(self, shares: Floats) -> Floats:
         """The standard normal numbers at these shares."""

@@ -8,12 +8,15 @@
 from __future__ import annotations
 
 import struct
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tercet_shop.assemble import Bytes, Ints, Piece, Texts, assemble, little_endian, texts
 from tercet_shop.postgres_rows import CURRENCY
-from tercet_shop.tables import Lines, Orders
+
+if TYPE_CHECKING:
+    from tercet_shop.tables import Lines, Orders
 
 # BSON's element types.
 _DECIMAL = b"\x13"
@@ -25,7 +28,7 @@ _HUNDREDTHS = struct.pack("<Q", (6176 - 2) << 49)
 
 
 def documents(orders: Orders, lines: Lines, names: Texts) -> tuple[bytes, Ints]:
-    """The documents one after the other, and the length of each; `names` are the products', the first being id 1."""
+    """The documents one after the other, and the length of each; `names` are the products' by their ids."""
     count = len(orders.id)
     order = np.searchsorted(orders.id, lines.order)
     items, item_lengths = _items(lines, names)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tercet_shop import figures
-from tercet_shop.assemble import Ints
-from tercet_shop.dice import Floats
+
+if TYPE_CHECKING:
+    from tercet_shop.assemble import Ints
+    from tercet_shop.dice import Floats
 
 HOUR = 3_600
 DAY = 86_400
@@ -16,8 +19,8 @@ DAY = 86_400
 BEGIN = int(datetime(2020, 1, 1, tzinfo=UTC).timestamp())
 END = int(datetime(2026, 1, 1, tzinfo=UTC).timestamp())
 
-# Three times as many people sign up on the last day as on the first: a shop that grows, but is no rocket. Chosen, not
-# fitted: the file is one year of a shop whose customers it does not show signing up.
+# Three times as many people sign up on the last day as on the first: a shop that grows, but is no rocket.
+# Chosen, not fitted: the file is one year of a shop whose customers it does not show signing up.
 GROWTH = 3.0
 # 1970-01-01 was a Thursday.
 _THURSDAY = 3
@@ -35,11 +38,13 @@ class Calendar:
     def moments(self, shares: Floats) -> Ints:
         """The second by which each share of the weight has passed."""
         seconds = np.interp(shares, self._shares, self._edges).astype(np.int64)
-        return np.minimum(seconds, END - 1)
+        inside: Ints = np.minimum(seconds, END - 1)
+        return inside
 
     def shares(self, moments: Ints) -> Floats:
         """The share of the weight that has passed at each second."""
-        return np.interp(moments, self._edges, self._shares)
+        passed: Floats = np.interp(moments, self._edges, self._shares)
+        return passed
 
 
 def signups() -> Calendar:

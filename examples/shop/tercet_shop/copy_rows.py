@@ -1,17 +1,21 @@
 """PostgreSQL's binary COPY format, as the pieces of `assemble`.
 
-"A tuple begins with a 16-bit integer count of the number of fields"; each field is a 32-bit length and its bytes.
+"Each tuple begins with a 16-bit integer count of the number of fields"; a field is a 32-bit length and its
+bytes.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tercet_shop.assemble import Bytes, Ints, Piece, Texts, assemble, big_endian
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 # Signature, no flags, no header extension.
 HEADER = b"PGCOPY\n\xff\r\n\0" + struct.pack("!ii", 0, 0)
@@ -21,8 +25,8 @@ TRAILER = struct.pack("!h", -1)
 _POSTGRES_EPOCH = 946_684_800
 _MICROSECONDS = 1_000_000
 
-# numeric is groups of four decimal digits. Four of them hold every numeric(12, 2): 8 + 4 before the point, and
-# 2 behind it. Leading groups of zero are allowed: the server strips them when it reads.
+# numeric is groups of four decimal digits. Four of them hold every numeric(12, 2): 8 + 4 before the point,
+# and 2 behind it. Leading groups of zero are allowed: the server strips them when it reads.
 _NUMERIC_HEAD = struct.pack("!ihhhh", 16, 4, 2, 0, 2)
 _GROUP = 10_000
 
@@ -71,7 +75,7 @@ def letters(matrix: Bytes) -> Field:
 
 
 def rows(count: int, fields: Sequence[Field]) -> bytes:
-    """`count` tuples of these fields; HEADER before the first and TRAILER after the last make a COPY of them."""
+    """`count` tuples of these fields; HEADER before all and TRAILER after make a COPY of them."""
     pieces: list[Piece] = [struct.pack("!h", len(fields))]
     for field in fields:
         for piece in field:

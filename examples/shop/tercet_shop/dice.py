@@ -27,4 +27,4 @@ def words(seed: int, stream: str, block: int, count: int) -> Words:
 
 def uniform(seed: int, stream: str, block: int, count: int) -> Floats:
     """`count` numbers in [0, 1) of one block of one stream."""
-    return (words(seed, stream, block, count) >> _SPARE_BITS) * _DOUBLE_STEP
+    return (words(seed, stream, block, count) >> _SPARE_BITS).astype(np.float64) * _DOUBLE_STEP

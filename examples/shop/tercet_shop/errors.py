@@ -19,7 +19,8 @@ class SizeImpossible(UsageError):
 
     def __init__(self, *, users: int, orders: int, reason: str) -> None:
         super().__init__(
-            f"A shop of {users:,} users and {orders:,} orders cannot be made: {reason}.", "Choose other numbers."
+            f"A shop of {users:,} users and {orders:,} orders cannot be made: {reason}.",
+            "Choose other numbers.",
         )
         self.users, self.orders, self.reason = users, orders, reason
 

@@ -1,15 +1,16 @@
 """A shop of any size out of a seed: the same seed and size give the same rows, block by block or all at once.
 
-What it needs to hold at once is 8 bytes for an order and about 20 for a user; everything else is made by the block.
+What it needs to hold at once is 8 bytes for an order and about 20 for a user; everything else is made by
+the block.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tercet_shop import figures
 from tercet_shop import words as syllables
@@ -21,11 +22,15 @@ from tercet_shop.errors import SizeImpossible
 from tercet_shop.models import ORDER_STATUSES, USER_STATUSES
 from tercet_shop.tables import BLOCK, Catalogue, Facts, Lines, Orders, Parts, Users, blocks
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 # Raised whenever other rows or another schema come out of the same arguments.
 VERSION = 1
 
-# An average order has 21 lines: 5,000,000 orders would be 100,000,000 of them, hours of loading for a question that
-# never reads one. The newest orders have theirs, a million lines in all: enough for every page that shows lines.
+# An average order has 21 lines: 5,000,000 orders would be 100,000,000 of them, hours of loading for a
+# question that never reads one. The newest orders have theirs, a million lines in all: enough for every
+# page that shows lines.
 LINED_ORDERS = 50_000
 
 # Users who never order, and the states users are in: chosen, the file shows neither.
@@ -83,7 +88,17 @@ class ShopSize:
 class GeneratedShop:
     """A shop drawn from the fitted figures; a Source for loading."""
 
-    __slots__ = ("_baskets", "_countries", "_emails", "_keys", "_names", "_seed", "_signup", "_size", "_statuses")
+    __slots__ = (
+        "_baskets",
+        "_countries",
+        "_emails",
+        "_keys",
+        "_names",
+        "_seed",
+        "_signup",
+        "_size",
+        "_statuses",
+    )
 
     def __init__(self, size: ShopSize, seed: int) -> None:
         self._size, self._seed = size, seed
@@ -150,7 +165,9 @@ class GeneratedShop:
             id=index + 1,
             created=created,
             updated=np.minimum(created + draw.astype(np.int64) % (30 * DAY), END - 1),
-            status=self._statuses[0][np.searchsorted(np.cumsum(USER_STATUS_SHARES)[:-1], status, side="right")],
+            status=self._statuses[0][
+                np.searchsorted(np.cumsum(USER_STATUS_SHARES)[:-1], status, side="right")
+            ],
             country=_COUNTRY_LETTERS[self._countries[index]],
             name=(self._names[0][first], b" ", self._names[1][last]),
             email=email,
@@ -165,7 +182,9 @@ class GeneratedShop:
         lined = index >= self._first_lined
         if lined.any():
             lines = self.lines(block)
-            totals = np.bincount(lines.order - index[0] - 1, lines.quantity * lines.pence, minlength=len(index))
+            totals = np.bincount(
+                lines.order - index[0] - 1, lines.quantity * lines.pence, minlength=len(index)
+            )
             # Pence are whole and far below 2 ** 53: bincount's doubles are exact.
             pence = np.where(lined, totals.astype(np.int64), pence)
         status = self._status_of(block, created)
@@ -185,7 +204,8 @@ class GeneratedShop:
         """The lines of one block's orders, as far as those are among the newest."""
         index = _indexes(block, self._size.orders)
         lines = self._baskets.lines(block, len(index))
-        # The block is drawn as a whole, so that an order's lines do not depend on how many orders have theirs.
+        # The block is drawn as a whole, so that an order's lines do not depend on how many orders have
+        # theirs.
         written = lines.order >= max(self._first_lined - int(index[0]), 0)
         return Lines(
             order=lines.order[written] + index[0] + 1,
@@ -248,15 +268,20 @@ class GeneratedShop:
             start = np.repeat(begun, counts[index])
             moment = np.maximum(calendar.moments(start + draw * (1 - start)) - BEGIN, self._signup[user])
             last = int(ends[index[-1]])
-            keys[last - len(user) : last] = (moment.astype(np.uint64) << np.uint64(_USER_BITS)) | user.astype(np.uint64)
+            keys[last - len(user) : last] = (moment.astype(np.uint64) << np.uint64(_USER_BITS)) | user.astype(
+                np.uint64
+            )
         keys.sort()
         return keys
 
     def _draw_counts(self) -> Ints:
-        """How many orders each user has: the fitted shape, stretched until all of them are as many as wanted."""
+        """How many orders each user has: the fitted shape, stretched until all are as many as wanted."""
         users, orders = self._size.users, self._size.orders
         without = max(SHARE_WITHOUT_ORDERS, 1 - orders / ORDERS_LEAST / users)
-        orders_at_all = np.concatenate([uniform(self._seed, "buyers", b, BLOCK) for b in blocks(users)])[:users] >= without
+        orders_at_all = (
+            np.concatenate([uniform(self._seed, "buyers", b, BLOCK) for b in blocks(users)])[:users]
+            >= without
+        )
         if orders and not orders_at_all.any():
             orders_at_all[0] = True
         buyers = np.flatnonzero(orders_at_all)
@@ -289,7 +314,10 @@ def _base36(numbers: Ints) -> Texts:
 
 
 def _stretched(more: Floats, orders: int) -> Ints:
-    """1 + the whole part of `more` times the one factor that makes the sum `orders`; with few orders, some get none."""
+    """1 and the whole part of `more` times a factor: the one that makes the sum `orders`.
+
+    With fewer orders than buyers, the last buyers get none.
+    """
     buyers = len(more)
     if orders <= buyers:
         return (np.arange(buyers) < orders).astype(np.int64)

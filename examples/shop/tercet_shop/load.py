@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 from tercet_shop.generate import LINED_ORDERS, GeneratedShop, ShopSize
-from tercet_shop.loaded import Loaded
 from tercet_shop.mongo import load_mongo
 from tercet_shop.port import Progress, Stores, silent
 from tercet_shop.postgres import load_postgres
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
+    from tercet_shop.loaded import Loaded
     from tercet_shop.tables import Facts, Source
 
 
 @dataclass(frozen=True, slots=True)
 class Shop:
-    """A shop that stands in the stores; `postgres` and `mongo` say what loading took, or None where it stood already.
+    """A shop that stands in the stores.
+
+    `postgres` and `mongo` say what loading took; None where it stood already, or was not asked for.
 
     `since` is from when on a user counts as new in the ladder's question.
     """
@@ -39,7 +42,7 @@ async def prepare(
     documents: bool = True,
     on_progress: Progress = silent,
 ) -> Shop:
-    """Make the stores hold the generated shop of this size and seed; see `load` for what is kept and what is not."""
+    """Make the stores hold the generated shop of this size and seed; `load` says what is left alone."""
     size = ShopSize(users, orders, lined_orders)
     on_progress("plan", 0, 1)
     source = GeneratedShop(size, seed)
@@ -50,9 +53,9 @@ async def prepare(
 async def load(db: Stores, source: Source, *, documents: bool = True, on_progress: Progress = silent) -> Shop:
     """Make PostgreSQL, and MongoDB where `documents` are wanted, hold exactly the shop of this source.
 
-    What was loaded with the same facts before is left as it stands. Another shop is replaced; tables and collections
-    that are not the shop's are never touched (NotTheShops). Killed in the middle, PostgreSQL holds what it held
-    before, and a collection that is not whole is begun anew.
+    What was loaded with the same facts before is left as it stands. Another shop is replaced; tables and
+    collections that are not the shop's are never touched (NotTheShops). Killed in the middle, PostgreSQL
+    holds what it held before, and a collection that is not whole is begun anew.
     """
     relational = await load_postgres(db.postgres, source, on_progress)
     held = await load_mongo(db.mongo, source, on_progress) if documents else None

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """Rows (or documents) and bytes that were sent, and the time it took: on the wall, and of this process's CPU.
+    """Rows (or documents) and bytes that were sent, and the time it took: the wall's and this process's CPU.
 
-    The seconds reach from the first statement to the last index; the CPU's hold everything the process did meanwhile.
+    The seconds reach from the first statement to the last index; the CPU's hold everything the process did
+    meanwhile.
     """
 
     rows: int

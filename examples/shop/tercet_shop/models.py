@@ -1,8 +1,8 @@
 """The shop's tables, with the constraints that keep them true and the indexes that its own pages need.
 
-No index stands here for the ladder's question: rung 0 is the shop as it comes.
-A status is text with a CHECK: a state is added without taking an enum type's lock, and a wrong one is refused.
-Money is numeric(12, 2), every moment is timestamptz, every id is a bigint that the database gives.
+No index stands here for the ladder's question: rung 0 is the shop as it comes. A status is text with a
+CHECK: a state is added without taking an enum type's lock, and a wrong one is refused. Money is numeric(12,
+2), every moment is timestamptz, every id is a bigint that the database gives.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ ORDER_STATUSES = ("pending", "paid", "shipped", "completed", "cancelled", "retur
 
 
 class Base(DeclarativeBase):
-    """What all tables of the shop share: how constraints are named, and what a Python type is in PostgreSQL."""
+    """What all tables of the shop share: how constraints are named, and a Python type's PostgreSQL type."""
 
     metadata = MetaData(
         naming_convention={
@@ -107,7 +107,9 @@ class Category(Base):
     name: Mapped[str]
     slug: Mapped[str]
 
-    products: Mapped[list[Product]] = relationship(back_populates="category", lazy="raise", passive_deletes="all")
+    products: Mapped[list[Product]] = relationship(
+        back_populates="category", lazy="raise", passive_deletes="all"
+    )
 
 
 class Product(Base):
@@ -146,7 +148,8 @@ class Order(Base):
         CheckConstraint("currency ~ '^[A-Z]{3}$'", name="currency_is_iso"),
         # A user's last ten orders, newest first; also the check when a user is deleted.
         Index("ix_orders_user_id_created_at", "user_id", text("created_at DESC")),
-        # A request that is sent twice finds its first order. Old orders have lost their key and cost nothing here.
+        # A request that is sent twice finds its first order. Old orders have lost their key and cost
+        # nothing here.
         Index(
             "uq_orders_user_id_idempotency_key",
             "user_id",
@@ -235,7 +238,7 @@ class CartItem(Base):
 
 
 async def create_schema(connection: AsyncConnection) -> None:
-    """Make all tables of the shop with their constraints and indexes; those that are there stay as they are."""
+    """Make all tables of the shop with their constraints and indexes; those that exist stay as they are."""
     await connection.run_sync(Base.metadata.create_all)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,8 @@ from tercet_shop.loaded import Loaded
 from tercet_shop.tables import BLOCK, Facts, Source, blocks, no_lines
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pymongo.asynchronous.database import AsyncDatabase
 
     from tercet_shop.port import Progress
@@ -33,11 +34,13 @@ BATCH = 4_096
 BATCHES_AT_ONCE = 3
 
 
-async def load_mongo(mongo: AsyncDatabase[dict[str, Any]], source: Source, on_progress: Progress) -> Loaded | None:
+async def load_mongo(
+    mongo: AsyncDatabase[dict[str, Any]], source: Source, on_progress: Progress
+) -> Loaded | None:
     """Make `orders` hold exactly the documents of this shop; None when it does already.
 
-    It counts as whole only once its mark says so, and that is written last: after a killed load all of it is made
-    anew. Raises NotTheShops for a collection without a mark.
+    It counts as whole only once its mark says so, and that is written last: after a killed load all of it
+    is made anew. Raises NotTheShops for a collection without a mark.
     """
     mark = await mongo[FACTS].find_one({"_id": FACTS_ID})
     if mark is None and await mongo[ORDERS].find_one({}, {"_id": 1}) is not None:
@@ -97,4 +100,7 @@ def _batches(source: Source) -> Iterator[tuple[list[RawBSONDocument], int]]:
         starts = [0, *ends[:-1]]
         for at in range(0, len(ends), BATCH):
             pairs = zip(starts[at : at + BATCH], ends[at : at + BATCH], strict=True)
-            yield [RawBSONDocument(flat[start:end]) for start, end in pairs], ends[min(at + BATCH, len(ends)) - 1] - starts[at]
+            yield (
+                [RawBSONDocument(flat[start:end]) for start, end in pairs],
+                ends[min(at + BATCH, len(ends)) - 1] - starts[at],
+            )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
     from pymongo.asynchronous.database import AsyncDatabase
     from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -44,5 +45,5 @@ class Stores(Protocol):
         ...
 
 
-def silent(part: str, done: int, total: int) -> None:  # noqa: ARG001 - the shape of Progress
+def silent(part: str, done: int, total: int) -> None:
     """Tell nobody."""

@@ -1,34 +1,39 @@
 """Fills PostgreSQL by binary COPY: all tables, constraints and indexes in one transaction, or nothing.
 
-Tables are made without their keys, filled, and given keys and indexes at the end: sorting once is cheaper than keeping
-a tree in order five million times. Rows are frozen as they come (their table is as new as they are), so that no later
-vacuum has to write them again in the middle of a measurement.
+Tables are made without their keys, filled, and given keys and indexes at the end: sorting once is cheaper
+than keeping a tree in order five million times. Rows are frozen as they come (their table is as new as they
+are), so that no later vacuum has to write them again in the middle of a measurement.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import msgspec
-from sqlalchemy import Table, text
-from sqlalchemy.dialects import postgresql
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Table, func, select, text
 from sqlalchemy.schema import AddConstraint, CreateIndex, CreateTable, ExecutableDDLElement
 
 from tercet_shop import copy_rows as copy
 from tercet_shop.errors import NotTheShops
 from tercet_shop.loaded import Loaded
 from tercet_shop.models import Base
-from tercet_shop.port import Progress, Relational
 from tercet_shop.postgres_rows import parts
 from tercet_shop.tables import Facts, Source
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from sqlalchemy import Dialect
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from tercet_shop.port import Progress, Relational
 
 # A load is over long before this; without it the pool's own limit for a statement would cut it short.
 LOAD_SECONDS_MAX = 3_600.0
 
-# What one index build may sort in memory: a fifth of the demo's whole budget of 8 GiB has room for two of them.
+# What one index build may sort in memory: a fifth of the demo's whole budget of 8 GiB has room for two of
+# them.
 MAINTENANCE_MEMORY = "256MB"
 
 # Two loads of one database come one after the other, whoever starts them: "tercet shop" as a number.
@@ -36,24 +41,18 @@ _LOCK = 0x7465_7263_6574_7368
 
 # The shop's own mark: what the tables beside it hold, and whether everything after the load was done.
 FACTS_TABLE = "shop_facts"
-_CREATE_FACTS = f"CREATE TABLE {FACTS_TABLE} (facts jsonb NOT NULL, finished boolean NOT NULL DEFAULT false)"
+_CREATE_FACTS = "CREATE TABLE shop_facts (facts jsonb NOT NULL, finished boolean NOT NULL DEFAULT false)"
+_INSERT_FACTS = "INSERT INTO shop_facts (facts) VALUES (CAST(:facts AS jsonb))"
+_READ_FACTS = "SELECT facts::text, finished FROM shop_facts"
+_FINISH_FACTS = "UPDATE shop_facts SET finished = true"
 
 
 class _Driver(Protocol):
     """The asyncpg connection that SQLAlchemy hands out, as far as loading uses it."""
 
-    async def execute(self, query: str, *, timeout: float) -> str: ...
+    async def execute(self, query: str, **options: object) -> str: ...
 
-    async def copy_to_table(
-        self,
-        table_name: str,
-        *,
-        source: AsyncIterator[bytes],
-        columns: Sequence[str],
-        format: str,  # noqa: A002 - asyncpg calls it that
-        freeze: bool,
-        timeout: float,
-    ) -> str: ...
+    async def copy_to_table(self, table_name: str, **options: object) -> str: ...
 
 
 async def read_facts(connection: AsyncConnection) -> tuple[Facts | None, bool]:
@@ -74,15 +73,15 @@ async def read_facts(connection: AsyncConnection) -> tuple[Facts | None, bool]:
         return None, False
     if FACTS_TABLE not in names:
         raise NotTheShops("postgres", names=names)
-    row = (await connection.execute(text(f"SELECT facts::text, finished FROM {FACTS_TABLE}"))).one_or_none()
+    row = (await connection.execute(text(_READ_FACTS))).one_or_none()
     return (msgspec.json.decode(row[0], type=Facts), bool(row[1])) if row else (None, False)
 
 
 async def load_postgres(postgres: Relational, source: Source, on_progress: Progress) -> Loaded | None:
     """Make PostgreSQL hold exactly this shop; None when it does already.
 
-    A shop with other facts, and whatever was built upon its tables, is dropped for it in the same transaction: a load
-    that is cancelled or killed leaves what was there before.
+    A shop with other facts, and whatever was built upon its tables, is dropped for it in the same
+    transaction: a load that is cancelled or killed leaves what was there before.
     """
     async with postgres.transaction() as connection:
         await connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
@@ -95,14 +94,13 @@ async def load_postgres(postgres: Relational, source: Source, on_progress: Progr
 
 async def _load(connection: AsyncConnection, source: Source, on_progress: Progress) -> Loaded:
     started, cpu_started = time.perf_counter(), time.process_time()
-    raw = await connection.get_raw_connection()
-    driver: _Driver = raw.driver_connection  # type: ignore[assignment] - SQLAlchemy cannot know whose it is
+    driver = await _driver(connection)
     for setting in ("statement_timeout = 0", "idle_in_transaction_session_timeout = 0", "lock_timeout = 0"):
         await connection.execute(text(f"SET LOCAL {setting}"))
     await connection.execute(text(f"SET LOCAL maintenance_work_mem = '{MAINTENANCE_MEMORY}'"))
     names = ", ".join([*Base.metadata.tables, FACTS_TABLE])
     await connection.execute(text(f"DROP TABLE IF EXISTS {names} CASCADE"))
-    for statement in _tables_without_keys():
+    for statement in _tables_without_keys(connection.dialect):
         await connection.execute(text(statement))
     sent = _Sent()
     for table, columns, rows in parts(source, on_progress):
@@ -114,7 +112,7 @@ async def _load(connection: AsyncConnection, source: Source, on_progress: Progre
             freeze=True,
             timeout=LOAD_SECONDS_MAX,
         )
-    statements = list(_keys_and_indexes())
+    statements = list(_keys_and_indexes(connection.dialect))
     for done, statement in enumerate(statements):
         on_progress("keys and indexes", done, len(statements))
         await driver.execute(statement, timeout=LOAD_SECONDS_MAX)
@@ -122,7 +120,7 @@ async def _load(connection: AsyncConnection, source: Source, on_progress: Progre
     await _advance_ids(connection)
     await connection.execute(text(_CREATE_FACTS))
     stored = msgspec.json.encode(source.facts).decode()
-    await connection.execute(text(f"INSERT INTO {FACTS_TABLE} (facts) VALUES (CAST(:facts AS jsonb))"), {"facts": stored})
+    await connection.execute(text(_INSERT_FACTS), {"facts": stored})
     return Loaded(
         rows=sent.rows,
         seconds=time.perf_counter() - started,
@@ -141,7 +139,7 @@ async def _finish(postgres: Relational, on_progress: Progress) -> None:
             await connection.execute(text(f"VACUUM (ANALYZE) {table}"))
         on_progress("statistics", len(tables), len(tables))
         await connection.execute(text("RESET statement_timeout"))
-        await connection.execute(text(f"UPDATE {FACTS_TABLE} SET finished = true"))
+        await connection.execute(text(_FINISH_FACTS))
 
 
 async def _advance_ids(connection: AsyncConnection) -> None:
@@ -149,27 +147,36 @@ async def _advance_ids(connection: AsyncConnection) -> None:
     for table in Base.metadata.sorted_tables:
         for column in table.columns:
             if column.identity is not None:
-                sequence = f"pg_get_serial_sequence('{table.name}', '{column.name}')"
-                await connection.execute(
-                    text(f"SELECT setval({sequence}, coalesce(max({column.name}), 0) + 1, false) FROM {table.name}")
-                )
+                sequence = func.pg_get_serial_sequence(table.name, column.name)
+                following = func.coalesce(func.max(column), 0) + 1
+                await connection.execute(select(func.setval(sequence, following, False)))
 
 
-def _tables_without_keys() -> Iterator[str]:
+async def _driver(connection: AsyncConnection) -> _Driver:
+    held = (await connection.get_raw_connection()).driver_connection
+    return cast("_Driver", held)
+
+
+def _tables_without_keys(dialect: Dialect) -> Iterator[str]:
     for table in Base.metadata.sorted_tables:
-        yield _sql(CreateTable(table, include_foreign_key_constraints=()))
+        yield _sql(CreateTable(table, include_foreign_key_constraints=()), dialect)
         # The table's columns stay NOT NULL without it.
         for constraint in _keys(table):
             yield f"ALTER TABLE {table.name} DROP CONSTRAINT {constraint.name}"
 
 
-def _keys_and_indexes() -> Iterator[str]:
+def _keys_and_indexes(dialect: Dialect) -> Iterator[str]:
     for table in Base.metadata.sorted_tables:
-        yield from (_sql(AddConstraint(constraint, isolate_from_table=False)) for constraint in _keys(table))
-        yield from (_sql(CreateIndex(index)) for index in sorted(table.indexes, key=lambda index: str(index.name)))
+        yield from (
+            _sql(AddConstraint(constraint, isolate_from_table=False), dialect) for constraint in _keys(table)
+        )
+        yield from (
+            _sql(CreateIndex(index), dialect)
+            for index in sorted(table.indexes, key=lambda index: str(index.name))
+        )
     for table in Base.metadata.sorted_tables:
         for foreign in sorted(table.foreign_key_constraints, key=lambda key: str(key.name)):
-            yield _sql(AddConstraint(foreign, isolate_from_table=False))
+            yield _sql(AddConstraint(foreign, isolate_from_table=False), dialect)
 
 
 def _keys(table: Table) -> list[Any]:
@@ -177,8 +184,8 @@ def _keys(table: Table) -> list[Any]:
     return [table.primary_key, *sorted(unique, key=lambda one: str(one.name))]
 
 
-def _sql(statement: ExecutableDDLElement) -> str:
-    return str(statement.compile(dialect=postgresql.dialect()))
+def _sql(statement: ExecutableDDLElement, dialect: Dialect) -> str:
+    return str(statement.compile(dialect=dialect))
 
 
 class _Sent:

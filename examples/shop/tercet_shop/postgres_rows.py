@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tercet_shop import copy_rows as copy
 from tercet_shop.assemble import texts
-from tercet_shop.port import Progress
 from tercet_shop.tables import BLOCK, Catalogue, Lines, Orders, Source, Users, blocks
 from tercet_shop.words import slug
+
+if TYPE_CHECKING:
+    from tercet_shop.port import Progress
 
 # The file's shop and the generated one sell in pounds.
 CURRENCY = b"GBP"
@@ -40,7 +43,11 @@ def parts(source: Source, on_progress: Progress) -> Iterator[Part]:
     yield "categories", CATEGORY_COLUMNS, iter([category_rows(catalogue)])
     yield "products", PRODUCT_COLUMNS, iter([product_rows(catalogue)])
     yield "users", USER_COLUMNS, each("users", facts.users, 0, lambda block: user_rows(source.users(block)))
-    yield "orders", ORDER_COLUMNS, each("orders", facts.orders, 0, lambda block: order_rows(source.orders(block)))
+    yield (
+        "orders",
+        ORDER_COLUMNS,
+        each("orders", facts.orders, 0, lambda block: order_rows(source.orders(block))),
+    )
     # It is the newest orders that have their lines; the progress counts those orders.
     bare = facts.orders - facts.lined_orders
     lines = each("order lines", facts.orders, bare, lambda block: line_rows(source.lines(block)))

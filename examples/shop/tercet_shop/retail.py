@@ -1,39 +1,47 @@
 """Reads an order file of the Online Retail shape, and says of every line that it leaves out why.
 
-**What counts as an order.** An invoice of a known customer is an order, and each of its lines that sells a product is
-a line of it. A line is dropped for the first of these reasons that holds:
+**What counts as an order.** An invoice of a known customer is an order, and each of its lines that sells a
+product is a line of it. A line is dropped for the first of these reasons that holds:
 
-1. it repeats another line in every column (the export's fault: a second piece would have raised the quantity);
+1. it repeats another line in every column (the export's fault: a second piece would have raised the
+   quantity);
 2. its invoice is a cancellation ('C…'): the order was placed, and stays counted as it was placed;
 3. its invoice is an adjustment (any other letter, such as 'A…' for bad debt);
 4. a number, date or code is missing;
 5. it names no customer: nobody can have spent it;
 6. its quantity is not above zero (breakages, recounts);
 7. its price is not above zero (gifts, write-offs), or is not whole pence;
-8. its code is not a product's: postage, carriage, manual entries, discounts, samples, bank charges, fees, vouchers;
+8. its code is not a product's: postage, carriage, manual entries, discounts, samples, bank charges, fees,
+   vouchers;
 9. its amount does not fit into numeric(12, 2).
 
-An invoice that keeps no line is no order. Times have no zone in the file and are taken as UTC. A customer signs up
-with the first order, lives where that was sent to, and is *active* with an order in the file's last 90 days, else
-*inactive*; nobody is *pending*, because who never ordered is not in an order file. Names and addresses are made up
-from the customer's number. The file knows no categories: there is one. New customers, in the ladder's question, are
-those of the last third of the file's time, as 2024 and 2025 are of 2020 to 2025.
+An invoice that keeps no line is no order. Times have no zone in the file and are taken as UTC. A customer
+signs up with the first order, lives where that was sent to, and is *active* with an order in the file's
+last 90 days, else *inactive*; nobody is *pending*, because who never ordered is not in an order file. Names
+and addresses are made up from the customer's number. The file knows no categories: there is one. New
+customers, in the ladder's question, are those of the last third of the file's time, as 2024 and 2025 are of
+2020 to 2025.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
-from tercet_shop.assemble import Ints
 from tercet_shop.errors import FileUnfit
 from tercet_shop.retail_file import read_table
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from tercet_shop.assemble import Ints
 
 # Codes that are no products in the file of 2010 and 2011; vouchers begin with gift_.
 NOT_PRODUCTS = ("POST", "DOT", "M", "D", "S", "B", "C2", "BANK CHARGES", "AMAZONFEE", "CRUK")
@@ -53,12 +61,13 @@ DAY = 86_400
 COUNTRIES = {
     "australia": "AU", "austria": "AT", "bahrain": "BH", "belgium": "BE", "brazil": "BR", "canada": "CA",
     "channel islands": "GG", "cyprus": "CY", "czech republic": "CZ", "denmark": "DK", "eire": "IE",
-    "european community": "EU", "finland": "FI", "france": "FR", "germany": "DE", "greece": "GR", "hong kong": "HK",
-    "iceland": "IS", "ireland": "IE", "israel": "IL", "italy": "IT", "japan": "JP", "korea": "KR", "lebanon": "LB",
-    "lithuania": "LT", "malta": "MT", "netherlands": "NL", "nigeria": "NG", "norway": "NO", "poland": "PL",
-    "portugal": "PT", "rsa": "ZA", "saudi arabia": "SA", "singapore": "SG", "spain": "ES", "sweden": "SE",
-    "switzerland": "CH", "thailand": "TH", "unspecified": "ZZ", "united arab emirates": "AE", "united kingdom": "GB",
-    "united states": "US", "usa": "US", "west indies": "ZZ", "bermuda": "BM",
+    "european community": "EU", "finland": "FI", "france": "FR", "germany": "DE", "greece": "GR",
+    "hong kong": "HK", "iceland": "IS", "ireland": "IE", "israel": "IL", "italy": "IT", "japan": "JP",
+    "korea": "KR", "lebanon": "LB", "lithuania": "LT", "malta": "MT", "netherlands": "NL",
+    "nigeria": "NG", "norway": "NO", "poland": "PL", "portugal": "PT", "rsa": "ZA", "saudi arabia": "SA",
+    "singapore": "SG", "spain": "ES", "sweden": "SE", "switzerland": "CH", "thailand": "TH",
+    "unspecified": "ZZ", "united arab emirates": "AE", "united kingdom": "GB", "united states": "US",
+    "usa": "US", "west indies": "ZZ", "bermuda": "BM",
 }  # fmt: skip
 
 
@@ -80,7 +89,8 @@ class Cleaned:
 class RetailOrders:
     """The orders of a file, as columns; orders, users and products are counted from 0.
 
-    Users are numbered by their first order, orders by their moment, lines by their order and place in the file.
+    Users are numbered by their first order, orders by their moment, lines by their order and place in the
+    file.
     """
 
     cleaned: Cleaned
@@ -130,7 +140,10 @@ def _why_dropped(table: pa.Table) -> tuple[tuple[str, ...], NDArray[np.int64]]:
     quantity, price = table["quantity"], table["unit_price"]
     pence = pc.round(pc.multiply(price, 100.0))
     numbers = ("invoice_no", "stock_code", "quantity", "unit_price", "invoice_date")
-    missing = [pc.or_kleene(pc.is_null(table[name]), pc.equal(pc.cast(table[name], pa.string()), "")) for name in numbers]
+    missing = [
+        pc.or_kleene(pc.is_null(table[name]), pc.equal(pc.cast(table[name], pa.string()), ""))
+        for name in numbers
+    ]
     no_number = missing[0]
     for one in missing[1:]:
         no_number = pc.or_(pc.fill_null(no_number, True), pc.fill_null(one, True))
@@ -144,7 +157,9 @@ def _why_dropped(table: pa.Table) -> tuple[tuple[str, ...], NDArray[np.int64]]:
         "no customer": pc.is_null(table["customer_id"]),
         "quantity not above zero": pc.less_equal(quantity, 0),
         "price not above zero": pc.invert(pc.greater(price, 0.0)),
-        "price not whole pence": pc.greater(pc.abs(pc.subtract(pc.multiply(price, 100.0), pence)), PENNY_BLUR),
+        "price not whole pence": pc.greater(
+            pc.abs(pc.subtract(pc.multiply(price, 100.0), pence)), PENNY_BLUR
+        ),
         "not a product": service,
         "amount too large": too_much,
     }
@@ -224,7 +239,7 @@ def _columns(path: Path, kept: pa.Table, lines: int, dropped: dict[str, int], ca
 
 
 def _numbered(column: pa.ChunkedArray) -> tuple[Ints, tuple[str, ...]]:
-    """The values as numbers from 0, in the order of their first appearance, and what each number stands for."""
+    """The values as numbers from 0 by their first appearance, and what each number stands for."""
     coded = pc.fill_null(column, "").combine_chunks().dictionary_encode()
     return coded.indices.to_numpy().astype(np.int64), tuple(coded.dictionary.to_pylist())
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv, parquet
 
 from tercet_shop.errors import FileUnfit
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 # How a column is called here, its type, and how else it is spelt in the wild (small letters, without signs).
 WANTED = {
@@ -39,7 +42,9 @@ def read_table(path: Path) -> pa.Table:
         raise FileUnfit(str(path), reason="it is empty")
     if suffix not in {".parquet", ".csv"}:
         raise FileUnfit(
-            str(path), reason=f"its name ends in {suffix or 'nothing'}, not .parquet or .csv", mend="Convert it to CSV."
+            str(path),
+            reason=f"its name ends in {suffix or 'nothing'}, not .parquet or .csv",
+            mend="Convert it to CSV.",
         )
     try:
         table = parquet.read_table(path) if suffix == ".parquet" else _read_csv(path)
@@ -71,7 +76,9 @@ def _read_csv(path: Path) -> pa.Table:
 
 def _typed(path: Path, table: pa.Table) -> pa.Table:
     found = {_plain(name): name for name in reversed(table.column_names)}
-    columns = {name: next((found[s] for s in spelt if s in found), None) for name, (_, spelt) in WANTED.items()}
+    columns = {
+        name: next((found[s] for s in spelt if s in found), None) for name, (_, spelt) in WANTED.items()
+    }
     missing = [name for name, column in columns.items() if column is None]
     if missing:
         raise FileUnfit(
@@ -89,7 +96,8 @@ def _as(path: Path, name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
         if name == "invoice_date" and pa.types.is_timestamp(column.type):
             return column.cast(wanted, safe=False)
         if pa.types.is_floating(column.type) and pa.types.is_integer(wanted):
-            # Customers are 17850.0 in files that have passed through pandas; NaN is its way of saying nothing.
+            # Customers are 17850.0 in files that have passed through pandas; NaN is its way of saying
+            # nothing.
             column = pc.if_else(pc.is_nan(column), None, column)
         return column.cast(wanted)
     except pa.ArrowException as error:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 import numpy as np
 
 from tercet_shop.assemble import Bytes, Ints, Texts, assemble
 
-# Rows made, encoded and sent at once. Small enough that a block with all its order lines stays under 50 MB, large
-# enough that numpy's calls cost nothing beside the rows. Random numbers are drawn by block: another size is other data.
+if TYPE_CHECKING:
+    from datetime import datetime
+
+# Rows made, encoded and sent at once. Small enough that a block with all its order lines stays under 50 MB,
+# large enough that numpy's calls cost nothing beside the rows. Random numbers are drawn by block: another
+# size is other data.
 BLOCK = 16_384
 
 # A text a row, put together from these parts.

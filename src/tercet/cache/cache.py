@@ -8,10 +8,9 @@ from weakref import WeakValueDictionary
 
 from tercet.cache.cached import Cached, Found, decorate
 from tercet.cache.codec import Codec, kind_of
-from tercet.cache.entry import Ask
+from tercet.cache.entry import Ask, policy
 from tercet.cache.key import Key, key_of
 from tercet.cache.memory import MEMORY_BYTES, MEMORY_ENTRIES, Memory
-from tercet.cache.policy import policy
 from tercet.cache.tags import plain
 from tercet.cache.tiers import Tiers
 from tercet.clock import Clock, SystemClock

@@ -10,7 +10,7 @@ from typing import Any, Generic, ParamSpec, TypeVar, cast
 
 from tercet.cache.codec import Codec
 from tercet.cache.entry import Ask, Tier
-from tercet.cache.key import Binder, bind, fast, identity, key_of
+from tercet.cache.key import Binder, bind, identity, key_of
 from tercet.cache.memory import Slot, Spot
 from tercet.cache.tags import Template, filled, templates
 from tercet.errors import Uncacheable, UsageError
@@ -19,7 +19,7 @@ from tercet.telemetry import CacheRead
 if typing.TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
-    from tercet.cache.policy import Policy
+    from tercet.cache.entry import Policy
     from tercet.cache.tiers import Tiers
 
 P = ParamSpec("P")
@@ -101,13 +101,14 @@ class Cached(Generic[P, R]):
         return await self._tiers.fetch(self._ask(values), lambda: self._hand(values), anew=anew)
 
     def _ask(self, values: tuple[object, ...]) -> Ask[R]:
+        raw = self._binder.fast(values)
         return Ask(
             key=key_of(SPACE, self.name + self._binder.text(values)),
             tags=filled(self._templates, self._parameters, values),
             codec=self._codec,
             policy=self.policy,
             label=self.name,
-            spot=Spot(self._index, fast(values)) if self._binder.is_fast(values) else None,
+            spot=None if raw is None else Spot(self._index, raw),
         )
 
 
@@ -205,7 +206,6 @@ async def _tercet_made(_tercet_self{head}):
         source,
         index=index,
         memory=tiers.memory,
-        type=type,
         now=now,
         telemetry=telemetry,
         tell=tell,

@@ -1,11 +1,14 @@
-"""An entry as it is asked for, as it is handed to callers, and as it lies in Redis."""
+"""An entry: how long it lives where, how it is asked for, and how it is handed out."""
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
-import msgspec
+from tercet.errors import LayerUnknown, SettingInvalid
+from tercet.units import seconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -13,15 +16,47 @@ if TYPE_CHECKING:
     from tercet.cache.codec import Codec
     from tercet.cache.key import Key
     from tercet.cache.memory import Spot
-    from tercet.cache.policy import Policy
 
 T = TypeVar("T")
 
 Tier = Literal["memory", "redis", "loader"]
 Versions = dict[str, bytes | None]
 
-# The first byte of every entry. Another one is another version's entry, and so a miss.
-FORMAT = b"\x01"
+# The layers that people name: something looked at all the time, something of a user's visit, something that
+# rarely changes, and something that is computed once a day.
+LAYERS: Mapping[str, float] = MappingProxyType(
+    {"hot": 60.0, "warm": 300.0, "cold": 3_600.0, "persistent": 86_400.0},
+)
+
+# Neither layer nor ttl given: long enough to pay, short enough to heal by itself while people look.
+DEFAULT_TTL = "5m"
+
+# How long this process answers out of its own memory without asking Redis, which is also how long it may show
+# a value that another process has dropped. At one read a millisecond, 5 s spare 99.98 % of the round trips.
+DEFAULT_MEMORY = "5s"
+
+# Entries made in one burst must not all end in one moment: each lives up to a tenth less than it was given.
+DEFAULT_JITTER = 0.1
+
+# More is a mistake in units rather than a wish, and Redis refuses expiries that overflow.
+TTL_SECONDS_MAX = 3_650 * 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How long an entry lives; seconds. `ttl` is a maximum: jitter only ever takes away from it."""
+
+    ttl: float
+    memory: float
+    jitter: float
+
+    def lifetime(self, draw: float) -> float:
+        """Seconds that one entry lives; `draw` is a random number from 0 up to 1."""
+        return self.ttl * (1.0 - self.jitter * draw)
+
+    def in_memory(self, draw: float) -> float:
+        """Seconds that this process answers by itself before it asks Redis again."""
+        return min(self.memory * (1.0 - self.jitter * draw), self.lifetime(draw))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,52 +93,60 @@ def held(tier: Tier, codec: Codec[T], value: T, body: bytes) -> Held[T]:
     return Held(tier, codec, value, None) if codec.immutable else Held(tier, codec, None, body)
 
 
-class Entry(msgspec.Struct, frozen=True, array_like=True):
-    """A value and what makes it valid.
+def policy(
+    where: str,
+    *,
+    ttl: str | float | None,
+    layer: str | None,
+    memory: str | float | None,
+    jitter: float | None,
+    default: Policy | None = None,
+) -> Policy:
+    """The policy that these words mean, with `default` for what they leave out.
 
-    It is written as an array, so later versions can append fields with defaults and still be read by this
-    one.
+    Raises LayerUnknown and SettingInvalid; a decorator calls this while its module is imported.
     """
-
-    # The shape of the value's type; see codec.
-    schema: bytes
-    # The whole key, where the name it lies under is only its digest; empty where the name says it all.
-    key: str
-    # Wall time in milliseconds: only to show an age and to shorten a stay in memory, never to judge validity.
-    created_ms: int
-    expires_ms: int
-    # How long the loader took, in seconds: what an early refresh will want to know.
-    load_seconds: float
-    # The tags, and their versions as they were before the loader ran.
-    tags: tuple[str, ...]
-    versions: tuple[bytes, ...]
-    body: bytes
-
-    def is_current(self, versions: Mapping[str, bytes | None]) -> bool:
-        """Whether every tag still has the version that it had before this value was loaded."""
-        return len(self.tags) == len(self.versions) and all(
-            versions.get(tag) == version for tag, version in zip(self.tags, self.versions, strict=True)
+    if ttl is not None and layer is not None:
+        raise SettingInvalid(
+            "layer",
+            where=where,
+            shown=f"{layer!r} and ttl to {ttl!r}",
+            wanted="one of the two: a layer is a ttl",
         )
+    if layer is not None:
+        lives = _layer(layer)
+    elif ttl is not None or default is None:
+        lives = _span("ttl", ttl if ttl is not None else DEFAULT_TTL, where=where)
+    else:
+        lives = default.ttl
+    if memory is not None or default is None:
+        held = _span("memory", memory if memory is not None else DEFAULT_MEMORY, where=where, zero=True)
+    else:
+        held = default.memory
+    spread: object = jitter if jitter is not None else (default.jitter if default else DEFAULT_JITTER)
+    if isinstance(spread, bool) or not isinstance(spread, int | float) or not 0.0 <= spread < 1.0:
+        raise SettingInvalid(
+            "jitter", where=where, shown=repr(spread), wanted="a part from 0 up to (not with) 1"
+        )
+    return Policy(ttl=lives, memory=held, jitter=float(spread))
 
-    def answers(self, ask: Ask[T]) -> bool:
-        """Whether this is what was asked for: this very key, a shape that can be read, all the tags asked."""
-        return self.key == ask.key.full and ask.codec.reads(self.schema) and set(ask.tags) <= set(self.tags)
+
+def _layer(name: str) -> float:
+    lives = LAYERS.get(name)
+    if lives is None:
+        near = difflib.get_close_matches(str(name), LAYERS, n=1)
+        raise LayerUnknown(name, near=near[0] if near else None, known=tuple(LAYERS))
+    return lives
 
 
-_decoder = msgspec.msgpack.Decoder(Entry)
-_encoder = msgspec.msgpack.Encoder()
-
-
-def pack(entry: Entry) -> bytes:
-    """The bytes that lie in Redis."""
-    return FORMAT + _encoder.encode(entry)
-
-
-def unpack(frame: bytes) -> Entry | None:
-    """The entry in these bytes, or None where they are no entry of this format."""
-    if frame[:1] != FORMAT:
-        return None
+def _span(name: str, given: str | float, *, where: str, zero: bool = False) -> float:
+    wanted = (
+        "a time such as '30s' or '5m'" + ("" if zero else ", longer than nothing") + ", of ten years at most"
+    )
     try:
-        return _decoder.decode(memoryview(frame)[1:])
-    except (msgspec.MsgspecError, ValueError):
-        return None
+        value = seconds(given)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise SettingInvalid(name, where=where, shown=repr(given), wanted=wanted) from error
+    if value > TTL_SECONDS_MAX or (value == 0.0 and not zero):
+        raise SettingInvalid(name, where=where, shown=repr(given), wanted=wanted)
+    return value

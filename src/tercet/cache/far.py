@@ -7,8 +7,8 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from tercet.cache.codec import Undecodable
-from tercet.cache.entry import Ask, Entry, Held, Versions, held, pack, unpack
+from tercet.cache.codec import Entry, Undecodable, pack, unpack
+from tercet.cache.entry import Ask, Held, Versions, held
 from tercet.errors import StoreError, StoreMissing
 from tercet.telemetry import Operation, Telemetry
 
@@ -172,7 +172,11 @@ class Far:
             self.note("decode", Undecodable())
             _log.warning("an entry of %s is not readable and counts as a miss", ask.label)
             return None
-        return entry if entry.answers(ask) else None
+        # Not another key under this digest, nor another shape of the type, nor one without a tag asked for.
+        fits = (
+            entry.key == ask.key.full and ask.codec.reads(entry.schema) and set(ask.tags) <= set(entry.tags)
+        )
+        return entry if fits else None
 
     def _opened(self, ask: Ask[T], entry: Entry) -> Kept[T] | None:
         try:

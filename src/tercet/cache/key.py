@@ -15,8 +15,6 @@ from types import FunctionType, MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
-import msgspec
-
 from tercet.errors import Unkeyable, UsageError
 
 if TYPE_CHECKING:
@@ -30,8 +28,8 @@ PREFIX_CHARS = 120
 DIGEST_BYTES = 32
 
 # Types whose equal values are equal calls and that nobody can change: together with its type such a value is
-# a key of this process as it is. A float is none (0.0 and -0.0 are equal), nor is a datetime (zones differ).
-ATOMS = frozenset({int, str, bool, bytes, type(None), UUID, date})
+# a key of this process as it is. A Decimal is none: 1.0 and 1.00 are equal, and are two calls.
+ATOMS = frozenset({int, float, str, bool, bytes, type(None), UUID, date, timedelta})
 
 _MEND = (
     "Pass something that cannot change: a number, str, bytes, date, UUID, Enum, tuple, frozenset, "
@@ -122,8 +120,9 @@ _WRITERS: Mapping[type, Callable[[Any], str]] = MappingProxyType(
 
 
 def _frozen_fields(value: object) -> tuple[str, ...] | None:
-    if isinstance(value, msgspec.Struct):
-        return value.__struct_fields__ if value.__struct_config__.frozen else None
+    struct = getattr(type(value), "__struct_config__", None)
+    if struct is not None:
+        return tuple(cast("Any", value).__struct_fields__) if struct.frozen else None
     if is_dataclass(value) and not isinstance(value, type):
         frozen = cast("Any", value).__dataclass_params__.frozen
         return tuple(field.name for field in fields(value)) if frozen else None
@@ -166,10 +165,15 @@ class Binder:
     # Source of the call that hands the values of a tuple `_tercet_values` to the function.
     handing: str
     defaults: Mapping[str, object]
+    # Parameters that are said to be moments: equal moments of different zones are different calls, so their
+    # zone is looked at too.
+    zoned: tuple[bool, ...]
 
     def compile(self, source: str, **names: object) -> FunctionType:
         """The one function that `source` defines, with `names` and the defaults known to it."""
         scope: dict[str, Any] = {
+            f"{_OURS}type": type,
+            f"{_OURS}datetime": datetime,
             **self.defaults,
             **{f"{_OURS}{name}": given for name, given in names.items()},
         }
@@ -200,14 +204,19 @@ class Binder:
                 ) from error
         return f"({','.join(written)})"
 
-    def is_fast(self, values: tuple[object, ...]) -> bool:
-        """Whether these values, with their types, are a key of this process as they are."""
-        return self.tuple_of_types is not None and all(type(value) in ATOMS for value in values)
-
-
-def fast(values: tuple[object, ...]) -> tuple[object, ...]:
-    """What `tuple_of_types` makes of these values: each after its type, as 1, True and 1.0 are equal."""
-    return tuple(part for value in values for part in (type(value), value))
+    def fast(self, values: tuple[object, ...]) -> tuple[object, ...] | None:
+        """What `tuple_of_types` makes of these values; None where that is no key by itself."""
+        if self.tuple_of_types is None:
+            return None
+        parts: list[object] = []
+        for value, zoned in zip(values, self.zoned, strict=True):
+            kind = type(value)
+            if kind not in ATOMS and not (zoned and kind is datetime):
+                return None
+            parts += (kind, value)
+            if zoned:
+                parts.append((value.tzinfo, value.fold) if isinstance(value, datetime) else None)
+        return tuple(parts)
 
 
 def bind(function: Callable[..., object]) -> Binder:
@@ -246,6 +255,13 @@ def _check_default(parameter: inspect.Parameter, function: str) -> None:
         raise Unkeyable(kind, parameter=parameter.name, function=function, mend=_MEND) from error
 
 
+def _typed(name: str, zoned: bool) -> str:
+    known = f"{_OURS}type({name}), {name}"
+    if not zoned:
+        return known
+    return f"{known}, ({name}.tzinfo, {name}.fold) if {_OURS}type({name}) is {_OURS}datetime else None"
+
+
 def _written(function: str, parameters: tuple[inspect.Parameter, ...]) -> Binder:
     head: list[str] = []
     handing: list[str] = []
@@ -282,13 +298,15 @@ def _written(function: str, parameters: tuple[inspect.Parameter, ...]) -> Binder
         if kind is parameter.POSITIONAL_ONLY and kinds[place + 1 : place + 2] != [parameter.POSITIONAL_ONLY]:
             head.append("/")
     open_ended = any(name.startswith("*") for name in names)
-    typed = ", ".join(f"{_OURS}type({name}), {name}" for name in values)
+    zoned = tuple("datetime" in str(parameter.annotation) for parameter in parameters)
+    typed = ", ".join(map(_typed, values, zoned))
     return Binder(
         function=function,
         names=tuple(names),
         head=", ".join(head),
         tuple_of_values=f"({', '.join(values)},)" if values else "()",
-        tuple_of_types=None if open_ended else (f"({typed})" if values else "()"),
+        tuple_of_types=None if open_ended else (f"({typed},)" if values else "()"),
         handing=", ".join(handing),
         defaults=MappingProxyType(defaults),
+        zoned=zoned,
     )

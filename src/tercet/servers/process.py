@@ -176,8 +176,12 @@ def _child(popen: subprocess.Popen[bytes], order: Order) -> Process:
 def _adopted(popen: subprocess.Popen[bytes], order: Order) -> Process:
     """The detached process behind a launcher that has ended."""
     popen.wait()
-    written: dict[str, Any] = json.loads(order.record.read_text(encoding="utf-8")) if order.record else {}
-    return Process(written["pid"], written["started"], order.signal)
+    try:
+        written: dict[str, Any] = json.loads(order.record.read_text(encoding="utf-8")) if order.record else {}
+        return Process(written["pid"], written["started"], order.signal)
+    except (OSError, ValueError, KeyError):
+        # It could not even be written down (a full disk): its log has the reason, and it does not run.
+        return Process(popen.pid, "", order.signal)
 
 
 def ordinary_user() -> tuple[int, int]:

@@ -51,7 +51,7 @@ def _joint(kinds: tuple[type[TercetError], type[Exception]]) -> type[TercetError
             {k: _plain(v) for k, v in vars(self).items()},
         )
 
-    name = f"{ours.__name__}[{theirs.__module__.partition('.')[0]}.{theirs.__name__}]"
+    name = f"{ours.__name__}[{theirs.__name__}]"
     return type(
         name, (ours, theirs), {"__module__": ours.__module__, "__doc__": ours.__doc__, "__reduce__": reduce}
     )

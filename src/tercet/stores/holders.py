@@ -21,6 +21,9 @@ _PASSED = frozenset(
     }
 )  # fmt: skip
 
+# Below these there is only whoever runs the event loop, who has nothing to do with it.
+_BOTTOM = frozenset({"asyncio.base_events", "asyncio.events", "asyncio.runners"})
+
 # Nobody's call stack is deeper than this between a pool and the place that wanted a connection.
 _FRAMES_MAX = 60
 
@@ -33,6 +36,8 @@ def site(frame: FrameType | None) -> Site:
         if frame is None:
             break
         name = frame.f_globals.get("__name__", "")
+        if name in _BOTTOM:
+            break
         if name.partition(".")[0] not in _PASSED:
             return frame.f_code.co_filename, frame.f_lineno
         frame = frame.f_back
@@ -55,7 +60,9 @@ def _task_name() -> str:
         task = asyncio.current_task()
     except RuntimeError:
         task = None
-    return f"task {task.get_name()}" if task else "an unknown place"
+    return (
+        f"{task.get_name()} ({getattr(task.get_coro(), '__qualname__', '')})" if task else "an unknown place"
+    )
 
 
 class Holders(Generic[T]):

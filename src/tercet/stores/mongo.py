@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -12,6 +13,7 @@ from tercet.errors import (
     DeadlinePassed,
     LoginRefused,
     NotOpen,
+    PoolExhausted,
     SettingInvalid,
     StoreError,
     StoreUnreachable,
@@ -42,24 +44,19 @@ _LOGIN_CODES = frozenset({13, 18, 8000})
 class _Operation:
     """One operation under way: who runs it, what can end it from outside, and why it did."""
 
-    __slots__ = ("because", "limit", "outer", "task", "timer")
+    __slots__ = ("because", "limit", "outer", "task", "timer", "waiting_since")
 
     def __init__(self, task: Task, limit: asyncio.Timeout, outer: _Operation | None) -> None:
         self.task, self.limit, self.outer = task, limit, outer
         self.because: TercetError | None = None
         self.timer: asyncio.TimerHandle | None = None
+        self.waiting_since: float | None = None
 
     def end(self, because: TercetError) -> None:
         """Stop waiting now; the caller gets `because`."""
         if self.because is None:
             self.because = because
             self.limit.reschedule(asyncio.get_running_loop().time())
-
-    def stop_timer(self) -> None:
-        """It waits for a connection no longer."""
-        if self.timer is not None:
-            self.timer.cancel()
-            self.timer = None
 
 
 class _Desk(monitoring.ConnectionPoolListener):
@@ -81,7 +78,9 @@ class _Desk(monitoring.ConnectionPoolListener):
 
     def finish(self, operation: _Operation) -> None:
         """Note that an operation has ended."""
-        operation.stop_timer()
+        # PyMongo tells nothing of a wait that is cancelled.
+        outcome: Outcome = "timeout" if isinstance(operation.because, PoolExhausted) else "cancelled"
+        self._waited(operation, outcome)
         if operation.outer is not None:
             self._under_way[operation.task] = operation.outer
         else:
@@ -106,34 +105,40 @@ class _Desk(monitoring.ConnectionPoolListener):
         """How many operations are under way."""
         return len(self._under_way)
 
-    def connection_check_out_started(self, event: monitoring.ConnectionCheckOutStartedEvent) -> None:  # noqa: ARG002
+    def connection_check_out_started(
+        self,
+        event: monitoring.ConnectionCheckOutStartedEvent,  # noqa: ARG002 - PyMongo's signature
+    ) -> None:
         """A caller begins to wait for a connection."""
-        self.lane.waiting += 1
         operation = self._current()
         if operation is not None:
-            patience = self._settings.mongo_pool_wait
-            operation.timer = asyncio.get_running_loop().call_later(patience, self._waited_long, operation)
+            loop = asyncio.get_running_loop()
+            operation.waiting_since = loop.time()
+            operation.timer = loop.call_later(self._settings.mongo_pool_wait, self._waited_long, operation)
+            self.lane.waiting += 1
 
     def _waited_long(self, operation: _Operation) -> None:
-        # With a limit for the whole operation PyMongo waits for its pool as long as that: too long to be told.
+        # With a limit for the whole operation PyMongo waits for its pool as long as that, which is too long.
         if len(self.lane.holders) >= self.lane.budget.size:
             operation.end(self.lane.exhausted(self._settings.mongo_pool_wait))
 
     def connection_checked_out(self, event: monitoring.ConnectionCheckedOutEvent) -> None:
         """A caller has got a connection."""
-        self._waited(event.duration or 0.0, "ok")
+        self._waited(self._current(), "ok")
         self.lane.holders.take((event.address, event.connection_id), here())
 
     def connection_check_out_failed(self, event: monitoring.ConnectionCheckOutFailedEvent) -> None:
         """A caller has not got a connection."""
         timeout = event.reason == monitoring.ConnectionCheckOutFailedReason.TIMEOUT
-        self._waited(event.duration or 0.0, "timeout" if timeout else "failed")
+        self._waited(self._current(), "timeout" if timeout else "failed")
 
-    def _waited(self, waited: float, outcome: Outcome) -> None:
+    def _waited(self, operation: _Operation | None, outcome: Outcome) -> None:
+        if operation is None or operation.waiting_since is None or operation.timer is None:
+            return
+        operation.timer.cancel()
+        waited = asyncio.get_running_loop().time() - operation.waiting_since
+        operation.waiting_since = None
         self.lane.waiting -= 1
-        operation = self._current()
-        if operation is not None:
-            operation.stop_timer()
         self.lane.told(waited, outcome)
 
     def _current(self) -> _Operation | None:
@@ -365,7 +370,7 @@ def _reason(error: errors.ConnectionFailure) -> str:
         return "it does not accept this login"
     # PyMongo makes texts of what happened on the way to each server; only the kind is told on.
     text = str(error)
-    if "refused" in text:
+    if "refused" in text or f"[Errno {errno.ECONNREFUSED}]" in text:
         return "the connection is refused"
     return (
         "no server was found in time" if isinstance(error, errors.ServerSelectionTimeoutError) else why(error)

@@ -119,7 +119,7 @@ async def test_creating_it_again_keeps_it_and_another_one_is_refused(db: Tercet)
     """The same definition is found there; a table of another kind is not touched."""
     assert (await create_summary(db.postgres, TOTALS)).existed
     other = Summary("user_totals", parent="users", child="orders", child_key="user_id")
-    with pytest.raises(DefinitionMismatch, match="summary user_totals"):
+    with pytest.raises(DefinitionMismatch, match='summary "public"."user_totals"'):
         await create_summary(db.postgres, other)
     await _agree(db)
 

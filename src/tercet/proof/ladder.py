@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from tercet.errors import DocumentInvalid, ProofFailed, UsageError
-from tercet.proof.machine import Machine
+from tercet.proof.machine import Machine  # noqa: TC001 - msgspec reads the types of _Document when it runs
 from tercet.proof.rows import checksum
-from tercet.proof.sample import Sample, Timing
+from tercet.proof.sample import Timing  # noqa: TC001 - as above
 from tercet.proof.svg import Bar, Picture, draw
 from tercet.proof.verdict import times
 from tercet.units import duration
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from tercet.proof.sample import Sample
 
 # Changes when a reader of today could not read the document any more.
 FORMAT = "tercet.ladder/1"
@@ -23,7 +28,10 @@ FORMAT = "tercet.ladder/1"
 _HEADER = ("rung", "rows", "median", "p95", "vs rung 0", "stale after a committed write")
 _TO_THE_RIGHT = frozenset({1, 2, 3, 4})
 _GAP = "   "
-_SUBTITLE = "Median time of one answer on a logarithmic scale; the thin line reaches to the 95th percentile."
+_SUBTITLE = (
+    "Median time of one answer on a logarithmic scale; the thin line reaches to the 95th percentile. "
+    "Stale: how long the old answer can still be seen after a committed write."
+)
 _SHA256_DIGITS = 64
 
 

@@ -10,11 +10,14 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
 from tercet.units import duration
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 # All in the picture's own units, which a viewer scales as it likes.
 _WIDTH = 1280
@@ -123,7 +126,8 @@ def _grid(axis: _Axis, top: float, bottom: float) -> Iterator[str]:
         x = axis.x(10.0**decade)
         yield f'<path d="M{x:.1f} {top:.1f}V{bottom:.1f}" stroke="{_RULE}" stroke-width="1.5"/>'
         if at % step == 0:
-            yield _text(x, bottom + 22, duration(10.0**decade), 13, fill=_QUIET, anchor="middle")
+            name = f"{10**decade} s" if decade >= 0 else duration(10.0**decade)
+            yield _text(x, bottom + 22, name, 13, fill=_QUIET, anchor="middle")
 
 
 def _bar(bar: Bar, axis: _Axis, top: float, colour: str) -> Iterator[str]:
@@ -131,7 +135,7 @@ def _bar(bar: Bar, axis: _Axis, top: float, colour: str) -> Iterator[str]:
     yield f'<circle cx="{_MARGIN + 20}" cy="{middle:.1f}" r="20" fill="{colour}"/>'
     yield _text(_MARGIN + 20, middle + 7, bar.number, 20, fill="#ffffff", bold=True, anchor="middle")
     name = _wrapped(bar.name, _NAME_WIDTH, 20, bold=True, lines=1)
-    stale = _wrapped(f"stale after a write: {bar.stale}", _NAME_WIDTH, 14, lines=2) if bar.stale else []
+    stale = _wrapped(f"stale: {bar.stale}", _NAME_WIDTH, 14, lines=3) if bar.stale else []
     y = middle + 7 - 9.5 * len(stale)
     yield from (_text(_NAME_X, y, line, 20, bold=True) for line in name)
     for line in stale:

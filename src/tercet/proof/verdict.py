@@ -6,11 +6,14 @@ import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
+from typing import TYPE_CHECKING
 
 from tercet.errors import ProofFailed, UsageError
 from tercet.proof.rows import row_checksums
-from tercet.proof.sample import Sample
 from tercet.units import duration
+
+if TYPE_CHECKING:
+    from tercet.proof.sample import Sample
 
 # The ends of the interval move by under 1 % between seeds with as many draws; each costs two random numbers.
 RESAMPLES = 4_000

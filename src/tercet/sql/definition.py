@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from tercet.errors import DocumentInvalid
 from tercet.sql.tokens import tokens
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _Token = tuple[str, str]
 _OPEN, _CLOSE, _COMMA = ("mark", "("), ("mark", ")"), ("mark", ",")

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from tercet.errors import DocumentInvalid
 from tercet.sql.explain import MEND, number, read_buffers, read_node, text
-from tercet.sql.node import Buffers, Node
 from tercet.units import duration
+
+if TYPE_CHECKING:
+    from tercet.sql.node import Buffers, Node
 
 # From here a guess of the planner is worth a word in the drawing.
 _MISESTIMATE_SHOWN = 10.0

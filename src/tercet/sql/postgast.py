@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import postgast
 from google.protobuf.message import DecodeError, Message
 
 from tercet.errors import SqlInvalid
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # Fields that hold the table that a statement of this kind changes; all others are read.
 _TARGETS = {

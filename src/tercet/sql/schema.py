@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from tercet.errors import SchemaInvalid
 from tercet.sql.definition import Definition
 from tercet.sql.identifier import NAME_BYTES_MAX, Name, identifier, table_parts
 from tercet.sql.tokens import fragment, one_query
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 # INDEX_MAX_KEYS of every ordinary PostgreSQL build; included columns count too.
 INDEX_COLUMNS_MAX = 32

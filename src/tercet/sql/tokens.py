@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from tercet.errors import SchemaInvalid
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # Strings as they are with standard_conforming_strings on (the default since PostgreSQL 9.1).
 _TOKEN = re.compile(

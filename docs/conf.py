@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from sphinx.application import Sphinx
 
 ROOT = Path(__file__).parents[1]
@@ -24,6 +25,8 @@ release = version = tercet.__version__
 extensions = ["myst_parser", "sphinx.ext.autodoc"]
 exclude_patterns = ["_build"]
 html_theme = "furo"
+# Docstrings hold code: its quotes stay as they are.
+smartquotes = False
 html_title = "tercet"
 html_static_path: list[str] = []
 # The theme's own fonts and icons are inside its package: a page asks nobody else for anything.
@@ -36,12 +39,15 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
-autodoc_default_options = {"members": True, "show-inheritance": True}
+autodoc_default_options = {"members": True}
 
-# References into other projects would need their inventories, which are somewhere else. Ours must all be found.
+# References into other projects would need their inventories, which are elsewhere. Ours must all be found.
 nitpick_ignore_regex = [(r"py:.*", r"(?!tercet\b).*")]
 # What a page shows of a private or a generic name has no place to point to.
-nitpick_ignore_regex += [(r"py:.*", r"tercet(\.\w+)*\._\w+"), (r"py:.*", r"tercet(\.\w+)*\.[A-Z]")]
+nitpick_ignore_regex += [
+    (r"py:.*", r"tercet(\.\w+)*\._\w+"),
+    (r"py:.*", r"tercet(\.\w+)*\.[A-Z](_co|_contra)?"),
+]
 
 # In docstrings a name stands between single backticks, and an indented block is shown as it is.
 _NAME = re.compile(r"(`[^`]+`)")

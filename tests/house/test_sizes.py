@@ -45,7 +45,7 @@ def test_no_file_is_longer_than_one_sitting(library: Sequence[Source], shop: Seq
         for source in (*library, *shop)
         if (lines := source.text.count("\n")) > FILE_LINES
     ]
-    assert long == []
+    assert not long, "\n".join(long)
 
 
 def test_no_function_is_longer_than_a_screen(library: Sequence[Source], shop: Sequence[Source]) -> None:

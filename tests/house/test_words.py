@@ -57,7 +57,7 @@ def test_no_file_names_a_registry_or_a_download(tracked: Sequence[Path], root: P
         for place, line in _lines(tracked, root)
         if REGISTRY.search(line) or any(host not in HOSTS for host in URL.findall(line))
     ]
-    assert named == []
+    assert not named, "\n".join(named)
 
 
 def test_the_lock_of_another_tool_is_not_tracked(tracked: Sequence[Path], root: Path) -> None:

@@ -13,21 +13,29 @@ from tercet.errors import (
     BudgetExceeded,
     DeadlinePassed,
     DefinitionMismatch,
+    DocumentInvalid,
     ExtraMissing,
     FolderBusy,
+    LayerUnknown,
     LockBusy,
+    LoginRefused,
+    NotComparable,
     NotOpen,
     PoolExhausted,
     ProofFailed,
+    SchemaInvalid,
     ServerFailed,
     ServerMissing,
     SettingInvalid,
+    SettingsUnreadable,
     SettingUnknown,
     SqlInvalid,
     StoreMissing,
     StoreUnreachable,
     TemplateMismatch,
     TercetError,
+    Uncacheable,
+    Unkeyable,
     WrongLoop,
 )
 
@@ -43,6 +51,13 @@ SAID: dict[str, tuple[TercetError, str]] = {
     "SettingInvalid": (
         SettingInvalid("redis_pool_size", where="tercet.toml", shown="'many'", wanted="a whole number"),
         "tercet.toml sets redis_pool_size to 'many'. It should be a whole number.",
+    ),
+    "SettingsUnreadable": (
+        SettingsUnreadable("tercet.toml", at="line 3, column 9", reason="a value is missing"),
+        (
+            "tercet.toml cannot be read at line 3, column 9: a value is missing. "
+            "Correct the file; nothing of it was used."
+        ),
     ),
     "ExtraMissing": (
         ExtraMissing("Prometheus", module="prometheus_client", extra="prometheus"),
@@ -80,11 +95,38 @@ SAID: dict[str, tuple[TercetError, str]] = {
         TemplateMismatch("user:{uid}", field="uid", function="profile", parameters=("user_id",)),
         "The template 'user:{uid}' names 'uid', and profile() has no such parameter. It has: user_id.",
     ),
+    "LayerUnknown": (
+        LayerUnknown("warn", near="warm", known=("hot", "warm", "cold", "persistent")),
+        ("There is no cache layer 'warn'. Did you mean 'warm'? The layers are: hot, warm, cold, persistent."),
+    ),
+    "Unkeyable": (
+        Unkeyable("dict", parameter="filters", function="orders", mend="Pass a tuple of pairs."),
+        ("No cache key can be made of 'filters' of orders(): it is a dict. Pass a tuple of pairs."),
+    ),
+    "Uncacheable": (
+        Uncacheable("A generator", reason="it can be read only once", mend="Return a list."),
+        "A generator cannot be cached: it can be read only once. Return a list.",
+    ),
     "SqlInvalid": (
         SqlInvalid('syntax error at or near "form"', position=10),
         (
             'This is not PostgreSQL\'s SQL at character 10: syntax error at or near "form". '
             "Correct the statement."
+        ),
+    ),
+    "SchemaInvalid": (
+        SchemaInvalid("The index 'ix'", reason="it has no columns", mend="Name at least one."),
+        "The index 'ix' cannot be: it has no columns. Name at least one.",
+    ),
+    "DocumentInvalid": (
+        DocumentInvalid("one plan", reason="there are 2", mend="Explain one statement at a time."),
+        "This is not one plan: there are 2. Explain one statement at a time.",
+    ),
+    "NotComparable": (
+        NotComparable("Column 3 of row 0", kind="memoryview"),
+        (
+            "Column 3 of row 0 is a memoryview, which has no form in which answers can be compared. "
+            "Turn it into numbers, texts, times, lists or dicts first."
         ),
     ),
     "ServerMissing": (
@@ -100,6 +142,13 @@ SAID: dict[str, tuple[TercetError, str]] = {
         (
             "redis at 127.0.0.1:6379 does not answer: connection refused. "
             "It is used again by itself as soon as it is back."
+        ),
+    ),
+    "LoginRefused": (
+        LoginRefused("postgres", reason="the password is wrong", address="db:5432"),
+        (
+            "postgres at db:5432 does not let us in: the password is wrong. "
+            "Correct the address or the login; waiting will not help."
         ),
     ),
     "PoolExhausted": (

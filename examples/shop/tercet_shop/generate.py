@@ -6,7 +6,6 @@ the block.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -16,11 +15,11 @@ from tercet_shop import figures
 from tercet_shop import words as syllables
 from tercet_shop.assemble import Bytes, Ints, Texts, texts
 from tercet_shop.baskets import Baskets
-from tercet_shop.calendar import BEGIN, DAY, END, ordering, signups
-from tercet_shop.dice import Floats, uniform, words
-from tercet_shop.errors import SizeImpossible
+from tercet_shop.calendar import BEGIN, DAY, END
+from tercet_shop.dice import uniform, words
 from tercet_shop.models import ORDER_STATUSES, USER_STATUSES
-from tercet_shop.tables import BLOCK, Catalogue, Facts, Lines, Orders, Parts, Users, blocks
+from tercet_shop.plan import Plan, ShopSize
+from tercet_shop.tables import BLOCK, Catalogue, Facts, Lines, Orders, Parts, Users, indexes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,16 +27,8 @@ if TYPE_CHECKING:
 # Raised whenever other rows or another schema come out of the same arguments.
 VERSION = 1
 
-# An average order has 21 lines: 5,000,000 orders would be 100,000,000 of them, hours of loading for a
-# question that never reads one. The newest orders have theirs, a million lines in all: enough for every
-# page that shows lines.
-LINED_ORDERS = 50_000
-
-# Users who never order, and the states users are in: chosen, the file shows neither.
-SHARE_WITHOUT_ORDERS = 0.03
+# The states users are in: chosen, the file shows none.
 USER_STATUS_SHARES = (0.45, 0.35, 0.20)
-# Fewer orders than this for each user who orders, and more users go without.
-ORDERS_LEAST = 1.5
 
 # Half of what was taken back never left the house. Older than this an order is over.
 SHARE_CANCELLED = figures.TAKEN_BACK / 2
@@ -48,57 +39,15 @@ _PENDING, _PAID, _SHIPPED, _COMPLETED, _CANCELLED, _RETURNED = range(len(ORDER_S
 # From when on a user counts as new in the ladder's question.
 SINCE = datetime(2024, 1, 1, tzinfo=UTC)
 
-# A user's number takes the low half of a sort key, the seconds since the shop began the high half.
-_USER_BITS = 32
-_USER_MASK = (1 << _USER_BITS) - 1
-USERS_MAX = _USER_MASK
-# A key is 8 bytes an order: what 8 GiB hold next to three servers.
-ORDERS_MAX = 500_000_000
-
 _DIGITS = np.frombuffer(b"0123456789abcdefghijklmnopqrstuvwxyz", dtype=np.uint8)
 # 36 ** 7 is more than USERS_MAX.
 _ID_DIGITS = 7
 
 
-@dataclass(frozen=True, slots=True)
-class ShopSize:
-    """How large a shop is; `lined_orders` of the newest orders have their lines."""
-
-    users: int
-    orders: int
-    lined_orders: int = LINED_ORDERS
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.users <= USERS_MAX:
-            raise self._impossible(f"users are 1 to {USERS_MAX:,}")
-        if not 0 <= self.orders <= ORDERS_MAX:
-            raise self._impossible(f"orders are 0 to {ORDERS_MAX:,}")
-        if self.lined_orders < 0:
-            raise self._impossible("the number of orders with lines is negative")
-
-    def _impossible(self, reason: str) -> SizeImpossible:
-        return SizeImpossible(users=self.users, orders=self.orders, reason=reason)
-
-    @property
-    def products(self) -> int:
-        """As many products as the file's shop has, and fewer in a tiny one."""
-        return min(4_000, max(100, self.users))
-
-
 class GeneratedShop:
     """A shop drawn from the fitted figures; a Source for loading."""
 
-    __slots__ = (
-        "_baskets",
-        "_countries",
-        "_emails",
-        "_keys",
-        "_names",
-        "_seed",
-        "_signup",
-        "_size",
-        "_statuses",
-    )
+    __slots__ = ("_baskets", "_drawn", "_emails", "_names", "_seed", "_size", "_statuses")
 
     def __init__(self, size: ShopSize, seed: int) -> None:
         self._size, self._seed = size, seed
@@ -111,9 +60,8 @@ class GeneratedShop:
             texts(syllables.DOMAINS),
         )
         self._statuses = (texts(USER_STATUSES), texts(ORDER_STATUSES))
-        self._signup = self._draw_signups()
-        self._countries = self._draw_countries()
-        self._keys = self._draw_orders()
+        # Drawn when the first row is asked for: a shop that stands already needs none.
+        self._drawn: Plan | None = None
 
     @property
     def facts(self) -> Facts:
@@ -150,10 +98,10 @@ class GeneratedShop:
 
     def users(self, block: int) -> Users:
         """The users of one block, in the order in which they signed up."""
-        index = _indexes(block, self._size.users)
+        index = indexes(block, self._size.users)
         draw = words(self._seed, "users", block, BLOCK)[: len(index)]
         status = uniform(self._seed, "user status", block, BLOCK)[: len(index)]
-        created = self._signup[index].astype(np.int64) + BEGIN
+        created = self._plan.signups[index].astype(np.int64) + BEGIN
         first, draw = _pick(draw, len(self._names[0]))
         last, draw = _pick(draw, len(self._names[1]))
         domain, draw = _pick(draw, len(syllables.DOMAINS))
@@ -168,15 +116,15 @@ class GeneratedShop:
             status=self._statuses[0][
                 np.searchsorted(np.cumsum(USER_STATUS_SHARES)[:-1], status, side="right")
             ],
-            country=_COUNTRY_LETTERS[self._countries[index]],
+            country=_COUNTRY_LETTERS[self._plan.countries[index]],
             name=(self._names[0][first], b" ", self._names[1][last]),
             email=email,
         )
 
     def orders(self, block: int) -> Orders:
         """The orders of one block, in the order in which they were placed."""
-        index = _indexes(block, self._size.orders)
-        user, created = self._placed(index)
+        index = indexes(block, self._size.orders)
+        user, created = self._plan.placed(index)
         share = self._baskets.shares(block)[: len(index)]
         pence = self._baskets.values(share)
         lined = index >= self._first_lined
@@ -197,12 +145,12 @@ class GeneratedShop:
             updated=updated,
             pence=pence,
             status=self._statuses[1][status],
-            country=_COUNTRY_LETTERS[self._countries[user]],
+            country=_COUNTRY_LETTERS[self._plan.countries[user]],
         )
 
     def lines(self, block: int) -> Lines:
         """The lines of one block's orders, as far as those are among the newest."""
-        index = _indexes(block, self._size.orders)
+        index = indexes(block, self._size.orders)
         lines = self._baskets.lines(block, len(index))
         # The block is drawn as a whole, so that an order's lines do not depend on how many orders have
         # theirs.
@@ -216,13 +164,14 @@ class GeneratedShop:
         )
 
     @property
+    def _plan(self) -> Plan:
+        if self._drawn is None:
+            self._drawn = Plan(self._size, self._seed)
+        return self._drawn
+
+    @property
     def _first_lined(self) -> int:
         return max(self._size.orders - self._size.lined_orders, 0)
-
-    def _placed(self, index: Ints) -> tuple[Ints, Ints]:
-        keys = self._keys[int(index[0]) : int(index[-1]) + 1] if len(index) else self._keys[:0]
-        user = (keys & np.uint64(_USER_MASK)).astype(np.int64)
-        return user, (keys >> np.uint64(_USER_BITS)).astype(np.int64) + BEGIN
 
     def _status_of(self, block: int, created: Ints) -> NDArray[np.int64]:
         draw = uniform(self._seed, "order status", block, BLOCK)[: len(created)]
@@ -235,67 +184,8 @@ class GeneratedShop:
         status[returned & (status == _COMPLETED)] = _RETURNED
         return status
 
-    def _draw_signups(self) -> NDArray[np.int32]:
-        """The second of each user's signup since the shop began, rising with the user's number."""
-        calendar = signups()
-        drawn = np.empty(self._size.users, dtype=np.int32)
-        for block in blocks(self._size.users):
-            index = _indexes(block, self._size.users)
-            jitter = uniform(self._seed, "signups", block, BLOCK)[: len(index)]
-            drawn[index] = calendar.moments((index + jitter) / self._size.users) - BEGIN
-        return drawn
-
-    def _draw_countries(self) -> NDArray[np.uint8]:
-        weights = np.cumsum(figures.COUNTRY_WEIGHTS)
-        drawn = np.empty(self._size.users, dtype=np.uint8)
-        for block in blocks(self._size.users):
-            share = uniform(self._seed, "countries", block, BLOCK)
-            index = _indexes(block, self._size.users)
-            drawn[index] = np.searchsorted(weights, share[: len(index)] * weights[-1], side="right")
-        return drawn
-
-    def _draw_orders(self) -> NDArray[np.uint64]:
-        """Every order's moment and user in one number each, sorted by the moment."""
-        counts = self._draw_counts()
-        ends = np.cumsum(counts)
-        calendar = ordering()
-        keys = np.empty(self._size.orders, dtype=np.uint64)
-        for block in blocks(self._size.users):
-            index = _indexes(block, self._size.users)
-            user = np.repeat(index, counts[index])
-            begun = calendar.shares(self._signup[index].astype(np.int64) + BEGIN)
-            draw = uniform(self._seed, "moments", block, len(user))
-            start = np.repeat(begun, counts[index])
-            moment = np.maximum(calendar.moments(start + draw * (1 - start)) - BEGIN, self._signup[user])
-            last = int(ends[index[-1]])
-            keys[last - len(user) : last] = (moment.astype(np.uint64) << np.uint64(_USER_BITS)) | user.astype(
-                np.uint64
-            )
-        keys.sort()
-        return keys
-
-    def _draw_counts(self) -> Ints:
-        """How many orders each user has: the fitted shape, stretched until all are as many as wanted."""
-        users, orders = self._size.users, self._size.orders
-        without = max(SHARE_WITHOUT_ORDERS, 1 - orders / ORDERS_LEAST / users)
-        orders_at_all = (
-            np.concatenate([uniform(self._seed, "buyers", b, BLOCK) for b in blocks(users)])[:users]
-            >= without
-        )
-        if orders and not orders_at_all.any():
-            orders_at_all[0] = True
-        buyers = np.flatnonzero(orders_at_all)
-        draws = np.concatenate([uniform(self._seed, "repeats", b, BLOCK) for b in blocks(users)])[buyers]
-        counts = np.zeros(users, dtype=np.int64)
-        counts[buyers] = _stretched((1 - draws) ** (-1 / figures.REPEAT_SHAPE) - 1, orders)
-        return counts
-
 
 _COUNTRY_LETTERS: Bytes = texts(figures.COUNTRIES).matrix
-
-
-def _indexes(block: int, count: int) -> Ints:
-    return np.arange(block * BLOCK, min((block + 1) * BLOCK, count), dtype=np.int64)
 
 
 def _pick(draw: NDArray[np.uint64], among: int) -> tuple[Ints, NDArray[np.uint64]]:
@@ -311,29 +201,3 @@ def _base36(numbers: Ints) -> Texts:
     place = lengths[:, None] - 1 - np.arange(_ID_DIGITS)
     digits = numbers[:, None] // powers[np.maximum(place, 0)] % 36
     return Texts(_DIGITS[digits], lengths.astype(np.int64))
-
-
-def _stretched(more: Floats, orders: int) -> Ints:
-    """1 and the whole part of `more` times a factor: the one that makes the sum `orders`.
-
-    With fewer orders than buyers, the last buyers get none.
-    """
-    buyers = len(more)
-    if orders <= buyers:
-        return (np.arange(buyers) < orders).astype(np.int64)
-    low, high = 0.0, 1.0
-    while buyers + int(np.floor(more * high).sum()) < orders:
-        high *= 2
-    # A double has 53 bits: after as many halvings nothing lies between.
-    for _ in range(60):
-        middle = (low + high) / 2
-        if buyers + int(np.floor(more * middle).sum()) <= orders:
-            low = middle
-        else:
-            high = middle
-    counts = 1 + np.floor(more * low).astype(np.int64)
-    # Whoever would be next to get one more, gets it.
-    rest = orders - int(counts.sum())
-    nearest = np.argsort(np.floor(more * low) + 1 - more * low, kind="stable")[:rest]
-    counts[nearest] += 1
-    return counts

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tercet_shop.generate import LINED_ORDERS, GeneratedShop, ShopSize
+from tercet_shop.generate import GeneratedShop
 from tercet_shop.mongo import load_mongo
+from tercet_shop.plan import LINED_ORDERS, ShopSize
 from tercet_shop.port import Progress, Stores, silent
-from tercet_shop.postgres import load_postgres
+from tercet_shop.postgres import documents_turn, load_postgres
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -43,10 +44,7 @@ async def prepare(
     on_progress: Progress = silent,
 ) -> Shop:
     """Make the stores hold the generated shop of this size and seed; `load` says what is left alone."""
-    size = ShopSize(users, orders, lined_orders)
-    on_progress("plan", 0, 1)
-    source = GeneratedShop(size, seed)
-    on_progress("plan", 1, 1)
+    source = GeneratedShop(ShopSize(users, orders, lined_orders), seed)
     return await load(db, source, documents=documents, on_progress=on_progress)
 
 
@@ -58,5 +56,8 @@ async def load(db: Stores, source: Source, *, documents: bool = True, on_progres
     holds what it held before, and a collection that is not whole is begun anew.
     """
     relational = await load_postgres(db.postgres, source, on_progress)
-    held = await load_mongo(db.mongo, source, on_progress) if documents else None
+    held = None
+    if documents:
+        async with documents_turn(db.postgres):
+            held = await load_mongo(db.mongo, source, on_progress)
     return Shop(facts=source.facts, since=source.since, postgres=relational, mongo=held)

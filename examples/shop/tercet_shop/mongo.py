@@ -14,7 +14,7 @@ from pymongo import WriteConcern
 from tercet_shop.bson_rows import documents
 from tercet_shop.errors import NotTheShops
 from tercet_shop.loaded import Loaded
-from tercet_shop.tables import BLOCK, Facts, Source, blocks, no_lines
+from tercet_shop.tables import BLOCK, Source, blocks, no_lines, read_facts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,7 +45,7 @@ async def load_mongo(
     mark = await mongo[FACTS].find_one({"_id": FACTS_ID})
     if mark is None and await mongo[ORDERS].find_one({}, {"_id": 1}) is not None:
         raise NotTheShops("mongo", names=(ORDERS,))
-    if mark is not None and mark["finished"] and msgspec.convert(mark["facts"], Facts) == source.facts:
+    if mark is not None and mark["finished"] and read_facts(mark["facts"]) == source.facts:
         return None
     started, cpu_started = time.perf_counter(), time.process_time()
     facts = msgspec.to_builtins(source.facts)
@@ -81,11 +81,15 @@ async def _insert_all(mongo: AsyncDatabase[dict[str, Any]], source: Source, on_p
         on_progress("documents", done, total)
 
     on_progress("documents", 0, total)
-    async with asyncio.TaskGroup() as group:
-        for batch, size in _batches(source):
-            await free.acquire()
-            group.create_task(insert(batch))
-            sent += size
+    try:
+        async with asyncio.TaskGroup() as group:
+            for batch, size in _batches(source):
+                await free.acquire()
+                group.create_task(insert(batch))
+                sent += size
+    except ExceptionGroup as failures:
+        # One batch's failure has cancelled the others; it is the one to be told.
+        raise failures.exceptions[0] from failures
     return sent
 
 

@@ -8,6 +8,7 @@ are), so that no later vacuum has to write them again in the middle of a measure
 from __future__ import annotations
 
 import time
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import msgspec
@@ -19,7 +20,7 @@ from tercet_shop.errors import NotTheShops
 from tercet_shop.loaded import Loaded
 from tercet_shop.models import Base
 from tercet_shop.postgres_rows import parts
-from tercet_shop.tables import Facts, Source
+from tercet_shop.tables import Facts, Source, read_facts
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -36,8 +37,12 @@ LOAD_SECONDS_MAX = 3_600.0
 # them.
 MAINTENANCE_MEMORY = "256MB"
 
-# Two loads of one database come one after the other, whoever starts them: "tercet shop" as a number.
-_LOCK = 0x7465_7263_6574_7368
+# Two loads of one database come one after the other, whoever starts them: "tercetsh" and "tercetsi" as
+# numbers.
+_LOAD_TURN = 0x7465_7263_6574_7368
+_DOCUMENTS_TURN = _LOAD_TURN + 1
+# Dropping an older shop waits for whoever still reads it, and no longer than this.
+READERS_WAIT = "30s"
 
 # The shop's own mark: what the tables beside it hold, and whether everything after the load was done.
 FACTS_TABLE = "shop_facts"
@@ -55,7 +60,7 @@ class _Driver(Protocol):
     async def copy_to_table(self, table_name: str, **options: object) -> str: ...
 
 
-async def read_facts(connection: AsyncConnection) -> tuple[Facts | None, bool]:
+async def standing(connection: AsyncConnection) -> tuple[Facts | None, bool]:
     """What the shop here was made from, and whether its load was finished; (None, False) where no shop is.
 
     Raises NotTheShops when tables of the shop's names stand there without its mark.
@@ -74,7 +79,7 @@ async def read_facts(connection: AsyncConnection) -> tuple[Facts | None, bool]:
     if FACTS_TABLE not in names:
         raise NotTheShops("postgres", names=names)
     row = (await connection.execute(text(_READ_FACTS))).one_or_none()
-    return (msgspec.json.decode(row[0], type=Facts), bool(row[1])) if row else (None, False)
+    return (read_facts(msgspec.json.decode(row[0])), bool(row[1])) if row else (None, False)
 
 
 async def load_postgres(postgres: Relational, source: Source, on_progress: Progress) -> Loaded | None:
@@ -84,19 +89,33 @@ async def load_postgres(postgres: Relational, source: Source, on_progress: Progr
     transaction: a load that is cancelled or killed leaves what was there before.
     """
     async with postgres.transaction() as connection:
-        await connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
-        facts, finished = await read_facts(connection)
+        await _wait_for_turn(connection, _LOAD_TURN)
+        facts, finished = await standing(connection)
         loaded = None if facts == source.facts else await _load(connection, source, on_progress)
     if loaded is not None or not finished:
         await _finish(postgres, on_progress)
     return loaded
 
 
+@asynccontextmanager
+async def documents_turn(postgres: Relational) -> AsyncIterator[None]:
+    """Let no other process load MongoDB meanwhile: what it has no lock for, PostgreSQL has."""
+    async with postgres.transaction() as connection:
+        await _wait_for_turn(connection, _DOCUMENTS_TURN)
+        yield
+
+
+async def _wait_for_turn(connection: AsyncConnection, turn: int) -> None:
+    """Hold this turn until the transaction ends, and let that take as long as it takes."""
+    for setting in ("statement_timeout", "idle_in_transaction_session_timeout", "lock_timeout"):
+        await connection.execute(text(f"SET LOCAL {setting} = 0"))
+    await connection.execute(select(func.pg_advisory_xact_lock(turn)))
+
+
 async def _load(connection: AsyncConnection, source: Source, on_progress: Progress) -> Loaded:
     started, cpu_started = time.perf_counter(), time.process_time()
     driver = await _driver(connection)
-    for setting in ("statement_timeout = 0", "idle_in_transaction_session_timeout = 0", "lock_timeout = 0"):
-        await connection.execute(text(f"SET LOCAL {setting}"))
+    await connection.execute(text(f"SET LOCAL lock_timeout = '{READERS_WAIT}'"))
     await connection.execute(text(f"SET LOCAL maintenance_work_mem = '{MAINTENANCE_MEMORY}'"))
     names = ", ".join([*Base.metadata.tables, FACTS_TABLE])
     await connection.execute(text(f"DROP TABLE IF EXISTS {names} CASCADE"))

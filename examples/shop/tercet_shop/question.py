@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import Decimal  # noqa: TC003 - msgspec reads the annotations
 
 import msgspec
 
-# As a person would write it. Users without an order count as having spent nothing, and a tie is decided by the id:
-# without both, the hundred rows would not be the same on every rung, nor twice on this one.
+# As a person would write it. Users without an order count as having spent nothing, and a tie is decided by
+# the id: without both, the hundred rows would not be the same on every rung, nor twice on this one.
 AS_WRITTEN = """
 select u.id as user_id, u.name, u.email, count(o.id) as order_count,
        coalesce(sum(o.total), 0) as total_spent

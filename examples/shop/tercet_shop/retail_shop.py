@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -143,7 +144,7 @@ async def prepare_from_file(
     `retail` says what counts as an order, and the answer's `cleaned` how much was dropped and why.
     """
     on_progress("file", 0, 1)
-    orders = read_orders(path)
+    orders = await asyncio.to_thread(read_orders, path)
     source = RetailShop(orders)
     on_progress("file", 1, 1)
     shop = await load(db, source, documents=documents, on_progress=on_progress)

@@ -125,6 +125,19 @@ def blocks(count: int) -> range:
     return range(-(-count // BLOCK))
 
 
+def indexes(block: int, count: int) -> Ints:
+    """The numbers of a block's rows, counted from 0, where there are `count` in all."""
+    return np.arange(block * BLOCK, min((block + 1) * BLOCK, count), dtype=np.int64)
+
+
+def read_facts(held: object) -> Facts | None:
+    """The facts that a store holds; None when they are of another time and say something else."""
+    try:
+        return msgspec.convert(held, Facts)
+    except msgspec.ValidationError:
+        return None
+
+
 def spelled(count: int, parts: Parts) -> list[str]:
     """The texts that these parts make."""
     flat, lengths = assemble(count, parts)

@@ -1,10 +1,13 @@
-"""The examples on the pages: all can be compiled, their imports exist, and those that need no server run."""
+"""The examples on the pages: all can be compiled, their imports exist, and the whole ones run."""
 
 from __future__ import annotations
 
 import ast
 import inspect
+import os
 import re
+import subprocess
+import sys
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -12,7 +15,7 @@ from types import FunctionType
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 # A fence of Python, with the mark that may stand on the line before it.
 _FENCE = re.compile(
@@ -27,6 +30,7 @@ class Example:
     place: str
     mark: str
     code: str
+    below: str
 
 
 def _examples() -> list[Example]:
@@ -37,7 +41,7 @@ def _examples() -> list[Example]:
         for fence in _FENCE.finditer(text):
             line = text.count("\n", 0, fence.start("code")) + 1
             place = f"{page.relative_to(ROOT).as_posix()}:{line}"
-            found.append(Example(place, fence["mark"] or "", fence["code"]))
+            found.append(Example(place, fence["mark"] or "", fence["code"], text[fence.end() :]))
     return found
 
 
@@ -58,15 +62,45 @@ def test_an_example_can_be_compiled_and_what_it_imports_exists(example: Example)
             assert [name.name for name in node.names if not hasattr(home, name.name)] == []
 
 
-@pytest.mark.parametrize(
-    "example", [one for one in EXAMPLES if one.mark == "runs"], ids=lambda one: one.place
-)
+def _marked(mark: str) -> list[Example]:
+    return [one for one in EXAMPLES if one.mark == mark]
+
+
+@pytest.mark.parametrize("example", _marked("runs"), ids=lambda one: one.place)
 async def test_an_example_that_needs_no_server_runs(example: Example) -> None:
     """What is shown is what happens; the assertions in it hold."""
     code = compile(example.code, example.place, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     running = FunctionType(code, {"__name__": "__main__"})()
     if inspect.iscoroutine(running):
         await running
+
+
+@pytest.mark.parametrize("example", _marked("runs with servers"), ids=lambda one: one.place)
+def test_an_example_that_is_a_whole_program_runs(
+    example: Example, tmp_path: Path, postgres_url: str, redis_url: str
+) -> None:
+    """Run as a user would, in a folder of its own, with the addresses of servers in the environment."""
+    program = tmp_path / "example.py"
+    program.write_text(example.code, encoding="utf-8")
+    addresses = {"TERCET_POSTGRES_URL": postgres_url, "TERCET_REDIS_URL": redis_url}
+    ran = subprocess.run(
+        [sys.executable, "-W", "error", str(program)],
+        cwd=tmp_path,
+        env={**os.environ, **addresses, "PYTHONPATH": str(ROOT / "src")},
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stderr == ""
+    assert ran.stdout == _printed(example) or not _printed(example)
+
+
+def _printed(example: Example) -> str:
+    """What the page says that the example prints: the block of text right below it."""
+    shown = re.match(r"\n+```text\n(?P<text>.*?)^```$", example.below, re.MULTILINE | re.DOTALL)
+    return shown["text"] if shown else ""
 
 
 def test_every_mark_on_an_example_is_a_known_one() -> None:

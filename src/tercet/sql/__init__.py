@@ -1,6 +1,5 @@
 """SQL as values: names, indexes, views, statements and plans; nothing here talks to a server."""
 
-from tercet.sql.definition import Definition
 from tercet.sql.identifier import identifier
 from tercet.sql.node import Buffers, Node
 from tercet.sql.plan import Plan, Trigger
@@ -9,7 +8,6 @@ from tercet.sql.statement import Statement
 
 __all__ = [
     "Buffers",
-    "Definition",
     "Expression",
     "Index",
     "Key",

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from tercet.errors import SchemaInvalid
-from tercet.sql.definition import Definition
 from tercet.sql.identifier import NAME_BYTES_MAX, Name, identifier, table_parts
 from tercet.sql.tokens import fragment, one_query
 
@@ -138,14 +137,6 @@ class Index:
     def drop(self, *, concurrently: bool = True) -> str:
         """The statement that removes it, or the invalid remains of it; if there is none, nothing happens."""
         return f"drop index{' concurrently' if concurrently else ''} if exists {self.qualified}"
-
-    def matches(self, indexdef: str) -> bool:
-        """Whether pg_get_indexdef() shows this very index; the names of the two do not count.
-
-        True is certain. False may also mean that PostgreSQL writes an expression in a way of its own: have
-        it write this one down too then, on an empty copy of the table (see `on`), and compare what it prints.
-        """
-        return Definition.read(self.create(concurrently=False)).same(Definition.read(indexdef))
 
     @property
     def qualified(self) -> str:

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tercet.errors import DocumentInvalid, SchemaInvalid
-from tercet.sql import Definition, Expression, Index, Key, View
+from tercet.errors import SchemaInvalid
+from tercet.sql import Expression, Index, Key, View
 from tercet.sql.tokens import fragment, tokens
 
 RECENT = Index(
@@ -197,110 +197,3 @@ def test_a_view_that_cannot_be_is_refused(arguments: dict[str, object], reason: 
     """Each with its mend in the sentence."""
     with pytest.raises(SchemaInvalid, match=reason):
         View(**{"name": "v", "query": "select 1 as a", "key": ("a",), **arguments})  # type: ignore[arg-type]  # wrong ones on purpose
-
-
-@pytest.mark.parametrize(
-    ("start", "condition"),
-    [
-        (
-            "INDEX other ON public.users USING btree (created_at DESC) INCLUDE (id)",
-            "((status = 'active'::text) AND (total > (0)::numeric))",
-        ),
-        (
-            "INDEX ON users USING btree (created_at DESC NULLS FIRST) INCLUDE (id) WITH (fillfactor=70)",
-            "status='active' AND total>0",
-        ),
-    ],
-)
-def test_the_same_index_is_known_however_it_is_printed(start: str, condition: str) -> None:
-    """Case, quotes, brackets, meant orders, storage and the types of constants do not count."""
-    assert RECENT.matches(f"CREATE {start} WHERE {condition}")
-
-
-@pytest.mark.parametrize(
-    ("start", "rest"),
-    [
-        (
-            "UNIQUE INDEX i ON users USING btree",
-            "(created_at DESC) INCLUDE (id) WHERE status = 'active' AND total > 0",
-        ),
-        ("INDEX i ON users USING btree", "(created_at) INCLUDE (id) WHERE status = 'active' AND total > 0"),
-        ("INDEX i ON users USING btree", "(created_at DESC) WHERE status = 'active' AND total > 0"),
-        (
-            "INDEX i ON users USING btree",
-            "(created_at DESC) INCLUDE (id) WHERE status = 'Active' AND total > 0",
-        ),
-        (
-            "INDEX i ON users USING btree",
-            "(created_at DESC) INCLUDE (id) WHERE status = 'active' OR total > 0",
-        ),
-        ("INDEX i ON users USING btree", "(created_at DESC) INCLUDE (id)"),
-        (
-            "INDEX i ON orders USING btree",
-            "(created_at DESC) INCLUDE (id) WHERE status = 'active' AND total > 0",
-        ),
-        ("INDEX i ON users USING brin", "(created_at) WHERE status = 'active' AND total > 0"),
-    ],
-)
-def test_another_index_is_not_taken_for_this_one(start: str, rest: str) -> None:
-    """One thing differs in each."""
-    assert not RECENT.matches(f"CREATE {start} {rest}")
-
-
-@pytest.mark.parametrize(
-    ("wanted", "printed", "same"),
-    [
-        ("a = 1 and b = 2 and c = 3", "((a = 1) AND (b = 2) AND (c = 3))", True),
-        ("(a = 1 and b = 2) and c = 3", "((a = 1) AND (b = 2) AND (c = 3))", True),
-        ("a = 1 or b = 2 and c = 3", "((a = 1) OR ((b = 2) AND (c = 3)))", True),
-        ("(a = 1 or b = 2) and c = 3", "((a = 1) OR ((b = 2) AND (c = 3)))", False),
-        ("a = 1 or b = 2 and c = 3", "(((a = 1) OR (b = 2)) AND (c = 3))", False),
-        ("not a = 1 and b = 2", "((NOT (a = 1)) AND (b = 2))", True),
-        ("not (a = 1 and b = 2)", "((NOT (a = 1)) AND (b = 2))", False),
-        ("a is not null", "(a IS NOT NULL)", True),
-        ("a - (b - c) > 0", "((a - (b - c)) > 0)", False),
-        ("a - (b - c) > 0", "(((a - b) - c) > 0)", False),
-        ("a between 1 and 2", "((a >= 1) AND (a <= 2))", False),
-    ],
-)
-def test_conditions_are_the_same_only_when_they_surely_mean_the_same(
-    wanted: str, printed: str, same: bool
-) -> None:
-    """Brackets that change the meaning are never dropped; what only a server can tell is not claimed."""
-    index = Index("i", "t", ("a",), where=wanted)
-    assert index.matches(f"CREATE INDEX i ON s.t USING btree (a) WHERE {printed}") is same
-
-
-def test_bounds_of_different_types_are_different_bounds() -> None:
-    """Where both sides carry types, the types must agree."""
-    index = Index("i", "t", ("a",), where="a > '2024-01-01'::date")
-    assert index.matches("CREATE INDEX i ON t USING btree (a) WHERE (a > '2024-01-01'::date)")
-    assert not index.matches(
-        "CREATE INDEX i ON t USING btree (a) WHERE (a > '2024-01-01 00:00:00+00'::timestamp with time zone)"
-    )
-
-
-def test_nulls_not_distinct_is_another_index() -> None:
-    """It refuses a second NULL, and ours does not."""
-    index = Index("i", "t", ("a",), unique=True)
-    assert index.matches("CREATE UNIQUE INDEX i ON s.t USING btree (a)")
-    assert not index.matches("CREATE UNIQUE INDEX i ON s.t USING btree (a) NULLS NOT DISTINCT")
-    assert not Index("i", ("other", "t"), ("a",), unique=True).matches(
-        "CREATE UNIQUE INDEX i ON s.t USING btree (a)"
-    )
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "select 1",
-        "CREATE INDEX i ON t USING btree (a",
-        "CREATE INDEX i ON t USING btree (a) WHERE",
-        "CREATE INDEX i ON t USING btree (a) nonsense",
-    ],
-)
-def test_what_is_no_index_definition_is_refused(text: str) -> None:
-    """With the place where it stops being one."""
-    with pytest.raises(DocumentInvalid, match="CREATE INDEX"):
-        Definition.read(text)

@@ -105,6 +105,12 @@ def test_make_help_lists_every_target(root: Path) -> None:
     assert set(listed) == set(phony[1].split())
 
 
+def test_the_lesson_shows_the_question_that_is_asked(root: Path) -> None:
+    """The SQL on the page is the SQL of rung 0."""
+    asked = import_module("tercet_shop.question").AS_WRITTEN.strip()
+    assert f"```sql\n{asked}\n```" in (root / "docs/start/ladder.md").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("command", ["make demo", "make test"])
 def test_the_readme_begins_with_the_two_commands(root: Path, command: str) -> None:
     """They stand on the first screen."""

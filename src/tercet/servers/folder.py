@@ -189,6 +189,11 @@ class FolderLock:
         self.folder = folder
         self._file: int | None = None
 
+    @property
+    def files(self) -> tuple[int, ...]:
+        """The open file that is the hold, for whoever has to hold on a moment longer than we live."""
+        return () if self._file is None else (self._file,)
+
     async def take(self, *, detached: bool) -> None:
         """Hold the folder from now on; FolderBusy names who does when it is not let go of soon.
 

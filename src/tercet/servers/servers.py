@@ -116,7 +116,7 @@ class Servers:
         await asyncio.to_thread(layout.make, self._folder)
         lock = FolderLock(self._folder)
         await lock.take(detached=self._detached)
-        self._lock, self._spawner = lock, Spawner()
+        self._lock, self._spawner = lock, Spawner(lock.files)
         try:
             self._running = await self._start_all(self._spawner)
         except BaseException:

@@ -25,7 +25,7 @@ from tercet.servers.process import (
     road_for_root,
     run,
     runs,
-    working_in,
+    working_on,
 )
 from tercet.servers.program import find
 
@@ -148,7 +148,7 @@ async def clear_leftovers(server: Server, site: Site) -> None:
     await asyncio.gather(*(process.end() for process in left))
     # A killed postmaster's children may be in the middle of a long query and keep its memory; and in a folder
     # that was moved while its servers ran, this is how they are found.
-    await asyncio.gather(*(process.end() for process in working_in(site.data, server.names)))
+    await asyncio.gather(*(process.end() for process in working_on(site.data, server.names)))
     claimed = server.pid_claimed(site)
     if claimed is None or not runs(claimed, server.names):
         server.clear(site)

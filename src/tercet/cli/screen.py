@@ -112,7 +112,7 @@ class Screen:
     ) -> None:
         """Rows under a header, without lines; the columns numbered in `right` are figures.
 
-        Nothing is cut: on a narrow terminal a row goes on in the next line, where an address can still be copied.
+        Nothing is cut: on a narrow terminal a row goes on in the next line, so an address can be copied.
         """
         console = self._aside if aside else self._out
         for number, line in enumerate(_aligned([header, *rows], right)):

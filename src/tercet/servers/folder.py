@@ -14,14 +14,15 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
-import json
 import os
 import re
 import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from tercet.errors import FolderBusy, SettingInvalid
 
@@ -42,6 +43,7 @@ _TAIL_LINES = 12
 _TAIL_BYTES = 16 << 10
 
 _COMMAND_SHOWN = 120
+_HOLDER_BYTES = 4096
 _CREDENTIALS = re.compile(r"//[^@/\s]*@")
 
 
@@ -49,7 +51,7 @@ _CREDENTIALS = re.compile(r"//[^@/\s]*@")
 class Record:
     """What is known of a server that was started here."""
 
-    store: str
+    folder: str
     pid: int
     started: str
     port: int
@@ -57,6 +59,15 @@ class Record:
     source: str
     detached: bool
     since: float
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who holds a folder; `detached` when it lets go as soon as its servers are up."""
+
+    pid: int | None
+    command: str | None
+    detached: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +98,15 @@ class Site:
         return self.folder / f"{self.store}-libraries"
 
     def record(self) -> Record | None:
-        """What was written down about the server; None when nothing was, or nothing readable."""
+        """What was written down about the server; None when nothing was, or nothing readable.
+
+        A copy of a folder has a copy of the record, and the server in it is the other folder's.
+        """
         try:
-            fields: dict[str, Any] = json.loads(self.record_path.read_text(encoding="utf-8"))
-            return Record(**fields)
-        except (OSError, ValueError, TypeError):
+            record = msgspec.json.decode(self.record_path.read_bytes(), type=Record)
+        except (OSError, msgspec.MsgspecError):
             return None
+        return record if record.folder == str(self.folder) else None
 
     def rotate_log(self) -> None:
         """Begin a new log; the last one is kept as .1, cut to a bounded length."""
@@ -109,6 +123,16 @@ class Site:
         except OSError:
             return ""
         return "\n".join(text.splitlines()[-_TAIL_LINES:])
+
+    def log_bytes(self) -> int:
+        """How long the log is by now."""
+        return self.log.stat().st_size if self.log.exists() else 0
+
+    def log_since(self, begins: int) -> str:
+        """What was written after it was so long."""
+        with self.log.open("rb") as file:
+            file.seek(begins)
+            return file.read(_LOG_KEPT_BYTES).decode("utf-8", "replace")
 
     def data_bytes(self) -> int:
         """What the data takes on the disk; files that vanish meanwhile do not count."""
@@ -144,12 +168,16 @@ def make(folder: Path) -> None:
         probe.write_bytes(b"x")
         probe.unlink()
     except OSError as error:
-        raise SettingInvalid(
-            "folder",
-            where="The start of the servers",
-            shown=f"{folder} ({error.strerror or error})",
-            wanted="a folder that this user may write to, on a disk with space left",
-        ) from error
+        raise _unusable(folder, error) from error
+
+
+def _unusable(folder: Path, error: OSError) -> SettingInvalid:
+    return SettingInvalid(
+        "folder",
+        where="The start of the servers",
+        shown=f"{folder} ({error.strerror or error})",
+        wanted="a folder that this user may write to, on a disk with space left",
+    )
 
 
 class FolderLock:
@@ -161,17 +189,25 @@ class FolderLock:
         self.folder = folder
         self._file: int | None = None
 
+    @property
+    def files(self) -> tuple[int, ...]:
+        """The open file that is the hold, for whoever has to hold on a moment longer than we live."""
+        return () if self._file is None else (self._file,)
+
     async def take(self, *, detached: bool) -> None:
         """Hold the folder from now on; FolderBusy names who does when it is not let go of soon.
 
         `detached` tells the others that this holder will let go as soon as its servers are up.
         """
-        file = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            file = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise _unusable(self.folder, error) from error
         try:
             await self._wait(file)
-            text = json.dumps({"pid": os.getpid(), "command": _own_command(), "detached": detached})
+            holder = Holder(os.getpid(), _own_command(), detached)
             os.ftruncate(file, 0)
-            os.pwrite(file, text.encode(), 0)
+            os.pwrite(file, msgspec.json.encode(holder), 0)
         except BaseException:
             os.close(file)
             raise
@@ -191,26 +227,23 @@ class FolderLock:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 holder = _holder(file)
-                patience = _DETACHED_START_SECONDS if holder.get("detached") else _BRIEF_HOLD_SECONDS
+                patience = _DETACHED_START_SECONDS if holder.detached else _BRIEF_HOLD_SECONDS
                 if time.monotonic() - began > patience:
-                    raise FolderBusy(
-                        str(self.folder), pid=holder.get("pid"), command=holder.get("command")
-                    ) from None
+                    raise FolderBusy(str(self.folder), pid=holder.pid, command=holder.command) from None
                 await asyncio.sleep(_LOOK_EVERY_SECONDS)
             else:
                 return
 
 
-def _holder(file: int) -> dict[str, Any]:
+def _holder(file: int) -> Holder:
     try:
-        read: dict[str, Any] = json.loads(os.pread(file, 4096, 0))
-    except ValueError:
+        return msgspec.json.decode(os.pread(file, _HOLDER_BYTES, 0), type=Holder)
+    except msgspec.MsgspecError:
         # Taken this instant: the holder has not written yet.
-        return {}
-    return read
+        return Holder(None, None, detached=False)
 
 
 def _own_command() -> str:
     """The command of this process as people typed it, without credentials and not longer than a line."""
     words = [Path(sys.orig_argv[0]).name, *sys.orig_argv[1:]] if sys.orig_argv else [sys.argv[0]]
-    return _CREDENTIALS.sub("//…@", " ".join(words))[:_COMMAND_SHOWN]
+    return _CREDENTIALS.sub("//…@", " ".join(" ".join(words).split()))[:_COMMAND_SHOWN]

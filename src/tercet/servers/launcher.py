@@ -58,6 +58,10 @@ def started_at(pid: int) -> str | None:
 def main(text: str) -> None:
     """Become the server that this JSON text describes."""
     order: dict[str, Any] = json.loads(text)
+    # The folder's lock came with us, so that nobody begins anew there before the record is written, even
+    # when the starter is killed now; the server itself must not hold it.
+    for file in order["held"]:
+        os.set_inheritable(file, False)
     if order["detached"]:
         _detach()
     if order["record"]:

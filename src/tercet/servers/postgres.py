@@ -124,7 +124,7 @@ class PostgresServer:
         if _major_of(site.data) is not None:
             return
         progress("creating the cluster")
-        # Whatever lies there without PG_VERSION is no cluster; an empty folder is not in the way.
+        # An empty folder is not in the way; rmdir refuses one that holds something that is no cluster.
         if site.data.exists():
             site.data.rmdir()
         # initdb makes it, so that it belongs to whoever the server will run as.

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from tercet.servers import launcher
-from tercet.servers.launcher import NOT_POSSIBLE, STARTER_GONE, started_at
+from tercet.servers.launcher import STARTER_GONE, started_at
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -111,9 +111,11 @@ class Spawner:
     do so in a thread that does not live long, so there is one that does.
     """
 
-    __slots__ = ("_lock", "_thread", "begun")
+    __slots__ = ("_held", "_lock", "_thread", "begun")
 
-    def __init__(self) -> None:
+    def __init__(self, held: Sequence[int] = ()) -> None:
+        # Files that each launcher keeps open until its program is written down.
+        self._held = tuple(held)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="tercet-servers")
         self._lock = threading.Lock()
         # Everything started and not yet seen to its end, also when the one who asked was cancelled meanwhile.
@@ -139,20 +141,7 @@ class Spawner:
         self._thread.shutdown(wait=True, cancel_futures=True)
 
     def _spawn(self, order: Order) -> Process:
-        uid, gid = ordinary_user()
-        text = json.dumps(
-            {
-                "argv": list(order.argv),
-                "user": order.road,
-                "uid": uid,
-                "gid": gid,
-                "signal": int(order.signal),
-                "detached": order.detached,
-                "starter": os.getpid(),
-                "record": str(order.record) if order.record else None,
-                "fields": dict(order.fields or {}),
-            }
-        )
+        text = _told(order, self._held)
         with order.log.open("ab") as log:
             popen = subprocess.Popen(  # noqa: S603 - our own program, no shell
                 [sys.executable, "-I", "-S", launcher.__file__, text],
@@ -162,6 +151,7 @@ class Spawner:
                 env=dict(order.environment),
                 # Ctrl-C in a terminal reaches the starter, which then stops its servers in order.
                 start_new_session=True,
+                pass_fds=self._held,
             )
         process = _adopted(popen, order) if order.detached else _child(popen, order)
         with self._lock:
@@ -176,8 +166,12 @@ def _child(popen: subprocess.Popen[bytes], order: Order) -> Process:
 def _adopted(popen: subprocess.Popen[bytes], order: Order) -> Process:
     """The detached process behind a launcher that has ended."""
     popen.wait()
-    written: dict[str, Any] = json.loads(order.record.read_text(encoding="utf-8")) if order.record else {}
-    return Process(written["pid"], written["started"], order.signal)
+    try:
+        written: dict[str, Any] = json.loads(order.record.read_text(encoding="utf-8")) if order.record else {}
+        return Process(written["pid"], written["started"], order.signal)
+    except (OSError, ValueError, KeyError):
+        # It could not even be written down (a full disk): its log has the reason, and it does not run.
+        return Process(popen.pid, "", order.signal)
 
 
 def ordinary_user() -> tuple[int, int]:
@@ -204,9 +198,10 @@ def road_for_root(*, forced: Road | None = None) -> Road:
     """How a server that refuses root is run by root: in a user namespace, or else as nobody."""
     if forced is not None:
         return forced
+    trial = Order(["/bin/true"], Path(os.devnull), {}, "namespace")
     try:
         tried = subprocess.run(  # noqa: S603 - our own program, no shell
-            [sys.executable, "-I", "-S", launcher.__file__, _trial()],
+            [sys.executable, "-I", "-S", launcher.__file__, _told(trial)],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=STOP_SECONDS,
@@ -214,20 +209,26 @@ def road_for_root(*, forced: Road | None = None) -> Road:
         )
     except subprocess.TimeoutExpired:
         return "nobody"
-    return "nobody" if tried.returncode == NOT_POSSIBLE else "namespace"
+    return "namespace" if tried.returncode == 0 else "nobody"
 
 
-def _trial() -> str:
+def _told(order: Order, held: Sequence[int] = ()) -> str:
+    """The order as the launcher reads it."""
     uid, gid = ordinary_user()
-    order = {
-        "argv": ["/bin/true"],
-        "user": "namespace",
-        "uid": uid,
-        "gid": gid,
-        "detached": False,
-        "record": None,
-    }
-    return json.dumps({**order, "signal": int(signal.SIGKILL), "starter": os.getpid()})
+    return json.dumps(
+        {
+            "argv": list(order.argv),
+            "user": order.road,
+            "uid": uid,
+            "gid": gid,
+            "signal": int(order.signal),
+            "detached": order.detached,
+            "held": list(held),
+            "starter": os.getpid(),
+            "record": str(order.record) if order.record else None,
+            "fields": dict(order.fields or {}),
+        }
+    )
 
 
 def command_line(pid: int) -> tuple[str, ...]:
@@ -250,20 +251,23 @@ def runs(pid: int, names: Sequence[str]) -> bool:
     return any(re.search(rf"(?:^|/){re.escape(name)}(?:\s|$)", first) for name in names)
 
 
-def working_in(folder: Path, names: Sequence[str]) -> tuple[Process, ...]:
-    """The processes of these names whose working folder this is: what a killed postmaster leaves.
+def working_on(folder: Path, names: Sequence[str]) -> tuple[Process, ...]:
+    """The processes of these names whose working folder this is, or whose command line has it.
 
-    Linux only; elsewhere they end by themselves as soon as they next look for their postmaster. The name
-    matters: a person's shell may stand in the folder too.
+    That finds a killed postmaster's children, and servers whose folder was moved while they ran. Linux
+    only; elsewhere the children end by themselves when they next look for their postmaster. The name
+    matters: a person's shell or editor may be in the folder too.
     """
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
+        pid = int(entry.name)
+        if not runs(pid, names):
+            continue
         try:
             inside = (entry / "cwd").readlink() == folder
         except OSError:
-            continue
-        pid = int(entry.name)
-        started = started_at(pid) if inside and runs(pid, names) else None
+            inside = False
+        started = started_at(pid) if inside or str(folder) in command_line(pid) else None
         if started is not None:
             found.append(Process(pid, started, signal.SIGTERM))
     return tuple(found)

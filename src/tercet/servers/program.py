@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 # Asking for a version reads one binary from the disk; a cold disk and a large mongod stay far below this.
 _ASK_SECONDS = 20.0
 
-_VERSION = re.compile(r"(?:PostgreSQL\) |v=|version v|^v)(\d+(?:\.\d+)*)", re.MULTILINE)
+_VERSION = re.compile(r"(?:PostgreSQL\) |v=|version v|^v)(\d{1,6}(?:\.\d{1,6})*)", re.MULTILINE | re.ASCII)
 
 
 def find(server: Server, site: Site, sources: Sequence[Source], environ: Mapping[str, str]) -> Program:
@@ -57,6 +57,12 @@ def package_folder(name: str) -> Path | None:
     return Path(places[0]) if places else None
 
 
+def version_in(answer: str) -> tuple[int, ...] | None:
+    """The version in what a server answers to --version; None when there is none."""
+    found = _VERSION.search(answer)
+    return None if found is None else tuple(int(part) for part in found[1].split("."))
+
+
 def _look(server: Server, candidate: Candidate, site: Site, environ: Mapping[str, str]) -> Program | str:
     """The program, or why it is passed over."""
     if not candidate.path.is_file():
@@ -66,13 +72,13 @@ def _look(server: Server, candidate: Candidate, site: Site, environ: Mapping[str
     if candidate.borrows and "shared libraries" in answer:
         environment = borrow(site.libraries)
         answer = _ask(candidate.path, {**environ, **environment})
-    version = _VERSION.search(answer)
+    version = version_in(answer)
     if version is None:
         return f"does not run: {(answer.strip().splitlines() or ['no answer'])[0]}"
-    numbers = tuple(int(part) for part in version[1].split("."))
-    if numbers < server.oldest:
-        return f"{version[1]} is older than {'.'.join(map(str, server.oldest))}"
-    return Program(server.store, candidate.path, numbers, candidate.source, environment)
+    program = Program(server.store, candidate.path, version, candidate.source, environment)
+    if version < server.oldest:
+        return f"{program.version_text} is older than {'.'.join(map(str, server.oldest))}"
+    return program
 
 
 def _ask(path: Path, environ: Mapping[str, str]) -> str:

@@ -116,7 +116,7 @@ class Servers:
         await asyncio.to_thread(layout.make, self._folder)
         lock = FolderLock(self._folder)
         await lock.take(detached=self._detached)
-        self._lock, self._spawner = lock, Spawner()
+        self._lock, self._spawner = lock, Spawner(lock.files)
         try:
             self._running = await self._start_all(self._spawner)
         except BaseException:
@@ -146,12 +146,15 @@ class Servers:
             ready_seconds=self._ready_seconds,
             progress=self._on_progress or (lambda _store, _what: None),
         )
+        failed: BaseException | None = None
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(self._start_one(store, start)) for store in self._wanted]
         except BaseExceptionGroup as several:
             # The first is what happened; the others were cancelled because of it, or are more of the same.
-            raise several.exceptions[0] from None
+            failed = several.exceptions[0]
+        if failed is not None:
+            raise failed
         return tuple(task.result() for task in tasks)
 
     async def _start_one(self, store: Store, start: Start) -> Running:

@@ -24,12 +24,13 @@ from tercet.servers.process import (
     ordinary_user,
     road_for_root,
     run,
-    working_in,
+    runs,
+    working_on,
 )
 from tercet.servers.program import find
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 
     from tercet.servers.folder import Record, Site
     from tercet.servers.port import Program, Server, Source
@@ -44,6 +45,9 @@ _PREPARE_SECONDS = 60.0
 # A port is free when it is chosen and may be gone when it is used; that this happens so often in a row says
 # that something else is wrong.
 _PORTS_TRIED = 5
+
+# The rest (PGPORT, LC_ALL, addresses with passwords) is no business of theirs.
+_HANDED_ON = ("PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 
 _TAKEN = "ddress already in use"
 _FULL = "No space left on device"
@@ -109,6 +113,7 @@ async def bring_up(server: Server, site: Site, start: Start) -> Running:
         raise _failed(server, site, str(error)) from error
     for port in _ports(last):
         tell("starting")
+        begins = site.log_bytes()
         order = Order(
             server.command(site, program, port),
             site.log,
@@ -117,13 +122,15 @@ async def bring_up(server: Server, site: Site, start: Start) -> Running:
             server.stop_signal,
             start.detached,
             site.record_path,
-            _fields(server, program, port, start),
+            _fields(site, program, port, start),
         )
         process = await start.spawner.spawn(order)
         if await _wait(server, site, process, port, start):
             tell("ready")
             return Running(server, process, port, attached=False)
         start.spawner.forget(process)
+        if _TAKEN not in site.log_since(begins):
+            raise _failed(server, site, process.ended())
     raise _failed(server, site, f"{_PORTS_TRIED} ports in a row were taken")
 
 
@@ -136,20 +143,23 @@ async def clear_leftovers(server: Server, site: Site) -> None:
     record = site.record()
     left = [Process(record.pid, record.started, server.stop_signal)] if record is not None else []
     claimed = server.pid_claimed(site)
-    if claimed is not None and str(site.data) in command_line(claimed):
+    if claimed is not None and runs(claimed, server.names) and str(site.data) in command_line(claimed):
         left.append(Process(claimed, started_at(claimed) or "", server.stop_signal))
     await asyncio.gather(*(process.end() for process in left))
-    # A killed postmaster's children may be in the middle of a long query and keep its memory.
-    await asyncio.gather(*(process.end() for process in working_in(site.data, server.names)))
-    server.clear(site)
+    # A killed postmaster's children may be in the middle of a long query and keep its memory; and in a folder
+    # that was moved while its servers ran, this is how they are found.
+    await asyncio.gather(*(process.end() for process in working_on(site.data, server.names)))
+    claimed = server.pid_claimed(site)
+    if claimed is None or not runs(claimed, server.names):
+        server.clear(site)
 
 
 async def _wait(server: Server, site: Site, process: Process, port: int, start: Start) -> bool:
-    """True when it works, False when its port was taken; ServerFailed otherwise, with the process ended."""
+    """True when it works, False when it has ended; ServerFailed, and it is stopped, when it does neither."""
     deadline = time.monotonic() + start.ready_seconds
     told = "starting"
     while process.alive():
-        pending = await server.pending(site, port, process.pid)
+        pending = await _unless_ended(process, server.pending(site, port, process.pid))
         if pending is None:
             return True
         if pending != told:
@@ -158,11 +168,22 @@ async def _wait(server: Server, site: Site, process: Process, port: int, start: 
         if time.monotonic() > deadline:
             await process.end()
             raise _failed(server, site, f"after {start.ready_seconds:.0f} s it was still {pending}")
-        await server.complete(port)
+        await _unless_ended(process, server.complete(port))
         await asyncio.sleep(LOOK_EVERY_SECONDS)
-    if _TAKEN in site.tail():
-        return False
-    raise _failed(server, site, process.ended())
+    return False
+
+
+async def _unless_ended(process: Process, question: Coroutine[object, object, str | None]) -> str | None:
+    """The answer; or "ending" as soon as the process has ended: a stranger on its port may never answer."""
+    asked = asyncio.ensure_future(question)
+    try:
+        while not asked.done():
+            if not process.alive():
+                return "ending"
+            await asyncio.wait([asked], timeout=LOOK_EVERY_SECONDS)
+        return asked.result()
+    finally:
+        asked.cancel()
 
 
 async def _road(server: Server, start: Start) -> Road:
@@ -195,17 +216,17 @@ def _ports(last: Record | None) -> Iterator[int]:
 
 
 def _environment(environ: Mapping[str, str], program: Program) -> dict[str, str]:
-    """The starter's environment without what would turn a server from what is written here."""
-    kept = {name: value for name, value in environ.items() if not name.startswith(("PG", "LC_"))}
+    """What a server needs of the starter's environment, and what its program needs beside."""
+    kept = {name: environ[name] for name in _HANDED_ON if name in environ}
     kept.update(LANG="C", TZ="UTC")
     for name, value in program.environment.items():
         kept[name] = os.pathsep.join(part for part in (value, environ.get(name, "")) if part)
     return kept
 
 
-def _fields(server: Server, program: Program, port: int, start: Start) -> dict[str, object]:
+def _fields(site: Site, program: Program, port: int, start: Start) -> dict[str, object]:
     return {
-        "store": server.store,
+        "folder": str(site.folder),
         "port": port,
         "version": program.version_text,
         "source": program.source,
@@ -221,8 +242,7 @@ def _failed(server: Server, site: Site, reason: str) -> ServerFailed:
         mend = f"Free some space on the disk of {site.folder}."
     elif NOT_RUN in log:
         mend = (
-            "It refuses to run as root, and this root may neither make a user namespace nor become "
-            "another user: "
-            f"run as an ordinary user, or set TERCET_{server.store.upper()}_URL."
+            "It refuses to run as root, and this root may neither make a user namespace nor become another "
+            f"user: run as an ordinary user, or set TERCET_{server.store.upper()}_URL."
         )
     return ServerFailed(server.store, reason=reason, log=log, log_path=str(site.log), mend=mend)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from enum import Enum, StrEnum
 from pathlib import PurePosixPath
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -18,6 +17,9 @@ from hypothesis import strategies as st
 
 from tercet.cache.key import KEY_CHARS_MAX, Binder, bind, encode, identity, key_of
 from tercet.errors import Unkeyable, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SEOUL = timezone(timedelta(hours=9))
 
@@ -170,7 +172,8 @@ class Whole(int):
 def test_an_argument_that_can_change_is_refused_by_name(value: object, kind: str) -> None:
     """The error says which parameter of which function, and what to pass instead."""
 
-    async def orders(user_id: int, wanted: object) -> int: ...
+    async def orders(user_id: int, wanted: object) -> int:
+        return 0
 
     with pytest.raises(Unkeyable) as caught:
         bind(orders).text((1, value))
@@ -185,13 +188,16 @@ def test_what_has_no_written_form_of_its_own_is_refused(value: object) -> None:
         encode(value)
 
 
-async def search(user_id: int, /, term: str, page: int = 1, *, exact: bool = False) -> int: ...
+async def search(user_id: int, /, term: str, page: int = 1, *, exact: bool = False) -> int:
+    return 0
 
 
-async def gather(first: int, *rest: int, **named: int) -> int: ...
+async def gather(first: int, *rest: int, **named: int) -> int:
+    return 0
 
 
-async def at(moment: datetime, place: str = "") -> int: ...
+async def at(moment: datetime, place: str = "") -> int:
+    return 0
 
 
 @pytest.mark.parametrize(
@@ -245,7 +251,8 @@ async def test_the_function_gets_the_arguments_back() -> None:
 def test_the_fast_key_and_the_text_agree(one: Any, other: Any) -> None:
     """Where arguments find an entry by themselves, they find exactly what their text would."""
 
-    async def any_of(moment: datetime | str) -> int: ...
+    async def any_of(moment: datetime | str) -> int:
+        return 0
 
     binder = bind(any_of)
     fast, slow = binder.fast((one,)), binder.fast((other,))
@@ -267,7 +274,8 @@ def test_a_method_is_refused_and_told_what_to_do() -> None:
     """Whose entry it would be is not known where the decorator stands."""
 
     class Users:
-        async def load(self, user_id: int) -> int: ...
+        async def load(self, user_id: int) -> int:
+            return 0
 
     with pytest.raises(UsageError, match="bound method"):
         bind(Users.load)
@@ -277,7 +285,8 @@ def test_a_method_is_refused_and_told_what_to_do() -> None:
 def test_a_default_that_can_change_is_refused_at_once() -> None:
     """Nobody has to call it to find out."""
 
-    async def orders(tags: list[str] = []) -> int: ...  # noqa: B006 - it is the fault under test
+    async def orders(tags: list[str] = []) -> int:  # noqa: B006 - it is the fault under test
+        return 0
 
     with pytest.raises(Unkeyable, match="'tags'"):
         bind(orders)

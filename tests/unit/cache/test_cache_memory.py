@@ -26,7 +26,7 @@ def value_of(memory: Memory, name: str) -> object:
 
 
 class Steps(RuleBasedStateMachine):
-    """Memory against a dict that forgets nothing it should keep: it may have less, and never anything else."""
+    """Memory against a dict that forgets nothing: it may have less, and never anything else."""
 
     def __init__(self) -> None:
         super().__init__()

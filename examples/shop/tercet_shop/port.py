@@ -18,16 +18,12 @@ Progress = Callable[[str, int, int], None]
 class Relational(Protocol):
     """tercet's door to PostgreSQL, as far as the shop uses it."""
 
-    def connection(self) -> AbstractAsyncContextManager[AsyncConnection]:
-        """A connection."""
-        ...
-
-    def transaction(self) -> AbstractAsyncContextManager[AsyncConnection]:
-        """A connection in a transaction that is committed at the end."""
+    def transaction(self, *, within: float) -> AbstractAsyncContextManager[AsyncConnection]:
+        """A connection in a transaction that is committed at the end; 0 is no limit for its statements."""
         ...
 
     def autocommit(self) -> AbstractAsyncContextManager[AsyncConnection]:
-        """A connection on which each statement stands alone."""
+        """A connection on which each statement stands alone, and takes as long as it takes."""
         ...
 
 

@@ -8,13 +8,14 @@ are), so that no later vacuum has to write them again in the middle of a measure
 from __future__ import annotations
 
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import msgspec
 from sqlalchemy import Table, func, select, text
 from sqlalchemy.schema import AddConstraint, CreateIndex, CreateTable, ExecutableDDLElement
 
+from tercet.errors import StoreError, StoreUnreachable
 from tercet_shop import copy_rows as copy
 from tercet_shop.errors import NotTheShops
 from tercet_shop.loaded import Loaded
@@ -55,7 +56,7 @@ _FINISH_FACTS = "UPDATE shop_facts SET finished = true"
 class _Driver(Protocol):
     """The asyncpg connection that SQLAlchemy hands out, as far as loading uses it."""
 
-    async def execute(self, query: str, **options: object) -> str: ...
+    def is_closed(self) -> bool: ...
 
     async def copy_to_table(self, table_name: str, **options: object) -> str: ...
 
@@ -88,7 +89,7 @@ async def load_postgres(postgres: Relational, source: Source, on_progress: Progr
     A shop with other facts, and whatever was built upon its tables, is dropped for it in the same
     transaction: a load that is cancelled or killed leaves what was there before.
     """
-    async with postgres.transaction() as connection:
+    async with postgres.transaction(within=0) as connection:
         await _wait_for_turn(connection, _LOAD_TURN)
         facts, finished = await standing(connection)
         loaded = None if facts == source.facts else await _load(connection, source, on_progress)
@@ -100,14 +101,14 @@ async def load_postgres(postgres: Relational, source: Source, on_progress: Progr
 @asynccontextmanager
 async def documents_turn(postgres: Relational) -> AsyncIterator[None]:
     """Let no other process load MongoDB meanwhile: what it has no lock for, PostgreSQL has."""
-    async with postgres.transaction() as connection:
+    async with postgres.transaction(within=0) as connection:
         await _wait_for_turn(connection, _DOCUMENTS_TURN)
         yield
 
 
 async def _wait_for_turn(connection: AsyncConnection, turn: int) -> None:
     """Hold this turn until the transaction ends, and let that take as long as it takes."""
-    for setting in ("statement_timeout", "idle_in_transaction_session_timeout", "lock_timeout"):
+    for setting in ("idle_in_transaction_session_timeout", "lock_timeout"):
         await connection.execute(text(f"SET LOCAL {setting} = 0"))
     await connection.execute(select(func.pg_advisory_xact_lock(turn)))
 
@@ -120,21 +121,22 @@ async def _load(connection: AsyncConnection, source: Source, on_progress: Progre
     names = ", ".join([*Base.metadata.tables, FACTS_TABLE])
     await connection.execute(text(f"DROP TABLE IF EXISTS {names} CASCADE"))
     for statement in _tables_without_keys(connection.dialect):
-        await connection.execute(text(statement))
+        await connection.exec_driver_sql(statement)
     sent = _Sent()
     for table, columns, rows in parts(source, on_progress):
-        await driver.copy_to_table(
-            table,
-            source=sent.counted(rows),
-            columns=columns,
-            format="binary",
-            freeze=True,
-            timeout=LOAD_SECONDS_MAX,
-        )
+        with _told(driver, f"filling {table}"):
+            await driver.copy_to_table(
+                table,
+                source=sent.counted(rows),
+                columns=columns,
+                format="binary",
+                freeze=True,
+                timeout=LOAD_SECONDS_MAX,
+            )
     statements = list(_keys_and_indexes(connection.dialect))
     for done, statement in enumerate(statements):
         on_progress("keys and indexes", done, len(statements))
-        await driver.execute(statement, timeout=LOAD_SECONDS_MAX)
+        await connection.exec_driver_sql(statement)
     on_progress("keys and indexes", len(statements), len(statements))
     await _advance_ids(connection)
     await connection.execute(text(_CREATE_FACTS))
@@ -152,12 +154,10 @@ async def _finish(postgres: Relational, on_progress: Progress) -> None:
     """Count what was loaded and mark every page as seen by all, so that nothing of that happens later."""
     tables = list(Base.metadata.tables)
     async with postgres.autocommit() as connection:
-        await connection.execute(text("SET statement_timeout = 0"))
         for done, table in enumerate(tables):
             on_progress("statistics", done, len(tables))
             await connection.execute(text(f"VACUUM (ANALYZE) {table}"))
         on_progress("statistics", len(tables), len(tables))
-        await connection.execute(text("RESET statement_timeout"))
         await connection.execute(text(_FINISH_FACTS))
 
 
@@ -174,6 +174,20 @@ async def _advance_ids(connection: AsyncConnection) -> None:
 async def _driver(connection: AsyncConnection) -> _Driver:
     held = (await connection.get_raw_connection()).driver_connection
     return cast("_Driver", held)
+
+
+@contextmanager
+def _told(driver: _Driver, doing: str) -> Iterator[None]:
+    """The driver's own errors in tercet's words: COPY goes past SQLAlchemy, and so past its translation."""
+    try:
+        yield
+    except Exception as error:
+        if not type(error).__module__.startswith("asyncpg") and not isinstance(error, OSError):
+            raise
+        reason = str(error).rstrip(".") or type(error).__name__
+        if driver.is_closed():
+            raise StoreUnreachable("postgres", reason=reason) from error
+        raise StoreError("postgres", f"PostgreSQL refused {doing}: {reason}.") from error
 
 
 def _tables_without_keys(dialect: Dialect) -> Iterator[str]:

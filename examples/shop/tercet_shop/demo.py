@@ -30,6 +30,8 @@ DATABASE = "tercet_shop"
 # Index builds and fills of the full size take minutes; the demo is watched by a person, who can end it.
 _STATEMENT_TIMEOUT = "30m"
 
+_KNOWN = text("select 1 from pg_database where datname = :name")
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -55,31 +57,33 @@ class Filled:
 @asynccontextmanager
 async def opened(addresses: Addresses) -> AsyncIterator[Tercet]:
     """A Tercet on the shop's own databases, made where they are missing; LockBusy when another demo runs on them."""
-    async with Tercet(postgres=addresses.postgres, postgres_pool_size=2) as servers:
-        async with servers.postgres.autocommit() as connection, alone(connection, "the demo on these servers", wait=0):
-            known = await connection.execute(
-                text("select 1 from pg_database where datname = :name"), {"name": DATABASE}
-            )
-            if known.first() is None:
-                await connection.exec_driver_sql(f"create database {identifier(DATABASE)}")
-            async with Tercet(
-                postgres=_in_database(addresses.postgres),
-                mongo=_in_database(addresses.mongo),
-                redis=addresses.redis,
-                postgres_statement_timeout=_STATEMENT_TIMEOUT,
-            ) as db:
-                yield db
+    async with (
+        Tercet(postgres=addresses.postgres, postgres_pool_size=2) as servers,
+        servers.postgres.autocommit() as connection,
+        alone(connection, "the demo on these servers", wait=0),
+    ):
+        known = await connection.execute(_KNOWN, {"name": DATABASE})
+        if known.first() is None:
+            await connection.exec_driver_sql(f"create database {identifier(DATABASE)}")
+        async with Tercet(
+            postgres=_in_database(addresses.postgres),
+            mongo=_in_database(addresses.mongo),
+            redis=addresses.redis,
+            postgres_statement_timeout=_STATEMENT_TIMEOUT,
+        ) as db:
+            yield db
 
 
 async def fill(db: Tercet, plan: Plan, progress: Progress) -> Filled:
     """Make the stores hold the plan's shop; what was loaded before with the same facts is kept."""
     if plan.file is None:
         shop = await prepare(db, users=plan.users, orders=plan.orders, seed=plan.seed, on_progress=progress)
-        cleaned, origin = None, {"seed": str(plan.seed)}
+        cleaned, name, origin = None, "seed", str(plan.seed)
     else:
         from_file = await prepare_from_file(db, plan.file, on_progress=progress)
-        shop, cleaned, origin = from_file.shop, from_file.cleaned, {"from": plan.file.name}
-    data = {"users": shop.facts.users, "orders": shop.facts.orders, "since": f"{shop.since:%Y-%m-%d}", **origin}
+        shop, cleaned, name, origin = from_file.shop, from_file.cleaned, "from", plan.file.name
+    data: dict[str, int | str] = {"users": shop.facts.users, "orders": shop.facts.orders}
+    data |= {"since": f"{shop.since:%Y-%m-%d}", name: origin}
     return Filled(shop.since, data, shop.postgres, shop.mongo, cleaned)
 
 

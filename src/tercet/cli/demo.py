@@ -100,9 +100,13 @@ def _told(loaded: Loaded | None) -> str:
     if loaded is None:
         return "the shop stood there already"
     return (
-        f"{loaded.rows:,} rows in {duration(loaded.seconds)}, "
-        f"{loaded.rows_a_cpu_second:,.0f} a second of this process's CPU"
-    ).replace(",", " ")
+        f"{_count(loaded.rows)} rows in {duration(loaded.seconds)}, "
+        f"{_count(loaded.rows_a_cpu_second)} for each second of this process's CPU"
+    )
+
+
+def _count(number: float) -> str:
+    return f"{number:,.0f}".replace(",", "\u202f")
 
 
 def _write(folder: Path, stem: str, ladder: Ladder) -> tuple[Path, Path]:

@@ -174,7 +174,8 @@ class _Climber:
 
         @cache(tags=[_TAG])
         async def spenders(since: datetime) -> tuple[Spender, ...]:
-            return tuple(Spender(*row) for row in await self._rows(asked, since))
+            rows = await self._rows(asked, since)
+            return tuple(Spender(r.user_id, r.name, r.email, r.order_count, r.total_spent) for r in rows)
 
         return lambda: spenders(self._since)
 

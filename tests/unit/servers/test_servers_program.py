@@ -78,9 +78,7 @@ def test_a_named_folder_comes_before_everything(
     assert (found.path, found.source) == (program, variable)
 
 
-def test_a_named_folder_without_the_program_is_an_error_and_not_passed_over(
-    tmp_path: Path, site: Site
-) -> None:
+def test_a_named_folder_without_the_program_is_an_error_and_not_passed_over(tmp_path: Path, site: Site) -> None:
     """Who names a folder means it; starting another server than the named one would be a surprise."""
     with pytest.raises(ServerMissing, match=r"TERCET_PG_HOME .* \(not there\)"):
         find(PostgresServer(), site, ("path", "wheel"), {"TERCET_PG_HOME": str(tmp_path)})

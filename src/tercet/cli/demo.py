@@ -16,9 +16,10 @@ from tercet.servers import STORES, Servers
 from tercet.units import duration
 
 if TYPE_CHECKING:
-    from tercet.proof import Ladder
     from tercet_shop.demo import Filled, Plan
     from tercet_shop.loaded import Loaded
+
+    from tercet.proof import Ladder
 
 # What fits into three minutes on two cores, download of the packages not counted.
 USERS, ORDERS = 200_000, 1_000_000
@@ -45,7 +46,9 @@ USERS, ORDERS = 200_000, 1_000_000
     help="Put them there instead, under a name that says the size and the day.",
 )
 @folder_option
-def demo(users: int, orders: int, seed: int, data: Path | None, out: Path, results: Path | None, folder: Path) -> None:
+def demo(
+    users: int, orders: int, seed: int, data: Path | None, out: Path, results: Path | None, folder: Path
+) -> None:
     """Start real servers, fill a shop, and climb the ladder on it.
 
     The servers are stopped at the end, or on Ctrl-C; their data stays, and a second run finds it.

@@ -26,7 +26,7 @@ def _program(folder: Path, name: str, *, version: str, then: str) -> Path:
 @pytest.fixture
 def redis_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder that is named as the one with Redis' program."""
-    monkeypatch.setenv("TERCET_REDIS_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("TERCET_VALKEY_HOME", str(tmp_path / "home"))
     return tmp_path / "home"
 
 

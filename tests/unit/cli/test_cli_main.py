@@ -92,9 +92,7 @@ def test_without_click_the_command_says_what_to_install() -> None:
     )
 
 
-def test_status_of_a_folder_without_servers_is_exit_code_1(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_status_of_a_folder_without_servers_is_exit_code_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """For people and for programs."""
     assert run(["status", "--folder", str(tmp_path)]) == 1
     assert "absent" in capsys.readouterr().out

@@ -13,12 +13,15 @@ import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, TypedDict, cast
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast
 from urllib.parse import urlsplit
 
 from tercet.address import Url, mask
 from tercet.errors import SettingInvalid, SettingsUnreadable, SettingUnknown
 from tercet.units import seconds
+
+if TYPE_CHECKING:
+    from tercet.telemetry.event import Store
 
 __all__ = ["FILE", "PREFIX", "Origin", "SettingWords", "Settings", "Tls", "Url", "mask", "names"]
 
@@ -259,7 +262,7 @@ class Settings:
     readiness_failures: int = 3
     readiness_successes: int = 2
 
-    # Which setting comes from where; nothing else is remembered.
+    # Which setting comes from where, and nothing else.
     origins: tuple[tuple[str, Origin], ...] = field(default=(), compare=False, repr=False)
 
     @classmethod
@@ -270,10 +273,9 @@ class Settings:
         environ: Mapping[str, str] | None = None,
         folder: Path | None = None,
     ) -> Settings:
-        """The settings out of arguments, environment, tercet.toml in `folder` and defaults, in that order.
+        """The settings out of arguments, environment, tercet.toml in `folder` (here) and defaults.
 
-        An argument of None and an empty variable count as not given. `folder` None means the current one;
-        a folder without the file is fine.
+        An argument of None and an empty variable count as not given; so does a file that is not there.
         """
         given: dict[str, tuple[Origin, str, object]] = {}
         given.update(_from_file((Path.cwd() if folder is None else folder) / FILE))
@@ -283,7 +285,7 @@ class Settings:
         origins = tuple((name, given[name][0] if name in given else "default") for name in names())
         return cls(**values, origins=origins)  # type: ignore[arg-type] # each value went through its own reader
 
-    def at(self, addresses: Mapping[str, str]) -> Settings:
+    def at(self, addresses: Mapping[Store, str]) -> Settings:
         """The same settings with these stores at these addresses."""
         urls = {
             f"{store}_url": _checked(f"{store}_url", "An address", text) for store, text in addresses.items()

@@ -24,9 +24,10 @@ if TYPE_CHECKING:
     from tercet.stores.mongo import Document, Mongo
     from tercet.stores.postgres import Postgres
     from tercet.stores.redis import Redis as RedisStore
+    from tercet.telemetry.event import Store as StoreName
 
 LOCAL_FOLDER = ".tercet"
-ALL_STORES = ("postgres", "mongo", "redis")
+ALL_STORES: tuple[StoreName, ...] = ("postgres", "mongo", "redis")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ class _Local:
     """Servers of its own: where, which, and who is told how far they are."""
 
     folder: Path
-    wanted: tuple[str, ...]
+    wanted: tuple[StoreName, ...]
     on_progress: Callable[[str, str], None] | None
 
 
@@ -71,7 +72,7 @@ class Tercet:
     def local(
         cls,
         folder: str | Path = LOCAL_FOLDER,
-        stores: Iterable[str] = ALL_STORES,
+        stores: Iterable[StoreName] = ALL_STORES,
         *,
         telemetry: Telemetry | None = None,
         clock: Clock | None = None,

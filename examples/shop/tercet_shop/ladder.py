@@ -88,10 +88,8 @@ async def versions(db: Tercet) -> tuple[str, ...]:
         postgres = str((await connection.execute(text("show server_version"))).scalar_one())
     mongo = (await db.mongo.client.server_info())["version"]
     info = await db.redis.info("server")
-    redis = (
-        f"Valkey {info['valkey_version']}" if "valkey_version" in info else f"Redis {info['redis_version']}"
-    )
-    return (f"PostgreSQL {postgres.partition(" ")[0]}", f"mongod {mongo}", redis)
+    redis = f"Valkey {info['valkey_version']}" if "valkey_version" in info else f"Redis {info['redis_version']}"
+    return (f"PostgreSQL {postgres.partition(' ')[0]}", f"mongod {mongo}", redis)
 
 
 class _Climber:
@@ -260,9 +258,7 @@ class _Climber:
         self._writes += 1
         user_id: int = getattr(first, "user_id")  # noqa: B009 - a SQL row on some rungs, a Spender on others
         async with self._db.postgres.transaction() as connection:
-            await connection.execute(
-                _ORDER, {"user_id": user_id, "key": UUID(int=_FIRST_KEY.int + self._writes)}
-            )
+            await connection.execute(_ORDER, {"user_id": user_id, "key": UUID(int=_FIRST_KEY.int + self._writes)})
 
     async def _unwrite(self) -> None:
         async with self._db.postgres.transaction() as connection:

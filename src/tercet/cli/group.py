@@ -19,7 +19,7 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("up", "tercet.cli.up", "Start PostgreSQL, mongod and Redis here and leave them running."),
     ("status", "tercet.cli.status", "Show which servers run here, where, and how they are."),
     ("down", "tercet.cli.down", "Stop the servers that run here; their data stays."),
-    ("health", "tercet.cli.health", "Ask the stores of this service how they are."),
+    ("health", "tercet.cli.health", "Ask every store how it is, each within a second."),
 )
 
 

@@ -44,13 +44,14 @@ _LOGIN_CODES = frozenset({13, 18, 8000})
 class _Operation:
     """One operation under way: who runs it, what can end it from outside, and why it did."""
 
-    __slots__ = ("because", "limit", "outer", "task", "timer", "waiting_since")
+    __slots__ = ("because", "limit", "outer", "taken", "task", "timer", "waiting_since")
 
     def __init__(self, task: Task, limit: asyncio.Timeout, outer: _Operation | None) -> None:
         self.task, self.limit, self.outer = task, limit, outer
         self.because: TercetError | None = None
         self.timer: asyncio.TimerHandle | None = None
         self.waiting_since: float | None = None
+        self.taken: list[tuple[object, int]] = []
 
     def end(self, because: TercetError) -> None:
         """Stop waiting now; the caller gets `because`."""
@@ -86,6 +87,11 @@ class _Desk(monitoring.ConnectionPoolListener):
         else:
             del self._under_way[operation.task]
 
+    def abandon(self, operation: _Operation) -> None:
+        """Note that an operation was cancelled: PyMongo takes its connection back without always telling."""
+        for connection in operation.taken:
+            self.lane.holders.give(connection)
+
     def end_all(self) -> None:
         """End every operation that is still under way: the store is being closed."""
         for operation in tuple(self._under_way.values()):
@@ -99,11 +105,6 @@ class _Desk(monitoring.ConnectionPoolListener):
         if operation.because is None:
             return error
         return both(operation.because, errors.WaitQueueTimeoutError(operation.because.says))
-
-    @property
-    def busy(self) -> int:
-        """How many operations are under way."""
-        return len(self._under_way)
 
     def connection_check_out_started(
         self,
@@ -124,8 +125,11 @@ class _Desk(monitoring.ConnectionPoolListener):
 
     def connection_checked_out(self, event: monitoring.ConnectionCheckedOutEvent) -> None:
         """A caller has got a connection."""
-        self._waited(self._current(), "ok")
-        self.lane.holders.take((event.address, event.connection_id), here())
+        operation, connection = self._current(), (event.address, event.connection_id)
+        self._waited(operation, "ok")
+        self.lane.holders.take(connection, here())
+        if operation is not None:
+            operation.taken.append(connection)
 
     def connection_check_out_failed(self, event: monitoring.ConnectionCheckOutFailedEvent) -> None:
         """A caller has not got a connection."""
@@ -199,6 +203,9 @@ class _Client(AsyncMongoClient[Document]):
             if joined is error:
                 raise
             raise joined from error
+        except asyncio.CancelledError:
+            desk.abandon(operation)
+            raise
         finally:
             desk.finish(operation)
 

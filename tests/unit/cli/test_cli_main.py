@@ -116,12 +116,9 @@ def test_progress_is_not_shown_off_a_terminal(capsys: pytest.CaptureFixture[str]
     """A log file gets results, not spinners; the displays work all the same."""
     screen = Screen()
     with screen.bars() as bars:
-        bar = bars.bar("orders", total=10)
-        bar.advance(3)
-        bar.finish("10 rows")
-        endless = bars.bar("waiting")
-        endless.total(5)
-        endless.finish()
+        bars.tell("orders", 3, 10)
+        bars.tell("orders", 10, 10)
+        bars.tell("of nobody knows how much", 7, 0)
     with screen.steps("postgres", "redis") as steps:
         steps.tell("postgres", "starting")
         steps.tell("postgres", "ready", last=True)

@@ -57,11 +57,22 @@ class _Pool(driver.BlockingConnectionPool):
             for attempt in range(_RETRIES + 1):
                 try:
                     connection = await cast("Any", super()).get_connection(*arguments, **keywords)
+                    if _dead(connection):
+                        await self._revive(connection)
                     break
                 except exc.RedisError as error:
                     await self._pause_or_raise(error, attempt, self.lane.since(started))
         self.lane.holders.take(connection, place)
         return cast("AbstractConnection", connection)
+
+    async def _revive(self, connection: Any) -> None:
+        """Connect again: the server has closed this connection while it lay in the pool."""
+        try:
+            await connection.disconnect()
+            await connection.connect()
+        except BaseException:
+            await self.release(connection)
+            raise
 
     async def _pause_or_raise(self, error: Exception, attempt: int, spent: float) -> None:
         """A short pause that no two callers share, before connecting is tried again."""
@@ -85,6 +96,12 @@ class _Pool(driver.BlockingConnectionPool):
     def idle(self) -> int:
         """How many connections lie in the pool."""
         return len(self._available_connections)
+
+
+def _dead(connection: Any) -> bool:
+    # redis-py 8 looks only for data that is left over; that a server has gone shows at the end of its stream.
+    reader = getattr(connection, "_reader", None)
+    return reader is not None and reader.at_eof()
 
 
 class _OneTry(Retry):

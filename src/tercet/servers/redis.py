@@ -86,8 +86,6 @@ class RedisServer:
             "--appendfsync": "everysec",
             "--maxmemory": _MEMORY_MAX,
             "--maxmemory-policy": "noeviction",
-            # An accident in a developer's cache must not pause the machine's other servers.
-            "--daemonize": "no",
         }
         return (str(program.path), *(word for pair in words.items() for word in pair))
 

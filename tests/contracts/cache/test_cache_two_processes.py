@@ -421,7 +421,9 @@ def test_a_cache_from_a_url_lives_through_one_loop_after_the_other(redis_url: st
     assert [asyncio.run(once(1)), asyncio.run(once(2))] == [None, 1]
 
 
-async def test_a_drop_waits_for_a_fill_that_is_on_its_way(redis_url: str, row: Row) -> None:
+async def test_a_drop_waits_for_a_fill_that_is_on_its_way(
+    redis_url: str, row: Row, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Otherwise the old value could arrive in Redis after the drop."""
     async with Cache(redis_url, deadline=DEADLINE) as cache, Cache(redis_url, deadline=DEADLINE) as other:
         shelf = cache._tiers._far._shelf
@@ -435,7 +437,7 @@ async def test_a_drop_waits_for_a_fill_that_is_on_its_way(redis_url: str, row: R
             order.append("write ends")
             return found
 
-        shelf.write = slowly  # type: ignore[assignment, method-assign]  # a slow network
+        monkeypatch.setattr(shelf, "write", slowly)
         load = cache(name="bare")(row.__call__)
         filling = asyncio.create_task(load(1))
         while not order:
@@ -451,7 +453,7 @@ async def test_a_drop_waits_for_a_fill_that_is_on_its_way(redis_url: str, row: R
 
 @pytest.mark.parametrize("by", ["key", "tag"])
 async def test_what_is_read_while_a_drop_is_on_its_way_is_dropped_with_it(
-    two: tuple[Process, Process], row: Row, by: str
+    two: tuple[Process, Process], row: Row, by: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A read that reaches Redis before the drop does brings the old value, and may not keep it here."""
     here, _ = two
@@ -465,7 +467,7 @@ async def test_what_is_read_while_a_drop_is_on_its_way_is_dropped_with_it(
         await held.wait()
         await drop(*given)  # type: ignore[arg-type]  # handed through
 
-    shelf.drop = slowly  # type: ignore[assignment, method-assign]  # a slow network
+    monkeypatch.setattr(shelf, "drop", slowly)
     row.value = "new"
     work = here.cache.drop_tags("row:1") if by == "tag" else here.bare.drop(1)
     dropping = asyncio.create_task(work)

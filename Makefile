@@ -3,7 +3,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-UV := $(BIN)/uv
+# Where the machine has certificates of its own (a company's proxy, say), they count; uv brings its own else.
+UV := $(BIN)/uv $(if $(wildcard /etc/ssl/certs/ca-certificates.crt),--system-certs)
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help

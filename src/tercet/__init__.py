@@ -36,7 +36,7 @@ _HOMES = {
     "UsageError": "tercet.errors",
 }
 
-__all__ = [  # noqa: PLE0604 - a plain list of the names above, for star imports and documentation
+__all__ = [
     "Cache",
     "PoolExhausted",
     "Refused",

@@ -11,7 +11,13 @@
     │   ├── NotOpen              used before it was opened or after it was closed
     │   ├── WrongLoop            used from another event loop or process than it was opened in
     │   ├── TemplateMismatch     a tag or key names a parameter that the function does not have
-    │   └── SqlInvalid           PostgreSQL's grammar refuses this text
+    │   ├── SqlInvalid           PostgreSQL's grammar refuses this text
+    │   ├── SchemaInvalid        a name, an index or a view that PostgreSQL would refuse
+    │   ├── DocumentInvalid      a text is not the document it should be (a plan, a ladder)
+    │   ├── NotComparable        a value has no form in which two answers could be compared
+    │   ├── LayerUnknown         a cache layer nobody knows, with the nearest one that exists
+    │   ├── Unkeyable            an argument of which no cache key can be made
+    │   └── Uncacheable          a type or value that would not come back from a cache as it went in
     ├── StoreError               .store; a store did not do what it was asked
     │   ├── ServerMissing        no server to start: not given, not on PATH, not in a wheel
     │   ├── ServerFailed         a server of ours did not come up, with the end of its log
@@ -47,7 +53,9 @@ class TercetError(Exception):
         self.mend = mend
 
     def __str__(self) -> str:
-        return f"{self.says} {self.mend}".rstrip()
+        # A quoted log ends its own line.
+        gap = "" if self.says.endswith("\n") else " "
+        return f"{self.says}{gap}{self.mend}".rstrip()
 
     # A leaf takes keywords, which the default pickling of exceptions would lose.
     def __reduce__(self) -> tuple[Any, ...]:
@@ -69,7 +77,8 @@ class SettingUnknown(UsageError):
     """A setting nobody knows; `near` is the one that was probably meant."""
 
     def __init__(self, name: str, *, where: str, near: str | None, known: tuple[str, ...] = ()) -> None:
-        mend = f"Did you mean {near!r}?" if near else f"Known are: {', '.join(known)}."
+        listed = f"Known are: {', '.join(known)}." if known else ""
+        mend = f"Did you mean {near!r}?" if near else listed
         super().__init__(f"{where} sets {name!r}, which tercet does not know.", mend)
         self.name, self.where, self.near = name, where, near
 
@@ -138,7 +147,9 @@ class WrongLoop(UsageError):
     """Something was used in another event loop, or another process, than it was opened in."""
 
     def __init__(self, what: str, *, forked: bool) -> None:
-        where = "process: it was opened before a fork" if forked else "event loop than the one it was opened in"
+        where = (
+            "process: it was opened before a fork" if forked else "event loop than the one it was opened in"
+        )
         super().__init__(
             f"{what} is used in another {where}.",
             "Connections cannot be carried over: open one of its own there.",
@@ -158,6 +169,31 @@ class TemplateMismatch(UsageError):
         self.template, self.field, self.function, self.parameters = template, field, function, parameters
 
 
+class LayerUnknown(UsageError):
+    """A cache layer that does not exist; `near` is the one that was probably meant."""
+
+    def __init__(self, name: str, *, near: str | None, known: tuple[str, ...]) -> None:
+        mend = f"Did you mean {near!r}? " if near else ""
+        super().__init__(f"There is no cache layer {name!r}.", f"{mend}The layers are: {', '.join(known)}.")
+        self.name, self.near, self.known = name, near, known
+
+
+class Unkeyable(UsageError):
+    """An argument of which no cache key can be made: it may change, or has no written form of its own."""
+
+    def __init__(self, kind: str, *, parameter: str, function: str, mend: str) -> None:
+        super().__init__(f"No cache key can be made of {parameter!r} of {function}(): it is a {kind}.", mend)
+        self.kind, self.parameter, self.function = kind, parameter, function
+
+
+class Uncacheable(UsageError):
+    """A type or value that would not come back from a cache as it went in; `what` says which."""
+
+    def __init__(self, what: str, *, reason: str, mend: str) -> None:
+        super().__init__(f"{what} cannot be cached: {reason}.", mend)
+        self.what, self.reason = what, reason
+
+
 class SqlInvalid(UsageError):
     """PostgreSQL's grammar refuses this text; `position` counts characters from 1."""
 
@@ -165,6 +201,33 @@ class SqlInvalid(UsageError):
         at = f" at character {position}" if position else ""
         super().__init__(f"This is not PostgreSQL's SQL{at}: {reason}.", "Correct the statement.")
         self.reason, self.position = reason, position
+
+
+class SchemaInvalid(UsageError):
+    """A name, an index or a view that PostgreSQL would refuse, or would understand as another one."""
+
+    def __init__(self, what: str, *, reason: str, mend: str) -> None:
+        super().__init__(f"{what} cannot be: {reason}.", mend)
+        self.what, self.reason = what, reason
+
+
+class DocumentInvalid(UsageError):
+    """A text is not the document it should be; `reason` says where it departs."""
+
+    def __init__(self, wanted: str, *, reason: str, mend: str) -> None:
+        super().__init__(f"This is not {wanted}: {reason}.", mend)
+        self.wanted, self.reason = wanted, reason
+
+
+class NotComparable(UsageError):
+    """A value has no form in which two answers could be compared; `place` says where it stood."""
+
+    def __init__(self, place: str, *, kind: str, mend: str = "") -> None:
+        super().__init__(
+            f"{place} is a {kind}, which has no form in which answers can be compared.",
+            mend or "Turn it into numbers, texts, times, lists or dicts first.",
+        )
+        self.place, self.kind = place, kind
 
 
 class StoreError(TercetError):
@@ -190,7 +253,9 @@ class ServerFailed(StoreError):
 
     def __init__(self, store: str, *, reason: str, log: str, log_path: str, mend: str = "") -> None:
         quoted = f" It wrote:\n{log}\n" if log else ""
-        super().__init__(store, f"The {store} server did not start: {reason}.{quoted}", mend or f"Its log: {log_path}")
+        super().__init__(
+            store, f"The {store} server did not start: {reason}.{quoted}", mend or f"Its log: {log_path}"
+        )
         self.reason, self.log, self.log_path = reason, log, log_path
 
 
@@ -223,11 +288,13 @@ class LoginRefused(StoreError):
 
 
 class PoolExhausted(StoreError):
-    """No connection came free in time; `holder` is the place that has held one longest, `held` for how long."""
+    """No connection came free in time; `holder` has held one longest, for `held` seconds."""
 
     retryable = True
 
-    def __init__(self, store: str, *, size: int, waited: float, held: float | None, holder: str | None) -> None:
+    def __init__(
+        self, store: str, *, size: int, waited: float, held: float | None, holder: str | None
+    ) -> None:
         says = f"No {store} connection came free within {duration(waited)}: all {size} are out."
         if held is not None and holder is not None:
             mend = (
@@ -260,7 +327,7 @@ class DefinitionMismatch(StoreError):
     def __init__(self, kind: str, name: str, *, wanted: str, found: str) -> None:
         super().__init__(
             "postgres",
-            f"The {kind} {name} exists and is another one: {found}",
+            f"The {kind} {name} exists and is another one: {found}.",
             f"Wanted was: {wanted}. Give one of them another name, or drop the old one.",
         )
         self.kind, self.name, self.wanted, self.found = kind, name, wanted, found

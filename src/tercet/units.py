@@ -5,14 +5,23 @@ from __future__ import annotations
 import math
 import re
 
-_SECONDS = {"us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
+_SECONDS = {
+    "us": 1e-6,
+    "µs": 1e-6,
+    "ms": 1e-3,
+    "s": 1.0,
+    "m": 60.0,
+    "h": 3600.0,
+    "d": 86_400.0,
+    "w": 604_800.0,
+}
 
 # PostgreSQL's, Redis' and people's kB all mean 1,024 bytes when they size memory; so do ours.
 _BYTES = {"b": 1, "kb": 1 << 10, "mb": 1 << 20, "gb": 1 << 30, "tb": 1 << 40}
 
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?\s*(?:us|µs|ms|s|m|h|d|w)\s*)+", re.ASCII)
 _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)\s*(us|µs|ms|s|m|h|d|w)", re.ASCII)
-# What would be printed as 1000 is shown in the next unit; two minutes is where minutes read better than seconds.
+# What would be printed as 1000 is shown in the next unit; from two minutes on, minutes read better.
 _NEXT_UNIT = 999.5
 _MINUTES_FROM = 119.5
 _TWO_DECIMALS_BELOW = 9.995
@@ -25,15 +34,15 @@ def seconds(text: str | float) -> float:
 
     Raises ValueError for a text that is no duration, and for a number that is negative or not finite.
     """
-    if isinstance(text, bool):
+    if isinstance(text, int | float) and not isinstance(text, bool):
+        value = _float(text)
+    elif isinstance(text, str) and _DURATION.fullmatch(text.strip()):
+        value = sum(float(number) * _SECONDS[unit] for number, unit in _DURATION_PART.findall(text))
+    else:
         raise ValueError(f"{text!r} is not a duration; write it as '250ms', '5m' or '1h 30m'")
-    if isinstance(text, int | float):
-        if not math.isfinite(text) or text < 0:
-            raise ValueError(f"{text!r} is not a duration: it must be finite and not negative")
-        return float(text)
-    if not _DURATION.fullmatch(text.strip()):
-        raise ValueError(f"{text!r} is not a duration; write it as '250ms', '5m' or '1h 30m'")
-    return sum(float(number) * _SECONDS[unit] for number, unit in _DURATION_PART.findall(text))
+    if not math.isfinite(value) or value < 0:
+        raise ValueError(f"{text!r} is not a duration: it must be finite and not negative")
+    return value
 
 
 def size_bytes(text: str | int) -> int:
@@ -48,7 +57,10 @@ def size_bytes(text: str | int) -> int:
     match = _SIZE.fullmatch(text.strip()) if isinstance(text, str) else None
     if match is None:
         raise ValueError(f"{text!r} is not a size; write it as '512kB' or '1.5GB'")
-    return int(float(match[1]) * _BYTES[match[2].lower()])
+    unit = _BYTES[match[2].lower()]
+    # Whole units are counted exactly: a float would lose the last bytes of a large number.
+    whole, _, fraction = match[1].partition(".")
+    return int(whole) * unit + int(float(f"0.{fraction or 0}") * unit)
 
 
 def duration(value: float) -> str:
@@ -76,6 +88,14 @@ def size(value: int) -> str:
 
 
 def _figures(number: float) -> str:
-    if number >= _TWO_DECIMALS_BELOW * 10 or number == int(number):
+    if abs(number) >= _TWO_DECIMALS_BELOW * 10 or number == int(number):
         return f"{number:.0f}"
-    return f"{number:.2f}" if number < _TWO_DECIMALS_BELOW else f"{number:.1f}"
+    return f"{number:.2f}" if abs(number) < _TWO_DECIMALS_BELOW else f"{number:.1f}"
+
+
+def _float(number: float) -> float:
+    """The number as a float; a whole number beyond every float counts as infinite."""
+    try:
+        return float(number)
+    except OverflowError:
+        return math.inf

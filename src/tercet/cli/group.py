@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 # A command, the module that has it (under its own name), and its line in the list.
 COMMANDS: tuple[tuple[str, str, str], ...] = (
+    ("demo", "tercet.cli.demo", "Start real servers, fill a shop, and climb the ladder on it."),
     ("up", "tercet.cli.up", "Start PostgreSQL, mongod and Redis here and leave them running."),
     ("status", "tercet.cli.status", "Show which servers run here, where, and how they are."),
     ("down", "tercet.cli.down", "Stop the servers that run here; their data stays."),

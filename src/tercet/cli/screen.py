@@ -12,13 +12,12 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import (
     BarColumn,
-    MofNCompleteColumn,
     Progress,
     SpinnerColumn,
     TaskID,
+    TaskProgressColumn,
     TextColumn,
     TimeElapsedColumn,
-    TimeRemainingColumn,
 )
 from rich.text import Text
 
@@ -28,40 +27,20 @@ if TYPE_CHECKING:
     from tercet.errors import TercetError
 
 
-class Bar:
-    """One bar of a progress display."""
-
-    __slots__ = ("_progress", "_task")
-
-    def __init__(self, progress: Progress, task: TaskID) -> None:
-        self._progress, self._task = progress, task
-
-    def advance(self, by: float = 1) -> None:
-        """So much more is done."""
-        self._progress.advance(self._task, by)
-
-    def total(self, total: float) -> None:
-        """This is how much there is to do."""
-        self._progress.update(self._task, total=total)
-
-    def finish(self, note: str = "") -> None:
-        """All is done, whatever was counted; `note` says with which result."""
-        task = self._progress.tasks[self._progress.task_ids.index(self._task)]
-        done = task.total if task.total is not None else max(task.completed, 1)
-        self._progress.update(self._task, total=done, completed=done, note=note)
-
-
 class Bars:
-    """A progress display of bars, one for each part of the work."""
+    """A progress display with a bar for each part of the work, in the order in which the parts are told."""
 
-    __slots__ = ("_progress",)
+    __slots__ = ("_progress", "_tasks")
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
+        self._tasks: dict[str, TaskID] = {}
 
-    def bar(self, name: str, total: float | None = None) -> Bar:
-        """A further bar; without a total it only shows that something is going on."""
-        return Bar(self._progress, self._progress.add_task(name, total=total, note=""))
+    def tell(self, part: str, done: int, total: int) -> None:
+        """So much of this part is done; with a total of 0 nobody knows of how much, and the bar only moves."""
+        if part not in self._tasks:
+            self._tasks[part] = self._progress.add_task(part, total=None)
+        self._progress.update(self._tasks[part], total=total or None, completed=done)
 
 
 class Steps:
@@ -124,10 +103,8 @@ class Screen:
         with Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=30),
-            MofNCompleteColumn(),
+            TaskProgressColumn(),
             TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
             console=self._aside,
             disable=not self._aside.is_terminal,
         ) as progress:

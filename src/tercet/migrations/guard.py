@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 from tercet.errors import LockBusy
 from tercet.migrations.port import Connection, Database
@@ -37,10 +38,8 @@ async def alone(connection: Connection, name: str, *, wait: float) -> AsyncItera
             holders = (await connection.exec_driver_sql(_HOLDER, (name,))).all()
             raise LockBusy(name, holder=holders[0][0] if holders else None)
         await asyncio.sleep(_POLL_SECONDS)
-    try:
+    async with _afterwards(lambda: connection.exec_driver_sql(_UNLOCK, (name,))):
         yield
-    finally:
-        await asyncio.shield(connection.exec_driver_sql(_UNLOCK, (name,)))
 
 
 async def alone_until_commit(connection: Connection, name: str) -> None:
@@ -68,10 +67,23 @@ async def unhurried(connection: Connection) -> AsyncIterator[None]:
     """
     await connection.exec_driver_sql("set statement_timeout = 0")
     await connection.exec_driver_sql("set lock_timeout = 0")
+    async with _afterwards(lambda: _restore(connection)):
+        yield
+
+
+@asynccontextmanager
+async def _afterwards(undo: Callable[[], Coroutine[Any, Any, object]]) -> AsyncIterator[None]:
+    """Undo something on a connection when the block ends, also when it is cancelled.
+
+    After an error the connection may be gone, and with it its locks and settings; that error is the one to show.
+    """
     try:
         yield
-    finally:
-        await asyncio.shield(_restore(connection))
+    except BaseException:
+        with suppress(Exception):
+            await asyncio.shield(undo())
+        raise
+    await asyncio.shield(undo())
 
 
 async def _restore(connection: Connection) -> None:

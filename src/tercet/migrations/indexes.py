@@ -107,7 +107,9 @@ async def _sweep(database: Database, index: Index) -> None:
 async def _watch(database: Database, index: Index, on_progress: Progress) -> None:
     async with database.autocommit() as connection:
         while True:
-            rows = (await connection.exec_driver_sql(_BUILDING, (index.qualified, index.qualified_table))).all()
+            rows = (
+                await connection.exec_driver_sql(_BUILDING, (index.qualified, index.qualified_table))
+            ).all()
             if rows and rows[0][1]:
                 on_progress(rows[0][0], rows[0][1])
             await asyncio.sleep(_PROGRESS_SECONDS)
@@ -127,7 +129,9 @@ async def _compare(database: Database, index: Index, found: str) -> None:
         probe = index.on("tercet_compare", name="tercet_compare_index")
         await connection.exec_driver_sql(probe.create(concurrently=False))
         rows = (
-            await connection.exec_driver_sql("select pg_get_indexdef('pg_temp.tercet_compare_index'::regclass)")
+            await connection.exec_driver_sql(
+                "select pg_get_indexdef('pg_temp.tercet_compare_index'::regclass)"
+            )
         ).all()
     wanted: str = rows[0][0]
     if _essence(wanted) != _essence(found):

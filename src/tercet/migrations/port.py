@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
@@ -18,7 +18,7 @@ class Rows(Protocol):
 class Connection(Protocol):
     """A connection that takes SQL as it is written, with $1, $2 … for values (a SQLAlchemy AsyncConnection)."""
 
-    async def exec_driver_sql(self, statement: str, parameters: Any = ...) -> Rows:
+    def exec_driver_sql(self, statement: str, parameters: Any = ...) -> Coroutine[Any, Any, Rows]:
         """Run one statement."""
         ...
 

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import time
+from dataclasses import replace
 
 from tercet.errors import DefinitionMismatch
-from tercet.migrations import Database, alone_until_commit, build_index, vacuum
+from tercet.migrations import Connection, Database, alone_until_commit, build_index, vacuum
 from tercet.rollups.summary import Summary
 from tercet.rollups.views import Created
 from tercet.sql import identifier
+from tercet.sql.identifier import Name, table_parts
 
 _FOUND = """
 select coalesce(obj_description(c.oid, 'pg_class'), ''), pg_total_relation_size(c.oid)
 from pg_class c where c.oid = to_regclass($1) and c.relkind = 'r'
+"""
+
+_SCHEMA = """
+select n.nspname from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = $1::text::regclass
 """
 
 # The child is locked against writers while the summary is filled. Whoever cannot have that lock soon gives up,
@@ -28,29 +34,44 @@ async def create_summary(database: Database, summary: Summary) -> Created:
     the same definition is kept. Raises DefinitionMismatch when a table of that name is something else.
     """
     started = time.perf_counter()
-    statements = tuple(summary.create())
-    mark = f"tercet sha256:{hashlib.sha256(repr(statements).encode()).hexdigest()}"
-    name = identifier(summary.name)
     async with database.transaction() as connection:
-        await alone_until_commit(connection, f"the creation of the summary {summary.name}")
+        await alone_until_commit(connection, f"the creation of the summary {identifier(summary.name)}")
+        summary = await _located(connection, summary)
+        name, statements = identifier(summary.name), tuple(summary.create())
+        mark = f"tercet sha256:{hashlib.sha256(repr(statements).encode()).hexdigest()}"
         found = (await connection.exec_driver_sql(_FOUND, (name,))).all()
         if not found:
-            await connection.exec_driver_sql(_LOCK_TIMEOUT)
-            await connection.exec_driver_sql("set local statement_timeout = 0")
-            await connection.exec_driver_sql(
-                f"lock table {identifier(summary.parent)}, {identifier(summary.child)} in share row exclusive mode"
-            )
-            for statement in statements:
-                await connection.exec_driver_sql(statement)
+            await _fill(connection, summary, statements)
             await connection.exec_driver_sql(f"comment on table {name} is '{mark}'")
         elif found[0][0] != mark:
-            raise DefinitionMismatch("summary", summary.name, wanted=statements[0], found=found[0][0] or "made by hand")
+            raise DefinitionMismatch("summary", name, wanted=statements[0], found=found[0][0] or "made by hand")
     for index in summary.indexes:
         await build_index(database, index)
     await vacuum(database, name)
     async with database.transaction() as connection:
         size = (await connection.exec_driver_sql(_FOUND, (name,))).all()[0][1]
-    return Created(summary.name, time.perf_counter() - started, size, existed=bool(found))
+    return Created(name, time.perf_counter() - started, size, existed=bool(found))
+
+
+async def _located(connection: Connection, summary: Summary) -> Summary:
+    """The summary with every table's schema: the parent's own for it, too, unless it names another."""
+
+    async def located(table: Name) -> Name:
+        schema = (await connection.exec_driver_sql(_SCHEMA, (identifier(table),))).all()[0][0]
+        return (schema, table_parts(table)[-1])
+
+    parent, child = await located(summary.parent), await located(summary.child)
+    *schema, name = table_parts(summary.name)
+    return replace(summary, parent=parent, child=child, name=(*(schema or parent[:1]), name))
+
+
+async def _fill(connection: Connection, summary: Summary, statements: tuple[str, ...]) -> None:
+    tables = ", ".join((identifier(summary.parent), identifier(summary.child)))
+    await connection.exec_driver_sql(_LOCK_TIMEOUT)
+    await connection.exec_driver_sql("set local statement_timeout = 0")
+    await connection.exec_driver_sql(f"lock table {tables} in share row exclusive mode")
+    for statement in statements:
+        await connection.exec_driver_sql(statement)
 
 
 async def drop_summary(database: Database, summary: Summary) -> None:

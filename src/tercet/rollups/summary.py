@@ -8,6 +8,7 @@ from importlib.resources import files
 from types import MappingProxyType
 
 from tercet.sql import Index, identifier
+from tercet.sql.identifier import Name, table_parts
 
 # What each change of the child table adds to the summary, as rows of (key, n, the sums' columns).
 _ADDED = "select {child_key} as key, 1 as n{plus} from tercet_added"
@@ -25,9 +26,9 @@ class Summary:
     Meant for exact types (integers, numeric): a sum of floats that is added to and taken from drifts.
     """
 
-    name: str
-    parent: str
-    child: str
+    name: Name
+    parent: Name
+    child: Name
     child_key: str
     parent_key: str = "id"
     key: str = ""
@@ -36,13 +37,18 @@ class Summary:
     indexes: tuple[Index, ...] = ()
 
     def create(self) -> Iterator[str]:
-        """The statements that make it, in order, to be run in one transaction."""
+        """The statements that make it, in order, to be run in one transaction.
+
+        Its functions search no schema, so that nobody can slip them a table of their own: the tables must be
+        named with their schemas here, which create_summary sees to.
+        """
         blocks = _blocks()
         names = self._names()
         yield blocks["table"].format_map(names)
         yield blocks["keys"].format_map(names)
         yield blocks["born"].format_map(names)
         yield blocks["emptied"].format_map(names)
+        yield blocks["rekeyed"].format_map(names)
         moves = {
             "insert": _ADDED.format_map(names),
             "delete": _REMOVED.format_map(names),
@@ -50,20 +56,21 @@ class Summary:
         }
         for event, rows in moves.items():
             yield blocks["moved"].format_map({**names, "function": names[f"function_{event}"], "moves": rows})
-        for event in ("born", *moves, "truncate"):
+        for event in ("born", "rekeyed", *moves, "truncate"):
             yield blocks[f"on_{event}"].format_map(names)
 
     def drop(self) -> Iterator[str]:
         """The statements that take it away, with its triggers."""
         names = self._names()
         yield f"drop table if exists {names['summary']}"
-        for event in ("born", "insert", "delete", "update", "emptied"):
+        for event in ("born", "rekeyed", "insert", "delete", "update", "emptied"):
             yield f"drop function if exists {names[f'function_{event}']}() cascade"
 
     def _names(self) -> dict[str, str]:
         """Everything that the braces of summary.sql stand for."""
         sums = {identifier(into): identifier(column) for into, column in self.sums.items()}
-        events = ("born", "insert", "delete", "update", "emptied", "truncate")
+        *schema, name = table_parts(self.name)
+        events = ("born", "rekeyed", "insert", "delete", "update", "emptied", "truncate")
         return {
             "summary": identifier(self.name),
             "parent": identifier(self.parent),
@@ -73,16 +80,19 @@ class Summary:
             "key": identifier(self.key or self.child_key),
             "count": identifier(self.count),
             "sum_names": "".join(f", {into}" for into in sums),
-            "sums_of_child": "".join(f", coalesce(sum(c.{column}), 0) as {into}" for into, column in sums.items()),
+            "sums_of_child": "".join(
+                f", coalesce(sum(c.{column}), 0) as {into}" for into, column in sums.items()
+            ),
             "sums_not_null": "".join(f", alter {into} set not null" for into in sums),
             "sums_zero": "".join(f", {into} = 0" for into in sums),
+            "sums_counted": "".join(f", {into} = c.{into}" for into in sums),
             "sums_moved": "".join(f", {into} = s.{into} + d.{into}" for into in sums),
             "delta_sums": "".join(f", sum(m.{into}) as {into}" for into in sums),
             "delta_matters": " or ".join(["sum(m.n) <> 0", *(f"sum(m.{into}) <> 0" for into in sums)]),
             "plus": "".join(f", coalesce({column}, 0) as {into}" for into, column in sums.items()),
             "minus": "".join(f", -coalesce({column}, 0) as {into}" for into, column in sums.items()),
-            **{f"function_{event}": identifier(f"{self.name}_{event}") for event in events},
-            **{f"trigger_{event}": identifier(f"{self.name}_{event}") for event in events},
+            **{f"function_{event}": identifier((*schema, f"{name}_{event}")) for event in events},
+            **{f"trigger_{event}": identifier(f"{name}_{event}") for event in events},
         }
 
 

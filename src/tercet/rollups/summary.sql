@@ -57,6 +57,21 @@ begin
     return null;
 end $body$
 
+-- name: rekeyed
+-- A parent's new key reaches the summary and the children by their foreign keys, in whichever order; so what was
+-- moved on the way is counted once more, before the transaction ends.
+create function {function_rekeyed}() returns trigger language plpgsql
+security definer set search_path = pg_catalog, pg_temp as $body$
+begin
+    update {summary} s
+    set {count} = c.{count}{sums_counted}
+    from (
+        select count(c.{child_key}) as {count}{sums_of_child} from {child} c where c.{child_key} = new.{parent_key}
+    ) c
+    where s.{key} = new.{parent_key};
+    return null;
+end $body$
+
 -- name: on_born
 create trigger {trigger_born} after insert on {parent}
 referencing new table as tercet_added for each statement execute function {function_born}()
@@ -77,3 +92,9 @@ for each statement execute function {function_update}()
 -- name: on_truncate
 create trigger {trigger_truncate} after truncate on {child}
 for each statement execute function {function_emptied}()
+
+-- name: on_rekeyed
+-- Deferred to the commit: what a cascade does to the children reaches their own triggers only after this one.
+create constraint trigger {trigger_rekeyed} after update of {parent_key} on {parent}
+deferrable initially deferred for each row
+when (old.{parent_key} is distinct from new.{parent_key}) execute function {function_rekeyed}()

@@ -51,14 +51,16 @@ async def create_view(database: Database, view: View) -> Created:
             await connection.exec_driver_sql(view.create())
             await connection.exec_driver_sql(_comment(view))
         elif found[1] != _mark(view):
-            raise DefinitionMismatch("materialized view", view.name, wanted=view.query, found=found[1] or "made by hand")
+            raise DefinitionMismatch(
+                "materialized view", view.qualified, wanted=view.query, found=found[1] or "made by hand"
+            )
     for index in view.all_indexes:
         await build_index(database, index)
     await vacuum(database, view.qualified)
     async with database.transaction() as connection:
         after = await _find(connection, view)
     size = after[2] if after else 0
-    return Created(view.name, time.perf_counter() - started, size, existed=found is not None)
+    return Created(view.qualified, time.perf_counter() - started, size, existed=found is not None)
 
 
 async def refresh_view(database: Database, view: View, *, concurrently: bool = True) -> Refreshed:
@@ -76,7 +78,7 @@ async def refresh_view(database: Database, view: View, *, concurrently: bool = T
         await _unhurried(connection)
         await connection.exec_driver_sql(view.refresh(concurrently=concurrently and populated))
     await vacuum(database, view.qualified)
-    return Refreshed(view.name, time.perf_counter() - started, concurrently and populated)
+    return Refreshed(view.qualified, time.perf_counter() - started, concurrently and populated)
 
 
 async def drop_view(database: Database, view: View) -> None:
@@ -96,7 +98,7 @@ async def _find(connection: Connection, view: View) -> tuple[bool, str, int] | N
 
 
 def _lock(view: View) -> str:
-    return f"the refresh of the materialized view {view.name}"
+    return f"the refresh of the materialized view {view.qualified}"
 
 
 def _mark(view: View) -> str:

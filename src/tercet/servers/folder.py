@@ -1,13 +1,14 @@
 """The folder of the servers: what lies where, who holds it, and what was written down about each server.
 
 .tercet/
-  .gitignore          *
-  lock                held by whoever starts or owns servers here: its process and command
-  postgres.json       the record of the server: process, when that began, port, version (launcher.py writes
-  it) postgres.log        what the server wrote since its last start; .log.1 is the start before postgres/
-  its data (postgres.new-* while it is being made) mongo.json  mongo.log  mongo/  mongo-libraries/
-  likewise; links to libraries that the system lacks redis.json  redis.log  redis/
-  likewise
+  .gitignore        *
+  lock              held by whoever starts or owns servers here: its process and command
+  postgres.json     the server's record: its process, when that began, port, version
+  postgres.log      what it wrote since its last start; .log.1 is the start before
+  postgres/         its data (postgres.new-* while it is being made)
+  mongo.json  mongo.log  mongo/
+  mongo-libraries/  links to the libraries that mongod needs and the system lacks
+  redis.json  redis.log  redis/
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import fcntl
 import os
 import re
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,10 +31,9 @@ from tercet.errors import FolderBusy, SettingInvalid
 if TYPE_CHECKING:
     from tercet.telemetry.event import Store
 
-# Somebody who only looks (status, attaching) lets go within this; somebody who stays is named after it.
+# Somebody who only attaches lets go within this; somebody who stays is named after it.
 _BRIEF_HOLD_SECONDS = 1.0
-# `tercet up` holds the folder while its servers come up; a second one waits that long for them, then
-# attaches.
+# `tercet up` holds the folder while its servers come up; a second one waits for them so long, and attaches.
 _DETACHED_START_SECONDS = 60.0
 _LOOK_EVERY_SECONDS = 0.05
 
@@ -65,8 +66,8 @@ class Record:
 class Holder:
     """Who holds a folder; `detached` when it lets go as soon as its servers are up."""
 
-    pid: int | None
-    command: str | None
+    pid: int
+    command: str
     detached: bool
 
 
@@ -164,9 +165,8 @@ def make(folder: Path) -> None:
         ignore = folder / ".gitignore"
         if not ignore.exists():
             ignore.write_text("*\n", encoding="ascii")
-        probe = folder / f".writable-{os.getpid()}"
-        probe.write_bytes(b"x")
-        probe.unlink()
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(b"x")
     except OSError as error:
         raise _unusable(folder, error) from error
 
@@ -205,9 +205,9 @@ class FolderLock:
             raise _unusable(self.folder, error) from error
         try:
             await self._wait(file)
-            holder = Holder(os.getpid(), _own_command(), detached)
-            os.ftruncate(file, 0)
-            os.pwrite(file, msgspec.json.encode(holder), 0)
+            text = msgspec.json.encode(Holder(os.getpid(), _own_command(), detached))
+            os.pwrite(file, text, 0)
+            os.ftruncate(file, len(text))
         except BaseException:
             os.close(file)
             raise
@@ -216,7 +216,6 @@ class FolderLock:
     def release(self) -> None:
         """Let go; twice is fine."""
         if self._file is not None:
-            os.ftruncate(self._file, 0)
             os.close(self._file)
             self._file = None
 
@@ -227,20 +226,22 @@ class FolderLock:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 holder = _holder(file)
-                patience = _DETACHED_START_SECONDS if holder.detached else _BRIEF_HOLD_SECONDS
+                lets_go = holder is None or holder.detached
+                patience = _DETACHED_START_SECONDS if lets_go else _BRIEF_HOLD_SECONDS
                 if time.monotonic() - began > patience:
-                    raise FolderBusy(str(self.folder), pid=holder.pid, command=holder.command) from None
+                    pid, command = (holder.pid, holder.command) if holder else (None, None)
+                    raise FolderBusy(str(self.folder), pid=pid, command=command) from None
                 await asyncio.sleep(_LOOK_EVERY_SECONDS)
             else:
                 return
 
 
-def _holder(file: int) -> Holder:
+def _holder(file: int) -> Holder | None:
     try:
         return msgspec.json.decode(os.pread(file, _HOLDER_BYTES, 0), type=Holder)
     except msgspec.MsgspecError:
-        # Taken this instant: the holder has not written yet.
-        return Holder(None, None, detached=False)
+        # Taken this instant: it is just being written.
+        return None
 
 
 def _own_command() -> str:

@@ -56,7 +56,7 @@ class MongoServer:
     oldest: tuple[int, ...] = (6,)
     mend: str = (
         "Install one with: pip install 'tercet[mongod]', or name the folder of its program "
-        "in TERCET_MONGO_HOME, or set TERCET_MONGO_URL."
+        "in TERCET_MONGOD_HOME, or set TERCET_MONGO_URL."
     )
 
     @property
@@ -65,10 +65,10 @@ class MongoServer:
         return signal.SIGTERM if self.durable else signal.SIGKILL
 
     def candidates(self, sources: Sequence[Source], environ: Mapping[str, str]) -> Iterator[Candidate]:
-        """The folder named in TERCET_MONGO_HOME alone; else mongod on PATH; else the wheel."""
-        named = environ.get("TERCET_MONGO_HOME")
+        """The folder named in TERCET_MONGOD_HOME alone; else mongod on PATH; else the wheel."""
+        named = environ.get("TERCET_MONGOD_HOME")
         if named:
-            yield Candidate(Path(named) / "mongod", "TERCET_MONGO_HOME", borrows=True)
+            yield Candidate(Path(named) / "mongod", "TERCET_MONGOD_HOME", borrows=True)
             return
         for source in sources:
             if source == "path":

@@ -168,9 +168,7 @@ class PostgresServer:
     def pid_claimed(self, site: Site) -> int | None:
         """The first line of postmaster.pid."""
         try:
-            first = (
-                (site.data / "postmaster.pid").read_text(encoding="utf-8", errors="replace").split("\n", 1)[0]
-            )
+            first = (site.data / "postmaster.pid").read_text(encoding="utf-8", errors="replace").split("\n", 1)[0]
             return abs(int(first))
         except (OSError, ValueError):
             return None
@@ -288,6 +286,4 @@ async def _knock(port: int) -> str | None:
 
 def _sqlstate(answer: bytes) -> str:
     fields = [field for field in answer.split(b"\0") if field]
-    return next(
-        (field[1:].decode("ascii", "replace") for field in fields if field.startswith(b"C")), "unknown"
-    )
+    return next((field[1:].decode("ascii", "replace") for field in fields if field.startswith(b"C")), "unknown")

@@ -23,8 +23,7 @@ from tercet.servers.launcher import STARTER_GONE, started_at
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-# How often a process that starts or stops is looked at: below what anybody notices, above what costs
-# anything.
+# How often a process is looked at: below what anybody notices, above what costs anything.
 LOOK_EVERY_SECONDS = 0.02
 # A server told to end cleanly has this long; then it is killed. A clean end takes 0.1 to 1.2 s.
 STOP_SECONDS = 10.0
@@ -54,9 +53,7 @@ class Process:
 
     __slots__ = ("_popen", "_stop_signal", "pid", "started")
 
-    def __init__(
-        self, pid: int, started: str, stop_signal: int, popen: subprocess.Popen[bytes] | None = None
-    ) -> None:
+    def __init__(self, pid: int, started: str, stop_signal: int, popen: subprocess.Popen[bytes] | None = None) -> None:
         self.pid, self.started, self._stop_signal, self._popen = pid, started, stop_signal, popen
 
     def alive(self) -> bool:
@@ -90,7 +87,8 @@ class Process:
                 return
             try:
                 os.kill(self.pid, number)
-            except ProcessLookupError:
+            except (ProcessLookupError, PermissionError):
+                # Gone this instant, or another user's: then the next start meets its lock on the data.
                 return
             await self.over(seconds)
 

@@ -42,9 +42,7 @@ def find(server: Server, site: Site, sources: Sequence[Source], environ: Mapping
         unsuited = unsuited or reason
     if unsuited is not None:
         raise ServerMissing(server.store, looked=tuple(looked), mend=unsuited)
-    raise ServerMissing(
-        server.store, looked=tuple(looked) or ("PATH", "the installed wheels"), mend=server.mend
-    )
+    raise ServerMissing(server.store, looked=tuple(looked) or ("PATH", "the installed wheels"), mend=server.mend)
 
 
 def package_folder(name: str) -> Path | None:

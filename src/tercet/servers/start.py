@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import os
 import socket
 import time
@@ -50,7 +49,7 @@ _PORTS_TRIED = 5
 _HANDED_ON = ("PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 
 _TAKEN = "ddress already in use"
-_FULL = "No space left on device"
+_FULL = ("No space left on device", "Check free disk space")
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +237,7 @@ def _fields(site: Site, program: Program, port: int, start: Start) -> dict[str, 
 def _failed(server: Server, site: Site, reason: str) -> ServerFailed:
     log = site.tail()
     mend = ""
-    if _FULL in log or os.strerror(errno.ENOSPC) in reason:
+    if any(words in log or words in reason for words in _FULL):
         mend = f"Free some space on the disk of {site.folder}."
     elif NOT_RUN in log:
         mend = (

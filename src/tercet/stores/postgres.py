@@ -249,7 +249,7 @@ class Postgres:
             try:
                 # The simple protocol: one round trip, and no prepared statement for a pooler to trip over.
                 connection.run_async(
-                    lambda raw: raw.execute(";", timeout=self._settings.postgres_connect_timeout)
+                    lambda raw: raw.execute("select 1", timeout=self._settings.postgres_connect_timeout)
                 )
             except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
                 driver.terminate()

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from tercet.errors import DeadlinePassed, PoolExhausted
 from tercet.telemetry.event import Event, Operation, Outcome, Store
 
 Listener = Callable[[Event], None]
@@ -21,37 +22,38 @@ class Telemetry:
     A listener must be quick and must not block. One that raises is logged and goes on being told.
     """
 
-    __slots__ = ("_listeners",)
+    __slots__ = ("_ears",)
 
     def __init__(self) -> None:
-        self._listeners: tuple[Listener, ...] = ()
+        self._ears: tuple[_Ear, ...] = ()
 
     @property
     def heard(self) -> bool:
         """Whether anybody listens; a hot path asks before it makes an event."""
-        return bool(self._listeners)
+        return bool(self._ears)
 
     def listen(self, listener: Listener) -> Callable[[], None]:
         """Tell `listener` every event from now on; call what is returned to end it (twice is fine)."""
-        self._listeners = (*self._listeners, listener)
+        ear = _Ear(listener)
+        self._ears = (*self._ears, ear)
 
         def end() -> None:
-            self._listeners = tuple(one for one in self._listeners if one is not listener)
+            self._ears = tuple(one for one in self._ears if one is not ear)
 
         return end
 
     def tell(self, event: Event) -> None:
         """Tell everybody who listens that this has happened."""
-        for listener in self._listeners:
+        for ear in self._ears:
             try:
-                listener(event)
-            except Exception:
+                ear.listener(event)
+            except Exception:  # noqa: BLE001 - whatever it is, it is the listener's fault, and it is logged
                 _log.exception("a telemetry listener failed on %s", type(event).__name__)
 
     @contextmanager
     def operation(self, room: str, name: str, *, store: Store | None = None) -> Iterator[None]:
         """Tell an Operation when the block ends, however it ends."""
-        if not self._listeners:
+        if not self._ears:
             yield
             return
         started = time.perf_counter()
@@ -66,7 +68,16 @@ class Telemetry:
             self.tell(Operation(room, name, time.perf_counter() - started, outcome, store, error))
 
 
+class _Ear:
+    """One listening; a listener that listens twice has two, and each ends for itself."""
+
+    __slots__ = ("listener",)
+
+    def __init__(self, listener: Listener) -> None:
+        self.listener = listener
+
+
 def _outcome(caught: BaseException) -> Outcome:
     if isinstance(caught, asyncio.CancelledError):
         return "cancelled"
-    return "timeout" if isinstance(caught, TimeoutError) else "failed"
+    return "timeout" if isinstance(caught, TimeoutError | DeadlinePassed | PoolExhausted) else "failed"

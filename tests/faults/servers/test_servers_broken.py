@@ -26,7 +26,7 @@ def _program(folder: Path, name: str, *, version: str, then: str) -> Path:
 @pytest.fixture
 def redis_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder that is named as the one with Redis' program."""
-    monkeypatch.setenv("TERCET_REDIS_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("TERCET_VALKEY_HOME", str(tmp_path / "home"))
     return tmp_path / "home"
 
 
@@ -49,9 +49,16 @@ async def test_a_server_that_ends_at_once_is_quoted(tmp_path: Path, redis_home: 
     assert (folder / "redis.log.1").read_text() == "my disk is on fire\n"
 
 
-async def test_a_server_that_never_answers_is_stopped_after_its_deadline(
-    tmp_path: Path, redis_home: Path
-) -> None:
+async def test_a_full_disk_is_named_as_what_to_mend(tmp_path: Path, redis_home: Path) -> None:
+    """The server's own words say why, and the error says what to do."""
+    words = "Fatal error: can't open the append-only file: No space left on device"
+    _program(redis_home, "redis-server", version="Redis server v=7.2.4", then=f'echo "{words}"; exit 1')
+    with pytest.raises(ServerFailed) as caught:
+        await Servers(tmp_path / ".tercet", ("redis",)).start()
+    assert caught.value.mend == f"Free some space on the disk of {tmp_path / '.tercet'}."
+
+
+async def test_a_server_that_never_answers_is_stopped_after_its_deadline(tmp_path: Path, redis_home: Path) -> None:
     """The error says how long it was waited for, and nothing goes on running."""
     _program(redis_home, "valkey-server", version="Valkey server v=8.0.0 sha=0", then="exec sleep 600")
     began = time.monotonic()

@@ -143,9 +143,7 @@ async def test_cancelling_the_start_stops_what_was_started(folder: Path) -> None
     """Whatever step each of the three was at."""
     steps: list[str] = []
     start = asyncio.create_task(
-        Servers(
-            folder, sources=WHEEL, on_progress=lambda store, what: steps.append(f"{store} {what}")
-        ).start()
+        Servers(folder, sources=WHEEL, on_progress=lambda store, what: steps.append(f"{store} {what}")).start()
     )
     while "postgres creating the cluster" not in steps:
         await asyncio.sleep(0.005)
@@ -226,9 +224,7 @@ async def test_a_process_that_has_inherited_a_servers_number_is_left_alone(folde
         stranger.kill()
 
 
-async def test_the_copy_of_a_folder_does_not_touch_the_servers_of_the_first(
-    folder: Path, tmp_path: Path
-) -> None:
+async def test_the_copy_of_a_folder_does_not_touch_the_servers_of_the_first(folder: Path, tmp_path: Path) -> None:
     """A project copied while its servers run has a copy of their records, and they are not its own."""
     await Servers(folder, ("redis",), sources=WHEEL, detached=True).start()
     pid = (await _pids(folder))["redis"]

@@ -44,9 +44,7 @@ def test_up_prints_addresses_for_a_shell_and_down_ends_them(project: Path) -> No
     names = [line.partition("=")[0] for line in first.stdout.splitlines()]
     assert names == ["export TERCET_POSTGRES_URL", "export TERCET_REDIS_URL"]
     shell = f"{first.stdout}\necho $TERCET_REDIS_URL"
-    evaluated = subprocess.run(
-        ["/bin/sh", "-c", shell], capture_output=True, text=True, check=True
-    ).stdout.strip()
+    evaluated = subprocess.run(["/bin/sh", "-c", shell], capture_output=True, text=True, check=True).stdout.strip()
     assert evaluated.startswith("redis://127.0.0.1:")
 
     assert _tercet(project, "up", "--only", "postgres,redis").stdout == first.stdout

@@ -11,7 +11,7 @@ import pytest_asyncio
 from tercet import Tercet
 from tercet.errors import DefinitionMismatch, LockBusy
 from tercet.migrations import alone, build_index, drop_index
-from tercet.sql import Index
+from tercet.sql import Index, Key
 
 BY_USER = Index("by_user", "orders", columns=("user_id",), include=("total",), where="total > 3")
 
@@ -161,6 +161,6 @@ async def test_names_that_need_quotes_are_built_and_found(db: Tercet) -> None:
     """A name with capitals, spaces and quotes is a name like any other."""
     async with db.postgres.transaction() as connection:
         await connection.exec_driver_sql('create table "Order Lines" ("Line ""No""" int)')
-    odd = Index('by "No"', "Order Lines", columns=('Line "No"',))
+    odd = Index('by "No"', "Order Lines", columns=(Key('Line "No"'),))
     assert not (await build_index(db.postgres, odd)).existed
     assert (await build_index(db.postgres, odd)).existed

@@ -27,6 +27,13 @@ select u.id, count(o.id), coalesce(sum(o.total), 0), coalesce(sum(o.points), 0)
 from users u left join orders o on o.user_id = u.id group by u.id order by u.id
 """
 
+_ORDERS = """
+create table orders (
+    id bigint generated always as identity primary key,
+    user_id bigint references users on update cascade on delete cascade,
+    total numeric(12, 2), points int
+)"""
+
 
 @pytest_asyncio.fixture
 async def db(postgres_url: str) -> AsyncIterator[Tercet]:
@@ -35,8 +42,7 @@ async def db(postgres_url: str) -> AsyncIterator[Tercet]:
         async with db.postgres.transaction() as connection:
             for statement in (
                 "create table users (id bigint primary key)",
-                "create table orders (id bigint generated always as identity primary key, user_id bigint references"
-                " users on update cascade on delete cascade, total numeric(12,2), points int)",
+                _ORDERS,
                 "create index on orders (user_id)",
                 "insert into users select generate_series(1, 10)",
                 "insert into orders (user_id, total, points) values (1, 10, 1), (1, 5, null), (2, null, 7)",
@@ -94,10 +100,9 @@ async def test_the_summary_agrees_after_any_change(db: Tercet, change: str) -> N
 async def test_a_rolled_back_write_leaves_no_trace(db: Tercet) -> None:
     """The summary is part of the writer's transaction."""
     before = await _agree(db)
-    with pytest.raises(RuntimeError):
-        async with db.postgres.transaction() as connection:
-            await connection.exec_driver_sql("insert into orders (user_id, total) values (4, 99)")
-            raise RuntimeError
+    async with db.postgres.connection() as connection:
+        await connection.exec_driver_sql("insert into orders (user_id, total) values (4, 99)")
+        await connection.rollback()
     assert await _agree(db) == before
 
 
@@ -119,7 +124,7 @@ async def test_creating_it_again_keeps_it_and_another_one_is_refused(db: Tercet)
     """The same definition is found there; a table of another kind is not touched."""
     assert (await create_summary(db.postgres, TOTALS)).existed
     other = Summary("user_totals", parent="users", child="orders", child_key="user_id")
-    with pytest.raises(DefinitionMismatch, match="summary user_totals"):
+    with pytest.raises(DefinitionMismatch, match=r'summary "public"\."user_totals"'):
         await create_summary(db.postgres, other)
     await _agree(db)
 

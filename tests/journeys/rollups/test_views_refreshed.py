@@ -40,7 +40,7 @@ async def _rows(db: Tercet) -> list[tuple[int, int, str]]:
 async def test_a_view_is_created_filled_with_its_key_and_indexes(db: Tercet) -> None:
     """After create_view the view answers, and has what a concurrent refresh and its readers need."""
     created = await create_view(db.postgres, TOTALS)
-    assert (created.name, created.existed) == ("totals", False)
+    assert (created.name, created.existed) == ('"totals"', False)
     assert await _rows(db) == [(1, 2, "15.00"), (2, 1, "7.00")]
     async with db.postgres.connection() as connection:
         rows = await connection.exec_driver_sql(
@@ -80,7 +80,7 @@ async def test_two_refreshes_never_overlap(db: Tercet) -> None:
         await holder.exec_driver_sql("lock table orders in access exclusive mode")
         first = asyncio.create_task(refresh_view(db.postgres, TOTALS))
         await asyncio.sleep(0.1)
-        with pytest.raises(LockBusy, match="The refresh of the materialized view totals"):
+        with pytest.raises(LockBusy, match='The refresh of the materialized view "totals" is under way already'):
             await refresh_view(db.postgres, TOTALS)
     await first
 
@@ -107,7 +107,7 @@ async def test_a_view_with_another_query_is_refused(db: Tercet) -> None:
     """A view of that name that asks something else is not touched."""
     await create_view(db.postgres, TOTALS)
     other = View("totals", "select user_id, 1 as n, 2 as total from orders group by 1", key=("user_id",))
-    with pytest.raises(DefinitionMismatch, match="materialized view totals"):
+    with pytest.raises(DefinitionMismatch, match='materialized view "totals"'):
         await create_view(db.postgres, other)
     assert len(await _rows(db)) == 2
 

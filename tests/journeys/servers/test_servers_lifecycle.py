@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,9 @@ from pymongo import AsyncMongoClient
 
 from tercet.errors import FolderBusy, ServerMissing, SettingInvalid
 from tercet.servers import Addresses, Servers, down, status
+from tercet.servers.folder import Site
 from tercet.servers.launcher import started_at
+from tercet.servers.postgres import PostgresServer
 from tercet.telemetry import Event, ServerChanged, Telemetry
 
 if TYPE_CHECKING:
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tercet.servers.process import Road
+from tercet.servers.program import find
 
 WHEEL = ("wheel",)
 
@@ -31,9 +35,7 @@ WHEEL = ("wheel",)
 @pytest_asyncio.fixture
 async def folder(tmp_path: Path) -> AsyncIterator[Path]:
     """A folder with other letters, and a path longer than a Unix socket's may be; without servers after."""
-    folder = (
-        tmp_path / "ein Ordner mit Umläuten, 한국어" / "with letters enough for no Unix socket" / ".tercet"
-    )
+    folder = tmp_path / "ein Ordner mit Umläuten, 한국어" / "with letters enough for no Unix socket" / ".tercet"
     yield folder
     await down(folder)
 
@@ -83,9 +85,7 @@ async def test_all_three_start_stop_and_keep_their_data_and_addresses(folder: Pa
     assert started - began < 8
     assert (folder / ".gitignore").read_text() == "*\n"
     told = sorted(f"{one.store} {one.state}" for one in heard if isinstance(one, ServerChanged))
-    assert told == [
-        f"{store} {state}" for store in ("mongo", "postgres", "redis") for state in ("started", "stopped")
-    ]
+    assert told == [f"{store} {state}" for store in ("mongo", "postgres", "redis") for state in ("started", "stopped")]
 
 
 async def test_a_second_start_in_the_folder_says_who_holds_it(folder: Path) -> None:
@@ -94,7 +94,7 @@ async def test_a_second_start_in_the_folder_says_who_holds_it(folder: Path) -> N
         with pytest.raises(FolderBusy) as caught:
             await Servers(folder, ("redis",), sources=WHEEL).start()
         assert caught.value.pid == os.getpid()
-        assert "pytest" in (caught.value.command or "")
+        assert (caught.value.command or "").startswith(sys.orig_argv[0].rpartition("/")[2])
         assert [one.state for one in await status(folder)] == ["absent", "absent", "running"]
 
 
@@ -194,6 +194,22 @@ async def test_postgres_is_made_as_the_features_need_it(folder: Path) -> None:
         await connection.execute("create extension pg_trgm")
         assert await connection.fetchval("select cardinality(show_trgm('안녕'))") > 0
         assert await connection.fetchval("select lower('ÄÉ')") == "äé"
+        await connection.close()
+
+
+async def test_a_postgres_of_the_system_is_used_before_the_wheel(folder: Path) -> None:
+    """Whatever version it is: with the same locale, modules and level of its log."""
+    server, site = PostgresServer(), Site("postgres", folder)
+    try:
+        program = find(server, site, ("path",), dict(os.environ))
+    except ServerMissing:
+        pytest.skip("no PostgreSQL on this machine but the wheel's")
+    async with Servers(folder, ("postgres",), durable=False) as addresses:
+        connection = await asyncpg.connect(addresses.postgres)
+        assert int(await connection.fetchval("show server_version_num")) // 10_000 == program.version[0]
+        assert await connection.fetchval("show wal_level") == "logical"
+        collate = "select datcollate, datctype from pg_database where datname = 'postgres'"
+        assert tuple(await connection.fetchrow(collate)) in {("C.UTF-8", "C.UTF-8"), ("C", "C.UTF-8")}
         await connection.close()
 
 

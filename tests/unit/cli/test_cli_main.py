@@ -92,9 +92,7 @@ def test_without_click_the_command_says_what_to_install() -> None:
     )
 
 
-def test_status_of_a_folder_without_servers_is_exit_code_1(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_status_of_a_folder_without_servers_is_exit_code_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """For people and for programs."""
     assert run(["status", "--folder", str(tmp_path)]) == 1
     assert "absent" in capsys.readouterr().out
@@ -118,12 +116,9 @@ def test_progress_is_not_shown_off_a_terminal(capsys: pytest.CaptureFixture[str]
     """A log file gets results, not spinners; the displays work all the same."""
     screen = Screen()
     with screen.bars() as bars:
-        bar = bars.bar("orders", total=10)
-        bar.advance(3)
-        bar.finish("10 rows")
-        endless = bars.bar("waiting")
-        endless.total(5)
-        endless.finish()
+        bars.tell("orders", 3, 10)
+        bars.tell("orders", 10, 10)
+        bars.tell("of nobody knows how much", 7, 0)
     with screen.steps("postgres", "redis") as steps:
         steps.tell("postgres", "starting")
         steps.tell("postgres", "ready", last=True)

@@ -38,9 +38,7 @@ async def test_a_held_folder_is_refused_with_the_holders_command(
 
 
 @given(st.binary())
-def test_any_bytes_in_a_record_are_a_record_or_none(
-    tmp_path_factory: pytest.TempPathFactory, data: bytes
-) -> None:
+def test_any_bytes_in_a_record_are_a_record_or_none(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     """A record that was half written, or written by another version, is as good as none."""
     site = Site("redis", tmp_path_factory.getbasetemp() / "records")
     site.folder.mkdir(exist_ok=True)
@@ -67,9 +65,7 @@ def test_the_tail_of_a_log_is_its_last_lines_whatever_is_in_it(tmp_path: Path) -
     assert len(site.tail().splitlines()) == 12
 
 
-def test_a_new_start_keeps_the_last_log_within_a_bound(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_new_start_keeps_the_last_log_within_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The one before that is gone; so two logs are kept, and one of them is bounded."""
     monkeypatch.setattr(layout, "_LOG_KEPT_BYTES", 10)
     site = Site("mongo", tmp_path)
@@ -82,9 +78,7 @@ def test_a_new_start_keeps_the_last_log_within_a_bound(
 
 async def test_the_status_of_a_folder_that_is_not_there_makes_none(tmp_path: Path) -> None:
     """Looking changes nothing."""
-    assert [(one.store, one.state) for one in await status(tmp_path / "none")] == [
-        (s, "absent") for s in STORES
-    ]
+    assert [(one.store, one.state) for one in await status(tmp_path / "none")] == [(s, "absent") for s in STORES]
     assert list(tmp_path.iterdir()) == []
 
 

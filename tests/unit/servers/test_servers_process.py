@@ -73,9 +73,7 @@ async def test_a_program_that_is_not_there_is_said_so_in_the_log(tmp_path: Path,
     spawner.close()
 
 
-async def test_a_process_started_in_a_thread_that_ends_gets_its_signal(
-    tmp_path: Path, spawner: Spawner
-) -> None:
+async def test_a_process_started_in_a_thread_that_ends_gets_its_signal(tmp_path: Path, spawner: Spawner) -> None:
     """Closing the spawner is the end of what it has started."""
     process = await spawner.spawn(_order(tmp_path, "/bin/sleep", "60", stop=signal.SIGTERM))
     while runs(process.pid, ("python", Path(sys.executable).name)):

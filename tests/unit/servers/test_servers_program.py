@@ -63,9 +63,9 @@ def test_any_answer_is_a_version_or_none(answer: str) -> None:
     [
         (PostgresServer(), "TERCET_PG_HOME", "bin/postgres", "postgres (PostgreSQL) 16.3"),
         (PostgresServer(), "TERCET_PG_HOME", "postgres", "postgres (PostgreSQL) 16.3"),
-        (RedisServer(), "TERCET_REDIS_HOME", "redis-server", "Redis server v=7.2.4"),
-        (RedisServer(), "TERCET_REDIS_HOME", "valkey-server", "Valkey server v=8.1.8"),
-        (MongoServer(), "TERCET_MONGO_HOME", "mongod", "db version v7.0.28"),
+        (RedisServer(), "TERCET_VALKEY_HOME", "redis-server", "Redis server v=7.2.4"),
+        (RedisServer(), "TERCET_VALKEY_HOME", "valkey-server", "Valkey server v=8.1.8"),
+        (MongoServer(), "TERCET_MONGOD_HOME", "mongod", "db version v7.0.28"),
     ],
 )
 def test_a_named_folder_comes_before_everything(
@@ -78,9 +78,7 @@ def test_a_named_folder_comes_before_everything(
     assert (found.path, found.source) == (program, variable)
 
 
-def test_a_named_folder_without_the_program_is_an_error_and_not_passed_over(
-    tmp_path: Path, site: Site
-) -> None:
+def test_a_named_folder_without_the_program_is_an_error_and_not_passed_over(tmp_path: Path, site: Site) -> None:
     """Who names a folder means it; starting another server than the named one would be a surprise."""
     with pytest.raises(ServerMissing, match=r"TERCET_PG_HOME .* \(not there\)"):
         find(PostgresServer(), site, ("path", "wheel"), {"TERCET_PG_HOME": str(tmp_path)})

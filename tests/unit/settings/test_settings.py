@@ -79,13 +79,13 @@ def test_the_short_names_of_the_stores_are_their_addresses(tmp_path: Path) -> No
     """Tercet(postgres=…) is Tercet(postgres_url=…)."""
     settings = read(tmp_path, postgres="postgresql://h/d", redis="redis://h")
     assert settings.stores == ("postgres", "redis")
-    assert settings.url("postgres").reveal() == "postgresql://h/d"  # type: ignore[union-attr]
+    assert settings.url("postgres").reveal() == "postgresql://h/d"  # type: ignore[union-attr]  # given above
 
 
 def test_nothing_given_counts_as_not_given(tmp_path: Path) -> None:
     """None as an argument and an empty variable leave the next source its say."""
     settings = read(tmp_path, "[redis]\nurl = 'redis://file'", {"TERCET_REDIS_URL": ""}, redis=None)
-    assert settings.url("redis").reveal() == "redis://file"  # type: ignore[union-attr]
+    assert settings.url("redis").reveal() == "redis://file"  # type: ignore[union-attr]  # given above
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,36 @@
+"""What the shop itself says no to."""
+
+from __future__ import annotations
+
+from tercet.errors import UsageError
+
+
+class FileUnfit(UsageError):
+    """An order file that cannot be read as one; `reason` says what is wrong with it."""
+
+    def __init__(self, path: str, *, reason: str, mend: str = "") -> None:
+        wanted = "Wanted is a Parquet or CSV file with one line of an invoice a row."
+        super().__init__(f"{path} cannot be used as an order file: {reason}.", mend or wanted)
+        self.path, self.reason = path, reason
+
+
+class SizeImpossible(UsageError):
+    """A shop of this size cannot be made."""
+
+    def __init__(self, *, users: int, orders: int, reason: str) -> None:
+        super().__init__(
+            f"A shop of {users:,} users and {orders:,} orders cannot be made: {reason}.",
+            "Choose other numbers.",
+        )
+        self.users, self.orders, self.reason = users, orders, reason
+
+
+class NotTheShops(UsageError):
+    """What stands at the shop's place is somebody else's; nothing was touched."""
+
+    def __init__(self, store: str, *, names: tuple[str, ...]) -> None:
+        super().__init__(
+            f"This {store} database has {', '.join(names)} already, and they are not the reference shop's.",
+            "Nothing was touched: give the shop a database of its own.",
+        )
+        self.store, self.names = store, names

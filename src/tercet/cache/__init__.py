@@ -1,0 +1,8 @@
+"""Results that are kept, in this process and in Redis, and dropped when they are no longer true."""
+
+from tercet.cache.cache import Cache
+from tercet.cache.cached import Cached, Found
+from tercet.cache.entry import LAYERS
+from tercet.cache.tags import tag
+
+__all__ = ["LAYERS", "Cache", "Cached", "Found", "tag"]

@@ -1,0 +1,287 @@
+"""Values and entries to bytes and back: the same type both ways, or an error where the decorator stands."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import fields as dataclass_fields
+from dataclasses import is_dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+
+import msgspec
+from msgspec import inspect as shape
+
+from tercet.errors import Uncacheable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+T = TypeVar("T")
+
+# Of a value that was cached without a type: only plain data, which any type may try to read.
+PLAIN = b"plain"
+
+# 128 bits of the shape: two shapes that differ are never taken for each other.
+SCHEMA_BYTES = 16
+
+# The first byte of every entry. Another one is another version's entry, and so a miss.
+FORMAT = b"\x01"
+
+_PLAIN_TYPES = frozenset({type(None), bool, int, float, str, bytes, list, dict})
+
+# Types of which nobody can change a value, so that one object can be handed to everybody.
+_IMMUTABLE = (
+    shape.NoneType,
+    shape.BoolType,
+    shape.IntType,
+    shape.FloatType,
+    shape.StrType,
+    shape.BytesType,
+    shape.DateTimeType,
+    shape.DateType,
+    shape.TimeType,
+    shape.TimeDeltaType,
+    shape.UUIDType,
+    shape.DecimalType,
+    shape.EnumType,
+    shape.LiteralType,
+)
+
+# msgspec takes these, and they would not come back as they went in: it leaves them to the user's own code.
+_FOREIGN = (shape.CustomType, shape.RawType, shape.ExtType, shape.MemoryViewType)
+
+_encoder = msgspec.msgpack.Encoder()
+
+
+class Undecodable(Exception):
+    """These bytes hold no value of the wanted type; to the cache this is a miss."""
+
+
+class Codec(Generic[T]):
+    """Encodes and decodes the values of one type.
+
+    A decoded value has the declared type all the way down. A moment with a time zone comes back in UTC, the
+    same moment. Make one per type and keep it: making it costs some 100 µs.
+    """
+
+    __slots__ = ("_decode", "immutable", "loose", "schema")
+
+    def __init__(self, kind: object, *, of: str) -> None:
+        try:
+            tree = shape.type_info(kind)
+            decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(cast("type[Any]", kind))
+        except (TypeError, ValueError, NameError, AttributeError) as error:
+            raise Uncacheable(f"{_name(kind)} ({of})", reason=_clause(error), mend=_MEND_TYPE) from error
+        for node in walk(tree):
+            if isinstance(node, _FOREIGN):
+                inside = _name(getattr(node, "cls", None) or node)
+                raise Uncacheable(
+                    f"{_name(kind)} ({of})",
+                    reason=f"nobody can tell how to rebuild a {inside}",
+                    mend=_MEND_TYPE,
+                )
+        self.loose = any(isinstance(node, shape.AnyType) for node in walk(tree))
+        self.schema = PLAIN if isinstance(tree, shape.AnyType) else _digest(tree)
+        self.immutable = _is_immutable(tree, ())
+        self._decode = decoder.decode
+
+    def encode(self, value: T, *, of: str) -> bytes:
+        """The bytes of a value; raises Uncacheable for one that would come back as something else."""
+        try:
+            body = _encoder.encode(value)
+            returned = self._decode(body) if self.loose else value
+        except Exception as error:
+            raise Uncacheable(f"The value of {of}", reason=_clause(error), mend=_MEND_VALUE) from error
+        if self.loose and not same(value, returned):
+            raise Uncacheable(
+                f"The value of {of}",
+                reason=f"it is a {_name(type(value))} with parts of which only plain data would come back",
+                mend=_MEND_VALUE,
+            )
+        return body
+
+    def decode(self, body: bytes) -> T:
+        """The value in these bytes; raises Undecodable where they hold none of this type."""
+        try:
+            return cast("T", self._decode(body))
+        except Exception as error:
+            raise Undecodable(type(error).__name__) from error
+
+    def reads(self, schema: bytes) -> bool:
+        """Whether a value written under this schema may be tried."""
+        return schema in (self.schema, PLAIN)
+
+
+_MEND_TYPE = (
+    "Declare what comes back as a msgspec.Struct, a dataclass, a TypedDict, or plain and standard types, "
+    "and make one of it before you return."
+)
+_MEND_VALUE = (
+    "Say its type (a return annotation, or type=…), or return only what JSON knows: "
+    "None, bool, int, float, str, list and dict."
+)
+
+
+def kind_of(value: object) -> object:
+    """The type under which a value is cached when nobody says one: its own, or Any for plain data."""
+    return Any if type(value) in _PLAIN_TYPES else type(value)
+
+
+def same(one: object, other: object) -> bool:
+    """Whether two values are equal in their types too, all the way down."""
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, float) and isinstance(other, float):
+        return one == other or (math.isnan(one) and math.isnan(other))
+    if isinstance(one, dict) and isinstance(other, dict):
+        return len(one) == len(other) and all(
+            same(a, b) and same(one[a], other[b]) for a, b in zip(one, other, strict=True)
+        )
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
+        return len(one) == len(other) and all(same(a, b) for a, b in zip(one, other, strict=True))
+    names = _field_names(one)
+    if names is not None:
+        return all(same(getattr(one, name), getattr(other, name)) for name in names)
+    return bool(one == other)
+
+
+def _field_names(value: object) -> tuple[str, ...] | None:
+    if isinstance(value, msgspec.Struct):
+        return value.__struct_fields__
+    if is_dataclass(value):
+        return tuple(field.name for field in dataclass_fields(value))
+    return None
+
+
+def walk(tree: shape.Type) -> Iterator[shape.Type]:
+    """Every type in a type, each class once: a type may contain itself."""
+    seen: set[object] = set()
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        kind = getattr(node, "cls", None)
+        if kind is not None:
+            if kind in seen:
+                continue
+            seen.add(kind)
+        yield node
+        waiting.extend(_inside(node))
+
+
+def _inside(node: shape.Type) -> list[shape.Type]:
+    found: list[shape.Type] = []
+    for name in node.__struct_fields__:
+        part = getattr(node, name)
+        for one in part if isinstance(part, tuple) else (part,):
+            if isinstance(one, shape.Type):
+                found.append(one)
+            elif isinstance(one, shape.Field):
+                found.append(one.type)
+    return found
+
+
+def _digest(tree: shape.Type) -> bytes:
+    text = _describe(tree, ())
+    return hashlib.blake2b(text.encode("utf-8", "backslashreplace"), digest_size=SCHEMA_BYTES).digest()
+
+
+def _describe(node: object, above: tuple[object, ...]) -> str:
+    """A text that is equal in every process for an equal shape, and for no other."""
+    if isinstance(node, tuple):
+        return f"({','.join(_describe(one, above) for one in node)})"
+    if isinstance(node, shape.Field):
+        need = "!" if node.required else "?"
+        return f"{node.encode_name!r}{need}{_describe(node.type, above)}"
+    if isinstance(node, type):
+        return _name(node)
+    if not isinstance(node, shape.Type):
+        return repr(node)
+    kind = getattr(node, "cls", None)
+    if kind is not None and kind in above:
+        return f"^{_name(kind)}"
+    inner = above if kind is None else (*above, kind)
+    parts = ",".join(f"{name}={_describe(getattr(node, name), inner)}" for name in node.__struct_fields__)
+    members = (
+        f"|{[(one.name, one.value) for one in kind]!r}" if isinstance(node, shape.EnumType) and kind else ""
+    )
+    return f"{type(node).__name__}[{parts}{members}]"
+
+
+def _is_immutable(node: shape.Type, above: tuple[object, ...]) -> bool:
+    if isinstance(node, _IMMUTABLE):
+        return True
+    kind = getattr(node, "cls", None)
+    if kind is not None:
+        if kind in above:
+            return True
+        frozen = (
+            isinstance(node, shape.NamedTupleType)
+            or (isinstance(node, shape.StructType) and kind.__struct_config__.frozen)
+            or (isinstance(node, shape.DataclassType) and _is_frozen_dataclass(kind))
+        )
+        return frozen and all(_is_immutable(one, (*above, kind)) for one in _inside(node))
+    holders = (shape.TupleType, shape.VarTupleType, shape.FrozenSetType, shape.UnionType)
+    return isinstance(node, holders) and all(_is_immutable(one, above) for one in _inside(node))
+
+
+def _is_frozen_dataclass(kind: type) -> bool:
+    parameters = getattr(kind, "__dataclass_params__", None)
+    return bool(parameters is not None and parameters.frozen)
+
+
+def _name(kind: object) -> str:
+    if isinstance(kind, type):
+        return (
+            kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+        )
+    return repr(kind)
+
+
+def _clause(error: BaseException) -> str:
+    return str(error).partition("\n")[0].rstrip(".") or type(error).__name__
+
+
+class Entry(msgspec.Struct, frozen=True, array_like=True):
+    """A value and what makes it valid.
+
+    It is written as an array, so later versions can append fields with defaults and still be read by this
+    one.
+    """
+
+    # The shape of the value's type; see codec.
+    schema: bytes
+    # The whole key, where the name it lies under is only its digest; empty where the name says it all.
+    key: str
+    # Wall time in milliseconds: only to show an age and to shorten a stay in memory, never to judge validity.
+    created_ms: int
+    expires_ms: int
+    # How long the loader took, in seconds: what an early refresh will want to know.
+    load_seconds: float
+    # The tags, and their versions as they were before the loader ran.
+    tags: tuple[str, ...]
+    versions: tuple[bytes, ...]
+    body: bytes
+
+    def is_current(self, versions: Mapping[str, bytes | None]) -> bool:
+        """Whether every tag still has the version that it had before this value was loaded."""
+        return len(self.tags) == len(self.versions) and all(
+            versions.get(tag) == version for tag, version in zip(self.tags, self.versions, strict=True)
+        )
+
+
+_entries = msgspec.msgpack.Decoder(Entry)
+
+
+def pack(entry: Entry) -> bytes:
+    """The bytes that lie in Redis."""
+    return FORMAT + _encoder.encode(entry)
+
+
+def unpack(frame: bytes) -> Entry | None:
+    """The entry in these bytes, or None where they are no entry of this format."""
+    if frame[:1] != FORMAT:
+        return None
+    try:
+        return _entries.decode(memoryview(frame)[1:])
+    except (msgspec.MsgspecError, ValueError):
+        return None

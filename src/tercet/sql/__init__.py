@@ -1,0 +1,20 @@
+"""SQL as values: names, indexes, views, statements and plans; nothing here talks to a server."""
+
+from tercet.sql.identifier import identifier
+from tercet.sql.node import Buffers, Node
+from tercet.sql.plan import Plan, Trigger
+from tercet.sql.schema import Expression, Index, Key, View
+from tercet.sql.statement import Statement
+
+__all__ = [
+    "Buffers",
+    "Expression",
+    "Index",
+    "Key",
+    "Node",
+    "Plan",
+    "Statement",
+    "Trigger",
+    "View",
+    "identifier",
+]

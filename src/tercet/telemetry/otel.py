@@ -1,0 +1,159 @@
+"""Events become OpenTelemetry's metrics and spans, under the names of its database conventions."""
+
+from __future__ import annotations
+
+import time
+from typing import assert_never
+
+from tercet.errors import ExtraMissing
+from tercet.telemetry.event import (
+    CacheRead,
+    ConnectionWaited,
+    Event,
+    Operation,
+    Outcome,
+    ServerChanged,
+    Store,
+)
+
+try:
+    from opentelemetry.metrics import MeterProvider, get_meter
+    from opentelemetry.trace import SpanKind, Status, StatusCode, Tracer, TracerProvider, get_tracer
+except ImportError as missing:
+    raise ExtraMissing("OpenTelemetry", module="opentelemetry", extra="otel") from missing
+
+_SCOPE = "tercet"
+
+# The identifiers that the conventions give to these systems, so that existing dashboards know them.
+_SYSTEM: dict[Store, str] = {"postgres": "postgresql", "mongo": "mongodb", "redis": "redis"}
+
+# The boundaries that the conventions recommend for db.client.operation.duration.
+_OPERATION_SECONDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0)
+# A value in memory is found within a microsecond, one in Redis within a millisecond.
+_CACHE_SECONDS = (1e-6, 1e-5, 1e-4, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0)
+# An embedded server is up within 3 s when cold; what takes longer than a minute has failed.
+_SERVER_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0)
+
+
+class OpenTelemetry:
+    """A listener that records each event as metrics, and each operation as a span too.
+
+    `db.telemetry.listen(OpenTelemetry())` uses the providers that the program has set; others can be handed
+    in, and `spans=False` leaves the spans out. One listener serves any number of Tercets.
+
+    An operation is told when it has ended, so its span has the right times and stands under the span that was
+    current then, and has no children of its own. An error is recorded by its class, never by its text.
+    """
+
+    __slots__ = (
+        "_cache_duration",
+        "_operation_duration",
+        "_server_duration",
+        "_store_duration",
+        "_tracer",
+        "_wait_time",
+        "_wait_timeouts",
+    )
+
+    def __init__(
+        self,
+        *,
+        meter_provider: MeterProvider | None = None,
+        tracer_provider: TracerProvider | None = None,
+        spans: bool = True,
+    ) -> None:
+        meter = get_meter(_SCOPE, meter_provider=meter_provider)
+        self._tracer = get_tracer(_SCOPE, tracer_provider=tracer_provider) if spans else None
+        self._store_duration = meter.create_histogram(
+            "db.client.operation.duration",
+            unit="s",
+            description="How long an operation on a store took.",
+            explicit_bucket_boundaries_advisory=_OPERATION_SECONDS,
+        )
+        self._operation_duration = meter.create_histogram(
+            "tercet.operation.duration",
+            unit="s",
+            description="How long an operation that is not one store's took.",
+            explicit_bucket_boundaries_advisory=_OPERATION_SECONDS,
+        )
+        self._wait_time = meter.create_histogram(
+            "db.client.connection.wait_time",
+            unit="s",
+            description="How long a caller waited for a connection out of the pool.",
+            explicit_bucket_boundaries_advisory=_OPERATION_SECONDS,
+        )
+        self._wait_timeouts = meter.create_counter(
+            "db.client.connection.timeouts",
+            unit="{timeout}",
+            description="How often no connection came free in time.",
+        )
+        self._cache_duration = meter.create_histogram(
+            "tercet.cache.read.duration",
+            unit="s",
+            description="How long it took to read a cached value, by the tier that had it.",
+            explicit_bucket_boundaries_advisory=_CACHE_SECONDS,
+        )
+        self._server_duration = meter.create_histogram(
+            "tercet.server.change.duration",
+            unit="s",
+            description="How long an embedded server took to come up or go down.",
+            explicit_bucket_boundaries_advisory=_SERVER_SECONDS,
+        )
+
+    def __call__(self, event: Event) -> None:
+        """Record one event; kinds that are not known yet are passed over."""
+        match event:
+            case Operation():
+                self._record_operation(event)
+            case ConnectionWaited():
+                self._record_wait(event)
+            case CacheRead():
+                attributes = {"tercet.cache.name": event.cache, "tercet.cache.tier": event.tier}
+                self._cache_duration.record(event.seconds, attributes | _error_type(event.outcome, None))
+            case ServerChanged():
+                attributes = {"db.system.name": _SYSTEM[event.store], "tercet.server.state": event.state}
+                self._server_duration.record(event.seconds, attributes)
+            case _:
+                pass
+
+    def _record_operation(self, event: Operation) -> None:
+        attributes = {"tercet.room": event.room} | _error_type(event.outcome, event.error)
+        if event.store is None:
+            attributes["tercet.operation.name"] = event.name
+            self._operation_duration.record(event.seconds, attributes)
+        else:
+            attributes["db.system.name"] = _SYSTEM[event.store]
+            attributes["db.operation.name"] = event.name
+            self._store_duration.record(event.seconds, attributes)
+        if self._tracer is not None:
+            _draw_span(self._tracer, event, attributes)
+
+    def _record_wait(self, event: ConnectionWaited) -> None:
+        attributes = {"db.client.connection.pool.name": event.store, "db.system.name": _SYSTEM[event.store]}
+        if event.outcome == "timeout":
+            self._wait_timeouts.add(1, attributes)
+        self._wait_time.record(event.seconds, attributes | _error_type(event.outcome, None))
+
+
+def _draw_span(tracer: Tracer, event: Operation, attributes: dict[str, str]) -> None:
+    ended = time.time_ns()
+    span = tracer.start_span(
+        f"{event.room} {event.name}",
+        kind=SpanKind.INTERNAL if event.store is None else SpanKind.CLIENT,
+        attributes=attributes,
+        start_time=ended - round(event.seconds * 1e9),
+    )
+    if event.outcome in {"failed", "timeout"}:
+        span.set_status(Status(StatusCode.ERROR, event.error))
+    span.end(end_time=ended)
+
+
+def _error_type(outcome: Outcome, error: str | None) -> dict[str, str]:
+    """The attribute that the conventions want if, and only if, something did not end well."""
+    match outcome:
+        case "ok":
+            return {}
+        case "failed" | "timeout" | "cancelled":
+            return {"error.type": error or outcome}
+        case _:
+            assert_never(outcome)

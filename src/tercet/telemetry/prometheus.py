@@ -1,0 +1,124 @@
+"""Events become Prometheus' metrics, in base units and under names that begin with tercet_."""
+
+from __future__ import annotations
+
+from tercet.errors import ExtraMissing, SettingInvalid
+from tercet.telemetry.event import CacheRead, ConnectionWaited, Event, Operation, ServerChanged
+
+try:
+    from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
+except ImportError as missing:
+    raise ExtraMissing("Prometheus", module="prometheus_client", extra="prometheus") from missing
+
+# From a Redis answer on the same machine (0.1 ms) to a report that should not be waited for (30 s).
+_OPERATION_SECONDS = (
+    1e-4,
+    5e-4,
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.5,
+    5.0,
+    10.0,
+    30.0,
+)
+# A value in memory is found within a microsecond, one in Redis within a millisecond.
+_CACHE_SECONDS = (1e-6, 1e-5, 1e-4, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0)
+# An embedded server is up within 3 s when cold; what takes longer than a minute has failed.
+_SERVER_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0)
+
+
+class Prometheus:
+    """A listener that records each event in a registry, the process' own unless another is given.
+
+    `db.telemetry.listen(Prometheus())` is all; how the registry is served is the program's choice. A registry
+    holds these metrics once: several Tercets in one process share one listener, or raise SettingInvalid.
+    """
+
+    __slots__ = ("_cache", "_failures", "_operations", "_pool", "_reads", "_servers", "_waits")
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        registry = REGISTRY if registry is None else registry
+        try:
+            self._register(registry)
+        except ValueError as twice:
+            raise SettingInvalid(
+                "registry",
+                where="Prometheus()",
+                shown="one that holds tercet's metrics already",
+                wanted="a registry of its own, or let several Tercets share one Prometheus",
+            ) from twice
+
+    def _register(self, registry: CollectorRegistry) -> None:
+        self._operations = Histogram(
+            "tercet_operation_seconds",
+            "How long an operation took.",
+            ("room", "operation", "store", "outcome"),
+            buckets=_OPERATION_SECONDS,
+            registry=registry,
+        )
+        self._failures = Counter(
+            "tercet_operation_failures",
+            "Operations that raised, by the class of the error.",
+            ("room", "operation", "store", "error"),
+            registry=registry,
+        )
+        self._waits = Histogram(
+            "tercet_connection_wait_seconds",
+            "How long a caller waited for a connection out of the pool.",
+            ("store", "outcome"),
+            buckets=_OPERATION_SECONDS,
+            registry=registry,
+        )
+        self._pool = Gauge(
+            "tercet_connection_pool_size",
+            "How many connections the pool may have, as of the last wait.",
+            ("store",),
+            registry=registry,
+        )
+        self._reads = Counter(
+            "tercet_cache_reads",
+            "Values asked of a cache, by the tier that had them; tier=loader is a miss.",
+            ("cache", "tier", "outcome"),
+            registry=registry,
+        )
+        self._cache = Histogram(
+            "tercet_cache_read_seconds",
+            "How long it took to read a cached value.",
+            ("cache", "tier"),
+            buckets=_CACHE_SECONDS,
+            registry=registry,
+        )
+        self._servers = Histogram(
+            "tercet_server_change_seconds",
+            "How long an embedded server took to come up or go down.",
+            ("store", "state"),
+            buckets=_SERVER_SECONDS,
+            registry=registry,
+        )
+
+    def __call__(self, event: Event) -> None:
+        """Record one event; kinds that are not known yet are passed over."""
+        match event:
+            case Operation():
+                store = event.store or ""
+                self._operations.labels(event.room, event.name, store, event.outcome).observe(event.seconds)
+                if event.outcome != "ok":
+                    self._failures.labels(event.room, event.name, store, event.error or event.outcome).inc()
+            case ConnectionWaited():
+                self._waits.labels(event.store, event.outcome).observe(event.seconds)
+                self._pool.labels(event.store).set(event.size)
+            case CacheRead():
+                self._reads.labels(event.cache, event.tier, event.outcome).inc()
+                self._cache.labels(event.cache, event.tier).observe(event.seconds)
+            case ServerChanged():
+                self._servers.labels(event.store, event.state).observe(event.seconds)
+            case _:
+                pass

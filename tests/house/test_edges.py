@@ -1,0 +1,119 @@
+"""The edges: a file named after a foreign thing is the only one that knows it."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Sequence
+from typing import Protocol
+
+import pytest
+
+# The files that know a foreign package, by the name of the file.
+BY_FILE = {
+    # greenlet is how SQLAlchemy waits.
+    "postgres": {"sqlalchemy", "asyncpg", "greenlet"},
+    "mongo": {"pymongo", "bson"},
+    "redis": {"redis", "hiredis"},
+    "otel": {"opentelemetry"},
+    "prometheus": {"prometheus_client"},
+    # Its messages are protobuf's, and so are their errors.
+    "postgast": {"postgast", "google"},
+    # The shop comes with the wheel, and is above everything: only its command reaches for it.
+    "demo": {"tercet_shop"},
+    # In annotations only: type checkers see whose objects are handed out. The import budget watches it.
+    "tercet": {"pymongo", "redis"},
+    # The example that is carried in the wheel so that `tercet demo` can run it.
+    "demo": {"tercet_shop"},
+}
+# The rooms that know one everywhere inside.
+BY_ROOM = {"cli": {"click", "rich"}}
+
+# What any file may import: the core's own dependency, which knows no store and waits for nothing.
+ANYWHERE = {"msgspec"}
+
+# Files of values: rules and facts, with nothing to wait for.
+VALUES = (
+    "tercet.address",
+    "tercet.cache.codec",
+    "tercet.cache.entry",
+    "tercet.cache.key",
+    "tercet.cache.memory",
+    "tercet.cache.tags",
+    "tercet.clock",
+    "tercet.errors",
+    "tercet.proof.ladder",
+    "tercet.proof.rows",
+    "tercet.proof.svg",
+    "tercet.proof.verdict",
+    "tercet.rollups.summary",
+    "tercet.servers.address",
+    "tercet.settings",
+    "tercet.sql.explain",
+    "tercet.sql.identifier",
+    "tercet.sql.node",
+    "tercet.sql.plan",
+    "tercet.sql.schema",
+    "tercet.sql.statement",
+    "tercet.sql.tokens",
+    "tercet.stores.budget",
+    "tercet.stores.dsn",
+    "tercet.telemetry.event",
+    "tercet.units",
+)
+
+
+class Source(Protocol):
+    """What a test here needs of a source file."""
+
+    name: str
+    place: str
+    room: str
+    tree: ast.Module
+
+    def imports(self) -> Sequence[str]:
+        """Every module that it names."""
+        ...
+
+
+def _named_after(source: Source) -> str:
+    """The first word of the file's name: postgres_probe.py is named after postgres."""
+    return source.name.rpartition(".")[2].partition("_")[0]
+
+
+def test_only_the_file_named_after_a_package_imports_it(library: Sequence[Source]) -> None:
+    """Every import from outside is allowed by the file's own name, or by its room's."""
+    own = {*sys.stdlib_module_names, *ANYWHERE, "tercet"}
+    strangers = [
+        f"{source.place} imports {module}"
+        for source in library
+        for module in source.imports()
+        if (top := module.partition(".")[0]) not in own
+        and top not in BY_FILE.get(_named_after(source), set())
+        and top not in BY_ROOM.get(source.room, set())
+    ]
+    assert not strangers, "\n".join(strangers)
+
+
+def test_no_room_below_the_top_imports_the_face(library: Sequence[Source]) -> None:
+    """The face names everything, so a room that imported it would reach upwards."""
+    assert [source.place for source in library if source.room != "cli" and "tercet" in source.imports()] == []
+
+
+def test_the_shop_enters_tercet_by_its_doors(shop: Sequence[Source]) -> None:
+    """What the shop uses, a user can use: a room or the face, never a file inside a room."""
+    inside = [
+        f"{source.place} imports {module}"
+        for source in shop
+        for module in source.imports()
+        if module.startswith("tercet.") and module.count(".") > 1
+    ]
+    assert not inside, "\n".join(inside)
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_a_file_of_values_has_nothing_to_wait_for(library: Sequence[Source], name: str) -> None:
+    """No `async` and no `await` stand in a file of values."""
+    (source,) = (one for one in library if one.name == name)
+    waiting = ast.AsyncFunctionDef | ast.Await | ast.AsyncFor | ast.AsyncWith
+    assert [node.lineno for node in ast.walk(source.tree) if isinstance(node, waiting)] == []

@@ -292,10 +292,8 @@ async def connections_of(kind: Kind, name: str) -> int:
                 return int((await connection.exec_driver_sql(sql, (name,))).scalar_one())
         if kind.name == "redis":
             return sum(client["name"] == name for client in await db.redis.client_list())
-        pipeline = [
-            {"$currentOp": {"allUsers": True, "idleConnections": True}},
-            {"$match": {"appName": name}},
-        ]
+        everybody: dict[str, Any] = {"allUsers": True, "idleConnections": True}
+        pipeline: list[dict[str, Any]] = [{"$currentOp": everybody}, {"$match": {"appName": name}}]
         return len(await (await db.mongo.client.admin.aggregate(pipeline)).to_list())
 
 

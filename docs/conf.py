@@ -71,9 +71,7 @@ def _as_written(lines: list[str]) -> Iterator[str]:
         yield "".join(f"`{part}`" if part.startswith("`") else _MARKED.sub(r"\\\1", part) for part in parts)
 
 
-def _rewrite(
-    _app: Sphinx, _what: str, _name: str, _object: object, _options: object, lines: list[str]
-) -> None:
+def _rewrite(_app: Sphinx, _what: str, _name: str, _object: object, _options: object, lines: list[str]) -> None:
     lines[:] = _as_written(lines)
 
 

@@ -147,9 +147,7 @@ class WrongLoop(UsageError):
     """Something was used in another event loop, or another process, than it was opened in."""
 
     def __init__(self, what: str, *, forked: bool) -> None:
-        where = (
-            "process: it was opened before a fork" if forked else "event loop than the one it was opened in"
-        )
+        where = "process: it was opened before a fork" if forked else "event loop than the one it was opened in"
         super().__init__(
             f"{what} is used in another {where}.",
             "Connections cannot be carried over: open one of its own there.",
@@ -253,9 +251,7 @@ class ServerFailed(StoreError):
 
     def __init__(self, store: str, *, reason: str, log: str, log_path: str, mend: str = "") -> None:
         quoted = f" It wrote:\n{log}\n" if log else ""
-        super().__init__(
-            store, f"The {store} server did not start: {reason}.{quoted}", mend or f"Its log: {log_path}"
-        )
+        super().__init__(store, f"The {store} server did not start: {reason}.{quoted}", mend or f"Its log: {log_path}")
         self.reason, self.log, self.log_path = reason, log, log_path
 
 
@@ -292,14 +288,11 @@ class PoolExhausted(StoreError):
 
     retryable = True
 
-    def __init__(
-        self, store: str, *, size: int, waited: float, held: float | None, holder: str | None
-    ) -> None:
+    def __init__(self, store: str, *, size: int, waited: float, held: float | None, holder: str | None) -> None:
         says = f"No {store} connection came free within {duration(waited)}: all {size} are out."
         if held is not None and holder is not None:
             mend = (
-                f"The longest has been held for {duration(held)} by {holder}: "
-                f"end it sooner, or allow more than {size}."
+                f"The longest has been held for {duration(held)} by {holder}: end it sooner, or allow more than {size}."
             )
         else:
             mend = f"Hold connections for a shorter time, or allow more than {size}."

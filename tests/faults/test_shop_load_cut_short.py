@@ -101,9 +101,7 @@ async def test_a_cancelled_load_leaves_the_connection_fit_for_the_next(db: Terce
 
 async def test_two_loads_at_once_end_with_one_whole_shop(db: Tercet) -> None:
     """The second waits for the first and finds the shop there."""
-    shops = await asyncio.gather(
-        *(prepare(db, users=USERS, orders=ORDERS, lined_orders=100) for _ in range(2))
-    )
+    shops = await asyncio.gather(*(prepare(db, users=USERS, orders=ORDERS, lined_orders=100) for _ in range(2)))
     assert sorted(shop.postgres is None for shop in shops) == [False, True]
     assert sorted(shop.mongo is None for shop in shops) == [False, True]
     assert (await _count(db, "orders"), await db.mongo["orders"].count_documents({})) == (ORDERS, ORDERS)

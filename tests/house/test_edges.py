@@ -23,8 +23,6 @@ BY_FILE = {
     "demo": {"tercet_shop"},
     # In annotations only: type checkers see whose objects are handed out. The import budget watches it.
     "tercet": {"pymongo", "redis"},
-    # The example that is carried in the wheel so that `tercet demo` can run it.
-    "demo": {"tercet_shop"},
 }
 # The rooms that know one everywhere inside.
 BY_ROOM = {"cli": {"click", "rich"}}

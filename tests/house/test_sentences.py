@@ -68,9 +68,7 @@ def test_every_name_of_a_test_is_long_enough_to_be_true_or_false(tests: Sequence
 
 def test_every_public_thing_says_what_it_promises(library: Sequence[Source], shop: Sequence[Source]) -> None:
     """Modules, classes, functions and methods that a user may see begin with a sentence."""
-    silent = [
-        f"{source.place}: the module" for source in (*library, *shop) if not ast.get_docstring(source.tree)
-    ]
+    silent = [f"{source.place}: the module" for source in (*library, *shop) if not ast.get_docstring(source.tree)]
     silent += [
         f"{source.place}:{node.lineno} {node.name}"
         for source in (*library, *shop)

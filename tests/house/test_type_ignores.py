@@ -31,9 +31,7 @@ def _lines(source: Source) -> Iterator[tuple[int, str, str]]:
         yield number, above.strip(), line
 
 
-def test_hardly_a_line_is_hidden_from_the_type_checkers(
-    library: Sequence[Source], shop: Sequence[Source]
-) -> None:
+def test_hardly_a_line_is_hidden_from_the_type_checkers(library: Sequence[Source], shop: Sequence[Source]) -> None:
     """At most one line in a thousand."""
     lines = sum(source.text.count("\n") for source in (*library, *shop))
     ignores = sum(len(_IGNORE.findall(source.text)) for source in (*library, *shop))

@@ -30,10 +30,7 @@ class Texts:
 
     def strings(self) -> list[str]:
         """The texts as Python strings."""
-        return [
-            row[:length].tobytes().decode()
-            for row, length in zip(self.matrix, self.lengths.tolist(), strict=True)
-        ]
+        return [row[:length].tobytes().decode() for row, length in zip(self.matrix, self.lengths.tolist(), strict=True)]
 
 
 # What stands in a row: the same bytes in each row, a matrix with one row each, or a text of varying length.

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime
-from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from sqlalchemy import text
 
 from tercet import Tercet
 from tercet.migrations import alone
-from tercet.proof import Ladder
-from tercet.servers import Addresses
 from tercet.sql import identifier
-
 from tercet_shop.ladder import climb
 from tercet_shop.load import prepare
-from tercet_shop.loaded import Loaded
-from tercet_shop.port import Progress
-from tercet_shop.retail import Cleaned
 from tercet_shop.retail_shop import prepare_from_file
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from datetime import datetime
+    from pathlib import Path
+
+    from tercet.proof import Ladder
+    from tercet.servers import Addresses
+    from tercet_shop.loaded import Loaded
+    from tercet_shop.port import Progress
+    from tercet_shop.retail import Cleaned
 
 # A database of its own in each store: whoever uses these servers for something else finds it untouched.
 DATABASE = "tercet_shop"

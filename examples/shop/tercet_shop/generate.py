@@ -113,9 +113,7 @@ class GeneratedShop:
             id=index + 1,
             created=created,
             updated=np.minimum(created + draw.astype(np.int64) % (30 * DAY), END - 1),
-            status=self._statuses[0][
-                np.searchsorted(np.cumsum(USER_STATUS_SHARES)[:-1], status, side="right")
-            ],
+            status=self._statuses[0][np.searchsorted(np.cumsum(USER_STATUS_SHARES)[:-1], status, side="right")],
             country=_COUNTRY_LETTERS[self._plan.countries[index]],
             name=(self._names[0][first], b" ", self._names[1][last]),
             email=email,
@@ -130,9 +128,7 @@ class GeneratedShop:
         lined = index >= self._first_lined
         if lined.any():
             lines = self.lines(block)
-            totals = np.bincount(
-                lines.order - index[0] - 1, lines.quantity * lines.pence, minlength=len(index)
-            )
+            totals = np.bincount(lines.order - index[0] - 1, lines.quantity * lines.pence, minlength=len(index))
             # Pence are whole and far below 2 ** 53: bincount's doubles are exact.
             pence = np.where(lined, totals.astype(np.int64), pence)
         status = self._status_of(block, created)

@@ -18,7 +18,6 @@ from tercet.migrations import build_index, drop_index, vacuum
 from tercet.proof import Ladder, Rung, Sample, describe_machine, sample
 from tercet.rollups import create_summary, create_view, drop_summary, drop_view, refresh_view
 from tercet.units import duration, seconds
-
 from tercet_shop.question import AS_WRITTEN, Spender
 from tercet_shop.rungs import (
     ACTIVE_USERS,

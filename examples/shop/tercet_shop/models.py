@@ -107,9 +107,7 @@ class Category(Base):
     name: Mapped[str]
     slug: Mapped[str]
 
-    products: Mapped[list[Product]] = relationship(
-        back_populates="category", lazy="raise", passive_deletes="all"
-    )
+    products: Mapped[list[Product]] = relationship(back_populates="category", lazy="raise", passive_deletes="all")
 
 
 class Product(Base):

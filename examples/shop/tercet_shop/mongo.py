@@ -34,9 +34,7 @@ BATCH = 4_096
 BATCHES_AT_ONCE = 3
 
 
-async def load_mongo(
-    mongo: AsyncDatabase[dict[str, Any]], source: Source, on_progress: Progress
-) -> Loaded | None:
+async def load_mongo(mongo: AsyncDatabase[dict[str, Any]], source: Source, on_progress: Progress) -> Loaded | None:
     """Make `orders` hold exactly the documents of this shop; None when it does already.
 
     It counts as whole only once its mark says so, and that is written last: after a killed load all of it

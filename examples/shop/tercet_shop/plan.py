@@ -114,9 +114,7 @@ def _draw_orders(size: ShopSize, seed: int, signup: NDArray[np.int32]) -> NDArra
         start = np.repeat(begun, counts[index])
         moment = np.maximum(calendar.moments(start + draw * (1 - start)) - BEGIN, signup[user])
         last = int(ends[index[-1]])
-        keys[last - len(user) : last] = (moment.astype(np.uint64) << np.uint64(_USER_BITS)) | user.astype(
-            np.uint64
-        )
+        keys[last - len(user) : last] = (moment.astype(np.uint64) << np.uint64(_USER_BITS)) | user.astype(np.uint64)
     keys.sort()
     return keys
 
@@ -125,9 +123,7 @@ def _draw_counts(size: ShopSize, seed: int) -> Ints:
     """How many orders each user has: the fitted shape, stretched until all are as many as wanted."""
     users, orders = size.users, size.orders
     without = max(SHARE_WITHOUT_ORDERS, 1 - orders / ORDERS_LEAST / users)
-    orders_at_all = (
-        np.concatenate([uniform(seed, "buyers", b, BLOCK) for b in blocks(users)])[:users] >= without
-    )
+    orders_at_all = np.concatenate([uniform(seed, "buyers", b, BLOCK) for b in blocks(users)])[:users] >= without
     if orders and not orders_at_all.any():
         orders_at_all[0] = True
     buyers = np.flatnonzero(orders_at_all)

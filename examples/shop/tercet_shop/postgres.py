@@ -200,12 +200,9 @@ def _tables_without_keys(dialect: Dialect) -> Iterator[str]:
 
 def _keys_and_indexes(dialect: Dialect) -> Iterator[str]:
     for table in Base.metadata.sorted_tables:
+        yield from (_sql(AddConstraint(constraint, isolate_from_table=False), dialect) for constraint in _keys(table))
         yield from (
-            _sql(AddConstraint(constraint, isolate_from_table=False), dialect) for constraint in _keys(table)
-        )
-        yield from (
-            _sql(CreateIndex(index), dialect)
-            for index in sorted(table.indexes, key=lambda index: str(index.name))
+            _sql(CreateIndex(index), dialect) for index in sorted(table.indexes, key=lambda index: str(index.name))
         )
     for table in Base.metadata.sorted_tables:
         for foreign in sorted(table.foreign_key_constraints, key=lambda key: str(key.name)):

@@ -141,8 +141,7 @@ def _why_dropped(table: pa.Table) -> tuple[tuple[str, ...], NDArray[np.int64]]:
     pence = pc.round(pc.multiply(price, 100.0))
     numbers = ("invoice_no", "stock_code", "quantity", "unit_price", "invoice_date")
     missing = [
-        pc.or_kleene(pc.is_null(table[name]), pc.equal(pc.cast(table[name], pa.string()), ""))
-        for name in numbers
+        pc.or_kleene(pc.is_null(table[name]), pc.equal(pc.cast(table[name], pa.string()), "")) for name in numbers
     ]
     no_number = missing[0]
     for one in missing[1:]:
@@ -157,9 +156,7 @@ def _why_dropped(table: pa.Table) -> tuple[tuple[str, ...], NDArray[np.int64]]:
         "no customer": pc.is_null(table["customer_id"]),
         "quantity not above zero": pc.less_equal(quantity, 0),
         "price not above zero": pc.invert(pc.greater(price, 0.0)),
-        "price not whole pence": pc.greater(
-            pc.abs(pc.subtract(pc.multiply(price, 100.0), pence)), PENNY_BLUR
-        ),
+        "price not whole pence": pc.greater(pc.abs(pc.subtract(pc.multiply(price, 100.0), pence)), PENNY_BLUR),
         "not a product": service,
         "amount too large": too_much,
     }

@@ -76,9 +76,7 @@ def _read_csv(path: Path) -> pa.Table:
 
 def _typed(path: Path, table: pa.Table) -> pa.Table:
     found = {_plain(name): name for name in reversed(table.column_names)}
-    columns = {
-        name: next((found[s] for s in spelt if s in found), None) for name, (_, spelt) in WANTED.items()
-    }
+    columns = {name: next((found[s] for s in spelt if s in found), None) for name, (_, spelt) in WANTED.items()}
     missing = [name for name, column in columns.items() if column is None]
     if missing:
         raise FileUnfit(

@@ -17,8 +17,7 @@ _FIRST_HEADS = _words(
     "Re Ro Sa Se So Ta Te Ve Wi Yo Ze Zo É Ö Å Ł"
 )
 _FIRST_TAILS = _words(
-    "ra lin na mon dor vi las ri ko lia mar nel sa ton bert da fia gor len mi ne ric ssa than vin zo ya "
-    "nuk bo ël"
+    "ra lin na mon dor vi las ri ko lia mar nel sa ton bert da fia gor len mi ne ric ssa than vin zo ya nuk bo ël"
 )
 _LAST_HEADS = _words(
     "Ab Ar Bal Ban Bor Bru Car Chu Cor Dal Dre Eck Fal Fen Gar Gol Gru Hal Har Hol Is Jan Jor Kal Kim "
@@ -33,8 +32,7 @@ _LAST_TAILS = _words(
 DOMAINS = ("example.com", "example.org", "example.net", "mail.example", "post.example")
 
 _COLOURS = _words(
-    "amber azure black blue brown coral cream green grey ivory lilac mint navy olive pink plum red rose "
-    "teal white"
+    "amber azure black blue brown coral cream green grey ivory lilac mint navy olive pink plum red rose teal white"
 )
 _STUFFS = _words("bamboo cedar clay copper cotton felt flint glass linen oak paper pine slate straw tin wool")
 _THINGS = _words(

@@ -129,9 +129,7 @@ class Cache:
                 jitter=jitter,
                 default=self._policy,
             )
-            cached = decorate(
-                given, self._tiers, tags=tags, policy=rules, kind=type, name=name, version=version
-            )
+            cached = decorate(given, self._tiers, tags=tags, policy=rules, kind=type, name=name, version=version)
             self._register(cached, called)
             return cached
 
@@ -309,9 +307,7 @@ def _direct(key: object) -> Key:
     return key_of(SPACE, key)
 
 
-def _shelf(
-    source: object, *, namespace: str, deadline: str | float | None, now: Callable[[], float]
-) -> Shelf | None:
+def _shelf(source: object, *, namespace: str, deadline: str | float | None, now: Callable[[], float]) -> Shelf | None:
     """The shelf that `source` means: the one place where the room chooses its edge, loaded when wanted."""
     if source is None:
         return None
@@ -348,9 +344,7 @@ def _is_home(source: object) -> TypeGuard[Home]:
 
 def _count(given: object) -> int:
     if isinstance(given, bool) or not isinstance(given, int) or given < 0:
-        raise SettingInvalid(
-            "memory_entries", where="Cache", shown=repr(given), wanted="a whole number, 0 for none"
-        )
+        raise SettingInvalid("memory_entries", where="Cache", shown=repr(given), wanted="a whole number, 0 for none")
     return given
 
 
@@ -358,6 +352,4 @@ def _size(given: str | int) -> int:
     try:
         return size_bytes(given)
     except ValueError as error:
-        raise SettingInvalid(
-            "memory_size", where="Cache", shown=repr(given), wanted="a size such as '64MB'"
-        ) from error
+        raise SettingInvalid("memory_size", where="Cache", shown=repr(given), wanted="a size such as '64MB'") from error

@@ -125,15 +125,11 @@ def decorate(
     """The cached form of a function; whatever is wrong with it is raised here, where the decorator stands."""
     called = getattr(function, "__qualname__", type(function).__qualname__)
     if not inspect.iscoroutinefunction(function):
-        raise UsageError(
-            f"{called} is not an async function.", "Cache a function that is defined with 'async def'."
-        )
+        raise UsageError(f"{called} is not an async function.", "Cache a function that is defined with 'async def'.")
     binder = bind(function)
     parameters = [one for one in binder.names if not one.startswith("*")]
     found = templates(tags, function=called, parameters=parameters)
-    codec: Codec[R] = Codec(
-        kind if kind is not None else _declared(function, called), of=f"the result of {called}()"
-    )
+    codec: Codec[R] = Codec(kind if kind is not None else _declared(function, called), of=f"the result of {called}()")
     said = identity(function, name=name, version=version)
     index: dict[tuple[object, ...], Slot] = {}
     made = _class_for(called, tiers, binder, codec=codec, index=index, label=said)
@@ -154,9 +150,7 @@ def _declared(function: Callable[..., object], called: str) -> object:
     # The other annotations are none of the cache's business, and may not be resolvable at all.
     only.__annotations__ = {"return": written}
     plain = inspect.unwrap(function)
-    names = getattr(plain, "__globals__", None) or getattr(
-        getattr(plain, "__func__", None), "__globals__", {}
-    )
+    names = getattr(plain, "__globals__", None) or getattr(getattr(plain, "__func__", None), "__globals__", {})
     try:
         return typing.get_type_hints(only, globalns=names, include_extras=True)["return"]
     except (NameError, TypeError, AttributeError) as error:

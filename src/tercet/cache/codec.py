@@ -201,9 +201,7 @@ def _describe(node: object, above: tuple[object, ...]) -> str:
         return f"^{_name(kind)}"
     inner = above if kind is None else (*above, kind)
     parts = ",".join(f"{name}={_describe(getattr(node, name), inner)}" for name in node.__struct_fields__)
-    members = (
-        f"|{[(one.name, one.value) for one in kind]!r}" if isinstance(node, shape.EnumType) and kind else ""
-    )
+    members = f"|{[(one.name, one.value) for one in kind]!r}" if isinstance(node, shape.EnumType) and kind else ""
     return f"{type(node).__name__}[{parts}{members}]"
 
 
@@ -231,9 +229,7 @@ def _is_frozen_dataclass(kind: type) -> bool:
 
 def _name(kind: object) -> str:
     if isinstance(kind, type):
-        return (
-            kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-        )
+        return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
     return repr(kind)
 
 

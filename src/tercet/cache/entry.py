@@ -125,9 +125,7 @@ def policy(
         held = default.memory
     spread: object = jitter if jitter is not None else (default.jitter if default else DEFAULT_JITTER)
     if isinstance(spread, bool) or not isinstance(spread, int | float) or not 0.0 <= spread < 1.0:
-        raise SettingInvalid(
-            "jitter", where=where, shown=repr(spread), wanted="a part from 0 up to (not with) 1"
-        )
+        raise SettingInvalid("jitter", where=where, shown=repr(spread), wanted="a part from 0 up to (not with) 1")
     return Policy(ttl=lives, memory=held, jitter=float(spread))
 
 
@@ -140,9 +138,7 @@ def _layer(name: str) -> float:
 
 
 def _span(name: str, given: str | float, *, where: str, zero: bool = False) -> float:
-    wanted = (
-        "a time such as '30s' or '5m'" + ("" if zero else ", longer than nothing") + ", of ten years at most"
-    )
+    wanted = "a time such as '30s' or '5m'" + ("" if zero else ", longer than nothing") + ", of ten years at most"
     try:
         value = seconds(given)
     except (ValueError, TypeError, AttributeError) as error:

@@ -135,9 +135,7 @@ class Far:
             if not wanted():
                 return False
             try:
-                return entry.is_current(
-                    await self._shelf.write(ask.key.name, pack(entry), lifetime, ask.tags)
-                )
+                return entry.is_current(await self._shelf.write(ask.key.name, pack(entry), lifetime, ask.tags))
             except StoreMissing:
                 self._shelf = None
                 return True
@@ -198,9 +196,7 @@ class Far:
             _log.warning("an entry of %s is not readable and counts as a miss", ask.label)
             return None
         # Not another key under this digest, nor another shape of the type, nor one without a tag asked for.
-        fits = (
-            entry.key == ask.key.full and ask.codec.reads(entry.schema) and set(ask.tags) <= set(entry.tags)
-        )
+        fits = entry.key == ask.key.full and ask.codec.reads(entry.schema) and set(ask.tags) <= set(entry.tags)
         return entry if fits else None
 
     def _opened(self, ask: Ask[T], entry: Entry) -> Kept[T] | None:

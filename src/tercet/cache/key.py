@@ -272,11 +272,7 @@ def _written(function: str, parameters: tuple[inspect.Parameter, ...]) -> Binder
     for place, parameter in enumerate(parameters):
         name, kind, stars = parameter.name, parameter.kind, ""
         given = f"{_OURS}values[{place}]"
-        if (
-            kind is parameter.KEYWORD_ONLY
-            and parameter.VAR_POSITIONAL not in kinds[:place]
-            and "*" not in head
-        ):
+        if kind is parameter.KEYWORD_ONLY and parameter.VAR_POSITIONAL not in kinds[:place] and "*" not in head:
             head.append("*")
         if kind is parameter.VAR_POSITIONAL:
             stars = "*"

@@ -148,9 +148,7 @@ class Memory:
         too_big = whole > max(self._bytes_max // SHARE_OF_ONE, SLOT_BYTES) or self._entries_max < 1
         if too_big or until <= self._now() or not all(cell.alive for cell in cells):
             return
-        while self._slots and (
-            len(self._slots) >= self._entries_max or self._bytes + whole > self._bytes_max
-        ):
+        while self._slots and (len(self._slots) >= self._entries_max or self._bytes + whole > self._bytes_max):
             self._evict()
         slot = Slot()
         slot.name, slot.schema, slot.value, slot.body, slot.size = name, schema, value, body, whole

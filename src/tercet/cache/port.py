@@ -63,9 +63,7 @@ class Shelf(Protocol):
         """The versions of these tags; one that has none is given a new one, which nobody has ever seen."""
         ...
 
-    async def write(
-        self, name: str, frame: bytes, seconds: float, tags: Sequence[str]
-    ) -> dict[str, bytes | None]:
+    async def write(self, name: str, frame: bytes, seconds: float, tags: Sequence[str]) -> dict[str, bytes | None]:
         """Keep an entry for so long, and its tags' versions longer; returns the versions as they are then."""
         ...
 

@@ -138,9 +138,7 @@ class RedisShelf:
     ) -> tuple[tuple[bytes | None, ...], dict[str, bytes | None]]:
         """Entries and versions, by one MGET."""
         asked = [*map(self._entry, names), *map(self._tag, tags)]
-        found = await self._within(
-            self._deadline, lambda redis: redis.execute_command("MGET", *asked, **_AS_IT_IS)
-        )
+        found = await self._within(self._deadline, lambda redis: redis.execute_command("MGET", *asked, **_AS_IT_IS))
         return tuple(found[: len(names)]), dict(zip(tags, found[len(names) :], strict=True))
 
     async def versions(self, tags: Sequence[str]) -> dict[str, bytes | None]:
@@ -163,9 +161,7 @@ class RedisShelf:
         answers = await self._within(self._deadline, make)
         return dict(zip(tags, answers[-1], strict=True))
 
-    async def write(
-        self, name: str, frame: bytes, seconds: float, tags: Sequence[str]
-    ) -> dict[str, bytes | None]:
+    async def write(self, name: str, frame: bytes, seconds: float, tags: Sequence[str]) -> dict[str, bytes | None]:
         """SET with its expiry, the tags kept alive, and the versions as they are now."""
 
         async def store(redis: _Client) -> list[Any]:
@@ -198,14 +194,10 @@ class RedisShelf:
     def _tag(self, tag: str) -> bytes:
         return f"{self._prefix}t:{tag}".encode("utf-8", "surrogatepass")
 
-    async def _within(
-        self, deadline: float, ask: Callable[[_Client], Awaitable[R]], *, always: bool = False
-    ) -> R:
+    async def _within(self, deadline: float, ask: Callable[[_Client], Awaitable[R]], *, always: bool = False) -> R:
         redis = self._find()
         if isinstance(redis, RedisCluster):
-            raise UsageError(
-                "This cache cannot live on a Redis Cluster yet.", "Give it a single Redis or a Sentinel."
-            )
+            raise UsageError("This cache cannot live on a Redis Cluster yet.", "Give it a single Redis or a Sentinel.")
         if not always and not self._breaker.admits():
             raise StoreUnreachable("redis", reason="it did not a moment ago, and is left alone")
         try:
@@ -213,17 +205,11 @@ class RedisShelf:
                 answer = await ask(cast("_Client", redis))
         except (RedisConnectionError, RedisTimeoutError, OSError) as error:
             self._broke(error)
-            reason = (
-                f"nothing came within {duration(deadline)}"
-                if isinstance(error, TimeoutError)
-                else _said(error)
-            )
+            reason = f"nothing came within {duration(deadline)}" if isinstance(error, TimeoutError) else _said(error)
             raise StoreUnreachable("redis", reason=reason) from error
         except RedisError as error:
             # It answers, and says no: out of memory, read only, not permitted. It is asked again next time.
-            raise StoreError(
-                "redis", f"redis refused: {error}.", "See what its own log and ACL say."
-            ) from error
+            raise StoreError("redis", f"redis refused: {error}.", "See what its own log and ACL say.") from error
         self._breaker.worked()
         return answer
 

@@ -82,9 +82,7 @@ class Template:
 def parse(text: object, *, function: str, parameters: Sequence[str]) -> Template:
     """The template in `text`; raises TemplateMismatch where it names what `function` does not have."""
     if not isinstance(text, str) or not text:
-        raise UsageError(
-            f"A tag of {function}() is {text!r}.", "A tag is a text such as 'users' or 'user:{user_id}'."
-        )
+        raise UsageError(f"A tag of {function}() is {text!r}.", "A tag is a text such as 'users' or 'user:{user_id}'.")
     parts: list[str | Hole] = []
     try:
         pieces = list(string.Formatter().parse(text))
@@ -113,8 +111,7 @@ def parse(text: object, *, function: str, parameters: Sequence[str]) -> Template
 def templates(tags: str | Iterable[str], *, function: str, parameters: Sequence[str]) -> tuple[Template, ...]:
     """The templates of a decorator's `tags`, checked against the function's parameters."""
     found = tuple(
-        parse(text, function=function, parameters=parameters)
-        for text in ((tags,) if isinstance(tags, str) else tags)
+        parse(text, function=function, parameters=parameters) for text in ((tags,) if isinstance(tags, str) else tags)
     )
     _check_number(len(found), function)
     return found

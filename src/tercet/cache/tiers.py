@@ -200,9 +200,7 @@ class Tiers:
         at = self.clock.monotonic()
         if versions is not None:
             try:
-                kept = await self._far.write(
-                    ask, body, versions, lifetime=lifetime, took=took, wanted=flight.is_fresh
-                )
+                kept = await self._far.write(ask, body, versions, lifetime=lifetime, took=took, wanted=flight.is_fresh)
                 if not kept:
                     return False
             except StoreError as error:

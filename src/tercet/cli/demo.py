@@ -16,10 +16,9 @@ from tercet.servers import STORES, Servers
 from tercet.units import duration
 
 if TYPE_CHECKING:
+    from tercet.proof import Ladder
     from tercet_shop.demo import Filled, Plan
     from tercet_shop.loaded import Loaded
-
-    from tercet.proof import Ladder
 
 # What fits into three minutes on two cores, download of the packages not counted.
 USERS, ORDERS = 200_000, 1_000_000
@@ -34,7 +33,7 @@ _SOURCES = ("wheel", "path")
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Another seed, other data.")
 @click.option(
     "--data",
-    type=click.Path(path_type=Path),
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A real order file instead (Parquet or CSV, the columns of the UCI Online Retail set).",
 )
 @click.option(
@@ -49,9 +48,7 @@ _SOURCES = ("wheel", "path")
     help="Put them there instead, under a name that says the size and the day.",
 )
 @folder_option
-def demo(
-    users: int, orders: int, seed: int, data: Path | None, out: Path, results: Path | None, folder: Path
-) -> None:
+def demo(users: int, orders: int, seed: int, data: Path | None, out: Path, results: Path | None, folder: Path) -> None:
     """Start real servers, fill a shop, and climb the ladder on it.
 
     The servers are stopped at the end, or on Ctrl-C; their data stays, and a second run finds it.
@@ -104,7 +101,7 @@ def _tell_filled(screen: Screen, filled: Filled) -> None:
             f"The file: {lines} lines; {_count(kept.kept_lines)} kept, in {_count(kept.kept_orders)} orders "
             f"of {_count(kept.customers)} customers"
         )
-        screen.aside("Dropped: " + ", ".join(f"{_count(many)} {why}" for why, many in kept.dropped.items()))
+        screen.aside("Dropped: " + ", ".join(f"{_count(many)} {why}" for why, many in kept.dropped.items() if many))
 
 
 def _told(loaded: Loaded | None) -> str:

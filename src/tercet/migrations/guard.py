@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tercet.errors import LockBusy
-from tercet.migrations.port import Connection, Database
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Coroutine
+
+    from tercet.migrations.port import Connection, Database
 
 # An advisory lock is polled and never waited for: who waits in pg_advisory_lock holds a snapshot, and
 # CREATE INDEX CONCURRENTLY waits for all snapshots, so the two would deadlock.

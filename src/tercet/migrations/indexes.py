@@ -7,12 +7,15 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from tercet.errors import DefinitionMismatch
 from tercet.migrations.guard import alone, unhurried
-from tercet.migrations.port import Connection, Database
 from tercet.sql import Index, identifier
 from tercet.units import seconds
+
+if TYPE_CHECKING:
+    from tercet.migrations.port import Connection, Database
 
 Progress = Callable[[int, int], None]
 
@@ -80,9 +83,7 @@ async def _find(connection: Connection, index: Index) -> tuple[bool, str, int] |
     return (rows[0][0], rows[0][1], rows[0][2]) if rows else None
 
 
-async def _create(
-    database: Database, connection: Connection, index: Index, on_progress: Progress | None
-) -> None:
+async def _create(database: Database, connection: Connection, index: Index, on_progress: Progress | None) -> None:
     watcher = asyncio.create_task(_watch(database, index, on_progress)) if on_progress else None
     try:
         await connection.exec_driver_sql(index.create(concurrently=True))
@@ -107,9 +108,7 @@ async def _sweep(database: Database, index: Index) -> None:
 async def _watch(database: Database, index: Index, on_progress: Progress) -> None:
     async with database.autocommit() as connection:
         while True:
-            rows = (
-                await connection.exec_driver_sql(_BUILDING, (index.qualified, index.qualified_table))
-            ).all()
+            rows = (await connection.exec_driver_sql(_BUILDING, (index.qualified, index.qualified_table))).all()
             if rows and rows[0][1]:
                 on_progress(rows[0][0], rows[0][1])
             await asyncio.sleep(_PROGRESS_SECONDS)
@@ -129,9 +128,7 @@ async def _compare(database: Database, index: Index, found: str) -> None:
         probe = index.on("tercet_compare", name="tercet_compare_index")
         await connection.exec_driver_sql(probe.create(concurrently=False))
         rows = (
-            await connection.exec_driver_sql(
-                "select pg_get_indexdef('pg_temp.tercet_compare_index'::regclass)"
-            )
+            await connection.exec_driver_sql("select pg_get_indexdef('pg_temp.tercet_compare_index'::regclass)")
         ).all()
     wanted: str = rows[0][0]
     if _essence(wanted) != _essence(found):

@@ -125,9 +125,7 @@ class Ladder:
         """What is true of the rows: that they are the same on every rung, or which rung differs."""
         first = self.rungs[0]
         if self.differing:
-            which = ", ".join(
-                f"{rung.number} ({rung.rows} rows, {rung.checksum[:12]}…)" for rung in self.differing
-            )
+            which = ", ".join(f"{rung.number} ({rung.rows} rows, {rung.checksum[:12]}…)" for rung in self.differing)
             plural = "rungs" if len(self.differing) > 1 else "rung"
             return (
                 f"NOT the same rows: {plural} {which} against rung {first.number} "
@@ -177,9 +175,7 @@ class Ladder:
 
     def json(self) -> bytes:
         """The ladder as a document that `read` takes; times are in seconds."""
-        document = _Document(
-            FORMAT, self.title, self.at.astimezone(UTC), self.machine, dict(self.data), self.rungs
-        )
+        document = _Document(FORMAT, self.title, self.at.astimezone(UTC), self.machine, dict(self.data), self.rungs)
         return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
 
     @classmethod

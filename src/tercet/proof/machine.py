@@ -34,9 +34,7 @@ class Machine:
         return " · ".join((self.cpu, cores, *memory, self.system, self.python, *self.servers))
 
 
-def describe_machine(
-    servers: Sequence[str] = (), *, read: Callable[[str], str | None] | None = None
-) -> Machine:
+def describe_machine(servers: Sequence[str] = (), *, read: Callable[[str], str | None] | None = None) -> Machine:
     """This machine now; `servers` are named by who has asked them: "PostgreSQL 18.6".
 
     Cores and memory are what this process may use, so a container's limits count. `read` gives the text of a

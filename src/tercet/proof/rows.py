@@ -65,9 +65,7 @@ def row_checksums(rows: Iterable[object], *, names: Sequence[str] | None = None)
 
 def _encoded(rows: Iterable[object], names: Sequence[str] | None) -> Iterator[bytes]:
     if isinstance(rows, str | bytes | Mapping) or not isinstance(rows, Iterable):
-        raise NotComparable(
-            "The answer", kind=type(rows).__name__, mend="Give rows: a list of them, for instance."
-        )
+        raise NotComparable("The answer", kind=type(rows).__name__, mend="Give rows: a list of them, for instance.")
     for number, row in enumerate(rows):
         yield _framed(b"R", _row(row, names, f"row {number}"))
 
@@ -82,9 +80,7 @@ def _row(row: object, names: Sequence[str] | None, place: str) -> bytes:
                 raise NotComparable(place, kind=type(row).__name__, mend=mend)
             fields = list(zip(names, row, strict=True))
         else:
-            return _framed(
-                b"T", b"".join(_value(value, f"{place}, column {at}", 0) for at, value in enumerate(row))
-            )
+            return _framed(b"T", b"".join(_value(value, f"{place}, column {at}", 0) for at, value in enumerate(row)))
     if fields is None:  # a bare value, as scalars() gives them, is a row of one nameless column
         return _framed(b"T", _value(row, f"{place}, column 0", 0))
     # Sorting is stable: columns of the same name stay in the order in which they were selected.
@@ -106,9 +102,7 @@ def _fields(row: object) -> list[tuple[str, object]] | None:
     if isinstance(names, tuple) and isinstance(row, Sequence):  # SQLAlchemy's Row, and named tuples
         return [(str(name), value) for name, value in zip(names, row, strict=True)]
     items = getattr(row, "items", None)
-    if callable(items) and (
-        isinstance(row, Mapping) or hasattr(row, "keys")
-    ):  # asyncpg's Record is no Mapping
+    if callable(items) and (isinstance(row, Mapping) or hasattr(row, "keys")):  # asyncpg's Record is no Mapping
         return [(str(name), value) for name, value in items()]
     return None
 

@@ -163,9 +163,7 @@ def _checked(times: int, warm: int, budget: str | float | None, batch: int) -> f
     """The budget in nanoseconds, after a look at the numbers."""
     for name, value, least in (("times", times, 1), ("warm", warm, 0), ("batch", batch, 1)):
         if value < least:
-            raise UsageError(
-                f"sample() was given {name}={value!r}.", f"It takes a whole number from {least}."
-            )
+            raise UsageError(f"sample() was given {name}={value!r}.", f"It takes a whole number from {least}.")
     try:
         return math.inf if budget is None else seconds(budget) * _NANOSECONDS
     except ValueError as error:

@@ -104,9 +104,7 @@ def draw(picture: Picture) -> str:
         y += 6
     captions = y + 36
     body.append(_text(_TIME_X, captions, "median", 13, fill=_QUIET))
-    body.append(
-        _text(_RATIO_RIGHT, captions, picture.ratio_caption, 13, fill=_QUIET, anchor="end", room=_RATIO_ROOM)
-    )
+    body.append(_text(_RATIO_RIGHT, captions, picture.ratio_caption, 13, fill=_QUIET, anchor="end", room=_RATIO_ROOM))
     top = captions + 8
     bottom = top + _ROW * len(picture.bars)
     axis = _Axis.around(picture.bars)
@@ -264,7 +262,5 @@ def _colour(at: int, of: int) -> str:
     """The colour of one of so many steps from slow to fast."""
     place = at * (len(_COLOURS) - 1) / max(of - 1, 1)
     low = min(math.floor(place), len(_COLOURS) - 2)
-    mixed = (
-        round(a + (b - a) * (place - low)) for a, b in zip(_COLOURS[low], _COLOURS[low + 1], strict=True)
-    )
+    mixed = (round(a + (b - a) * (place - low)) for a, b in zip(_COLOURS[low], _COLOURS[low + 1], strict=True))
     return "#" + "".join(f"{part:02x}" for part in mixed)

@@ -57,16 +57,10 @@ class Verdict:
     def sentence(self) -> str:
         """The verdict as a person would say it."""
         if not self.same_rows:
-            sizes = (
-                ""
-                if self.before_rows == self.after_rows
-                else f" ({self.before_rows} and {self.after_rows} rows)"
-            )
+            sizes = "" if self.before_rows == self.after_rows else f" ({self.before_rows} and {self.after_rows} rows)"
             rows = f"not the same rows: they part at row {self.differs_at}{sizes}"
         else:
-            rows = f"same {self.after_rows:,} {'row' if self.after_rows == 1 else 'rows'}".replace(
-                ",", "\u202f"
-            )
+            rows = f"same {self.after_rows:,} {'row' if self.after_rows == 1 else 'rows'}".replace(",", "\u202f")
         faster = self.ratio >= 1
         ends = (self.low, self.high) if faster else (1 / self.high, 1 / self.low)
         return (
@@ -111,9 +105,7 @@ def compare(
     mine, theirs = (_rows(before.answer), _rows(after.answer)) if rows is None else rows
     first, second = row_checksums(mine), row_checksums(theirs)
     if before.best <= 0 or after.best <= 0:
-        raise UsageError(
-            "A measurement is shorter than the clock can tell.", "Sample it with a larger batch."
-        )
+        raise UsageError("A measurement is shorter than the clock can tell.", "Sample it with a larger batch.")
     low, high = _interval(before.seconds, after.seconds, resamples)
     return Verdict(
         same_rows=first == second,

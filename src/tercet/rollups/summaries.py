@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 import time
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from tercet.errors import DefinitionMismatch
 from tercet.migrations import Connection, Database, alone_until_commit, build_index, vacuum
-from tercet.rollups.summary import Summary
 from tercet.rollups.views import Created
 from tercet.sql import identifier
 from tercet.sql.identifier import Name, table_parts
+
+if TYPE_CHECKING:
+    from tercet.rollups.summary import Summary
 
 _FOUND = """
 select coalesce(obj_description(c.oid, 'pg_class'), ''), pg_total_relation_size(c.oid)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from tercet.sql import Index, identifier
 from tercet.sql.identifier import Name, table_parts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
 
 # What each change of the child table adds to the summary, as rows of (key, n, the sums' columns).
 _ADDED = "select {child_key} as key, 1 as n{plus} from tercet_added"
@@ -80,9 +83,7 @@ class Summary:
             "key": identifier(self.key or self.child_key),
             "count": identifier(self.count),
             "sum_names": "".join(f", {into}" for into in sums),
-            "sums_of_child": "".join(
-                f", coalesce(sum(c.{column}), 0) as {into}" for into, column in sums.items()
-            ),
+            "sums_of_child": "".join(f", coalesce(sum(c.{column}), 0) as {into}" for into, column in sums.items()),
             "sums_not_null": "".join(f", alter {into} set not null" for into in sums),
             "sums_zero": "".join(f", {into} = 0" for into in sums),
             "sums_counted": "".join(f", {into} = c.{into}" for into in sums),

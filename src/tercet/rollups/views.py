@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 import time
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from tercet.errors import DefinitionMismatch
 from tercet.migrations import Connection, Database, alone_until_commit, build_index, vacuum
-from tercet.sql import View
+
+if TYPE_CHECKING:
+    from tercet.sql import View
 
 _FOUND = """
 select c.relispopulated, coalesce(obj_description(c.oid, 'pg_class'), ''), pg_total_relation_size(c.oid)

@@ -53,9 +53,7 @@ def _quoted(name: str) -> str:
         length = len(name.encode())
     except UnicodeEncodeError as error:
         mend = "Give text that UTF-8 can carry."
-        raise SchemaInvalid(
-            f"The name {name!r}", reason="half a surrogate pair is in it", mend=mend
-        ) from error
+        raise SchemaInvalid(f"The name {name!r}", reason="half a surrogate pair is in it", mend=mend) from error
     if length > NAME_BYTES_MAX:
         raise SchemaInvalid(
             f"The name {name!r}",

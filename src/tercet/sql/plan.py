@@ -95,9 +95,7 @@ class Plan:
     def nodes(self, *types: str) -> tuple[Node, ...]:
         """The steps of these types: "Seq Scan" finds the "Parallel Seq Scan" too."""
         return tuple(
-            node
-            for node in self.walk()
-            if any(node.type == kind or node.type.endswith(f" {kind}") for kind in types)
+            node for node in self.walk() if any(node.type == kind or node.type.endswith(f" {kind}") for kind in types)
         )
 
     def text(self) -> str:

@@ -22,9 +22,7 @@ _UNIQUE = frozenset({"btree"})
 _ORDERED = frozenset({"btree"})
 _INCLUDING = frozenset({"btree", "gist", "spgist"})
 
-_WRITTEN = re.compile(
-    r"(?P<name>\S+)(?:\s+(?P<way>asc|desc))?(?:\s+nulls\s+(?P<nulls>first|last))?", re.IGNORECASE
-)
+_WRITTEN = re.compile(r"(?P<name>\S+)(?:\s+(?P<way>asc|desc))?(?:\s+nulls\s+(?P<nulls>first|last))?", re.IGNORECASE)
 _PLAIN = re.compile(r"[^\W\d][\w$]*")
 
 
@@ -169,9 +167,7 @@ class Index:
             (bool(self.include), _INCLUDING, "include columns"),
         ):
             if asked and self.method not in able:
-                raise self._invalid(
-                    f"a {self.method} index cannot {what}", f"That takes {' or '.join(sorted(able))}."
-                )
+                raise self._invalid(f"a {self.method} index cannot {what}", f"That takes {' or '.join(sorted(able))}.")
         if self.method == "hash" and len(self.keys) > 1:
             raise self._invalid("a hash index has one column", "Use btree for several.")
 

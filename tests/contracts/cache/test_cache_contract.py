@@ -557,7 +557,7 @@ async def test_a_function_that_cannot_be_cached_is_an_error_where_it_stands(cach
     async def row(key: int) -> Row:
         return Row()
 
-    async def missing(key: int) -> Nowhere:  # type: ignore[name-defined]  # noqa: F821 - the fault under test
+    async def missing(key: int) -> Nowhere:  # type: ignore[name-defined]
         return 0
 
     def plain(key: int) -> int:
@@ -608,7 +608,7 @@ async def test_a_cached_function_looks_like_the_function(cache: Cache) -> None:
 
 async def test_no_read_after_a_drop_is_older_than_the_drop(bench: Bench) -> None:
     """Readers, writers, slow loads and cancelled callers at once: what was acknowledged is what is seen."""
-    chance = random.Random(7)  # noqa: S311 - the same turns in every run
+    chance = random.Random(7)
     truth = dict.fromkeys(range(4), 0)
     acknowledged = dict.fromkeys(range(4), 0)
     reads = 0

@@ -79,9 +79,7 @@ async def two(redis_url: str, row: Row) -> AsyncIterator[tuple[Process, Process]
             return await row(row_id)
 
         made.append(
-            Process(
-                cache, clock, cache(tags=["row:{row_id}"], name="tagged")(tagged), cache(name="bare")(bare)
-            )
+            Process(cache, clock, cache(tags=["row:{row_id}"], name="tagged")(tagged), cache(name="bare")(bare))
         )
     yield made[0], made[1]
     for one in made:
@@ -132,9 +130,7 @@ async def test_a_drop_elsewhere_is_seen_exactly_within_the_memory_time(
     assert await ask_there(1) == "new"
 
 
-async def test_a_load_elsewhere_that_was_overtaken_by_a_drop_is_refused(
-    two: tuple[Process, Process], row: Row
-) -> None:
+async def test_a_load_elsewhere_that_was_overtaken_by_a_drop_is_refused(two: tuple[Process, Process], row: Row) -> None:
     """The versions are those from before the load: what it brings is born invalid, and not kept there."""
     here, there = two
     row.gate.clear()
@@ -148,9 +144,7 @@ async def test_a_load_elsewhere_that_was_overtaken_by_a_drop_is_refused(
     assert row.loads == 2
 
 
-async def test_the_first_load_under_a_tag_is_refused_too(
-    two: tuple[Process, Process], row: Row, redis: Redis
-) -> None:
+async def test_the_first_load_under_a_tag_is_refused_too(two: tuple[Process, Process], row: Row, redis: Redis) -> None:
     """A tag without a version is given one before the load, so a drop during it is seen."""
     here, there = two
     row.gate.clear()
@@ -165,9 +159,7 @@ async def test_the_first_load_under_a_tag_is_refused_too(
     assert [await slow, await here_now, await there.tagged(1)] == ["old", "new", "new"]
 
 
-async def test_a_version_that_was_evicted_is_a_miss(
-    two: tuple[Process, Process], row: Row, redis: Redis
-) -> None:
+async def test_a_version_that_was_evicted_is_a_miss(two: tuple[Process, Process], row: Row, redis: Redis) -> None:
     """And the entry does not come back to life under the next version."""
     here, there = two
     await here.tagged(1)
@@ -178,9 +170,7 @@ async def test_a_version_that_was_evicted_is_a_miss(
     assert await here.tagged(1) == "new"
 
 
-async def test_a_drop_costs_one_write_whatever_carries_the_tag(
-    two: tuple[Process, Process], redis: Redis
-) -> None:
+async def test_a_drop_costs_one_write_whatever_carries_the_tag(two: tuple[Process, Process], redis: Redis) -> None:
     """Two hundred entries under one tag: one command."""
     here, there = two
     for number in range(200):
@@ -207,9 +197,7 @@ async def test_a_hit_in_redis_is_one_command(two: tuple[Process, Process], redis
     await redis.config_resetstat()
     await there.tagged(1)
     stats = await redis.info("commandstats")
-    assert {name: one["calls"] for name, one in stats.items() if "mget" in name or "get" in name} == {
-        "cmdstat_mget": 1
-    }
+    assert {name: one["calls"] for name, one in stats.items() if "mget" in name or "get" in name} == {"cmdstat_mget": 1}
 
 
 @pytest.mark.parametrize(

@@ -119,7 +119,7 @@ def _kind(name: str, url: str) -> Kind:
             sqlalchemy.exc.TimeoutError,
         )
     if name == "mongo":
-        ping = lambda db: db.mongo.command("ping")  # noqa: E731
+        ping = lambda db: db.mongo.command("ping")
         return Kind(name, url, lambda db: db.mongo, ping, hold_mongo, pymongo.errors.WaitQueueTimeoutError)
     return Kind(
         name,
@@ -166,7 +166,7 @@ async def test_an_exhausted_pool_names_its_size_the_wait_and_the_holder(kind: Ki
             r"allow more than 1\."
         )
         assert re.fullmatch(wanted, str(caught.value)), str(caught.value)
-        again = pickle.loads(pickle.dumps(caught.value))  # noqa: S301
+        again = pickle.loads(pickle.dumps(caught.value))
         assert (type(again), str(again), again.size) == (type(caught.value), str(caught.value), 1)
         await kind.ping(db)
 
@@ -270,7 +270,7 @@ async def test_two_live_side_by_side(kind: Kind) -> None:
 
 async def test_cancelled_callers_give_their_connections_back(kind: Kind) -> None:
     """Whenever a caller is cancelled, waiting, connecting, asking or giving back, the pool gets all back."""
-    seed = random.Random(7)  # noqa: S311 - moments, not secrets
+    seed = random.Random(7)
     async with kind.tercet(**{f"{kind.name}_pool_size": 2, f"{kind.name}_pool_wait": "5s"}) as db:
         for _ in range(12):
             tasks = [asyncio.ensure_future(kind.ping(db)) for _ in range(8)]

@@ -101,9 +101,7 @@ async def test_a_killed_redis_costs_reads_little_and_drops_fail_aloud(
     await used_again(row, 4)
 
 
-async def test_a_frozen_redis_costs_one_deadline_and_then_nothing(
-    own_redis: Server, cache: Cache, row: Row
-) -> None:
+async def test_a_frozen_redis_costs_one_deadline_and_then_nothing(own_redis: Server, cache: Cache, row: Row) -> None:
     """A hundred callers at once pay it together, the next ones not at all; thawed, it is used again."""
     await row.ask(0)
     own_redis.freeze()
@@ -141,9 +139,7 @@ async def test_no_reply_is_taken_for_another_s_after_a_freeze(own_redis: Server,
         assert await asyncio.gather(*map(row.ask, keys)) == [f"old {key}" for key in keys]
 
 
-async def test_a_redis_that_is_killed_during_a_load_only_loses_the_fill(
-    own_redis: Server, cache: Cache
-) -> None:
+async def test_a_redis_that_is_killed_during_a_load_only_loses_the_fill(own_redis: Server, cache: Cache) -> None:
     """The caller gets the value, and this process keeps it."""
     loads = 0
 
@@ -169,9 +165,7 @@ async def test_a_full_redis_refuses_fills_and_nothing_else(own_redis: Server, ca
     await cache.drop("k")
 
 
-async def test_a_value_that_did_not_reach_redis_is_an_error_and_kept_here(
-    own_redis: Server, cache: Cache
-) -> None:
+async def test_a_value_that_did_not_reach_redis_is_an_error_and_kept_here(own_redis: Server, cache: Cache) -> None:
     """Others may go on with the old one: the writer must know."""
     await cache.set("k", 1)
     own_redis.kill()

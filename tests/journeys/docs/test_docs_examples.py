@@ -18,9 +18,7 @@ import pytest
 ROOT = Path(__file__).parents[3]
 
 # A fence of Python, with the mark that may stand on the line before it.
-_FENCE = re.compile(
-    r"^(?:<!-- (?P<mark>[\w ]+) -->\n)?```python\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL
-)
+_FENCE = re.compile(r"^(?:<!-- (?P<mark>[\w ]+) -->\n)?```python\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 @dataclass(frozen=True)

@@ -132,9 +132,7 @@ async def test_a_builder_that_does_not_want_to_wait_is_told_who_builds(db: Terce
         db.postgres.autocommit() as connection,
         alone(connection, "the build of the index by_user", wait=0),
     ):
-        with pytest.raises(
-            LockBusy, match=r"The build of the index by_user is under way already, by process \d+"
-        ):
+        with pytest.raises(LockBusy, match=r"The build of the index by_user is under way already, by process \d+"):
             await build_index(db.postgres, BY_USER, wait=0)
     assert not (await build_index(db.postgres, BY_USER, wait=0)).existed
 

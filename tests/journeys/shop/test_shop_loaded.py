@@ -87,9 +87,7 @@ async def test_a_document_says_what_the_rows_say(db: Tercet) -> None:
         " where i.order_id = :id order by i.line",
         id=ORDERS,
     )
-    held = [
-        (one["product_id"], one["name"], one["quantity"], one["price"].to_decimal()) for one in order["items"]
-    ]
+    held = [(one["product_id"], one["name"], one["quantity"], one["price"].to_decimal()) for one in order["items"]]
     assert held == items
     assert sum((quantity * price for _, _, quantity, price in held), Decimal()) == order["total"].to_decimal()
 
@@ -172,9 +170,7 @@ async def test_money_and_texts_arrive_as_they_were_sent(db: Tercet) -> None:
     """Every edge of four-digit groups, the column's last penny, and texts of any script pass the wire."""
     pence = [0, 1, 9, 10, 99, 100, 9_999, 10_000, 999_999, 1_000_000, 1_000_001, 99_999_999, 100_000_000]
     pence += [99_999_999_99, 10**10, 123_456_789_012, 10**12 - 1]
-    names = ["", "a", "naïve", "雪", "'; --", "\\N", "tab\t\n"] + [
-        "x" * place for place in range(len(pence) - 7)
-    ]
+    names = ["", "a", "naïve", "雪", "'; --", "\\N", "tab\t\n"] + ["x" * place for place in range(len(pence) - 7)]
 
     async def rows() -> AsyncIterator[bytes]:
         fields = [copy.money(np.array(pence)), copy.text(b"<", texts(names), b">")]
@@ -189,9 +185,7 @@ async def test_money_and_texts_arrive_as_they_were_sent(db: Tercet) -> None:
     read = await _rows(db, "select total, total::text, name from sent")
     expected = [Decimal(one).scaleb(-2) for one in pence]
     assert read == [(one, f"{one:.2f}", f"<{name}>") for one, name in zip(expected, names, strict=True)]
-    same = (
-        "select count(*) from sent s join (select unnest(cast(:all as numeric[])) as total) w using (total)"
-    )
+    same = "select count(*) from sent s join (select unnest(cast(:all as numeric[])) as total) w using (total)"
     assert await _rows(db, same, all=expected) == [(len(pence),)]
 
 

@@ -66,9 +66,7 @@ def test_the_money_kept_is_the_files_money(orders: RetailOrders) -> None:
     """Summed again straight from the file, by the sentences of retail.py and in another way."""
     table = parquet.read_table(FILE)
     keep = pc.and_(pc.match_substring_regex(table["invoice_no"], "^[0-9]"), pc.is_valid(table["customer_id"]))
-    keep = pc.and_(
-        keep, pc.and_(pc.greater(table["quantity"], 0), pc.greater_equal(table["unit_price"], 0.01))
-    )
+    keep = pc.and_(keep, pc.and_(pc.greater(table["quantity"], 0), pc.greater_equal(table["unit_price"], 0.01)))
     keep = pc.and_(keep, pc.match_substring_regex(table["stock_code"], "^[0-9]{5}"))
     sold = {tuple(row.values()) for row in table.filter(keep).to_pylist()}
     total = sum(row[3] * Decimal(repr(row[5])) for row in sold)
@@ -106,7 +104,7 @@ def test_the_committed_figures_are_those_that_the_file_gives(orders: RetailOrder
     """Fitting again gives the same numbers, to the last digit that is written down."""
     fit = runpy.run_path(str(ROOT / "examples" / "shop" / "fit.py"))
     fitted: dict[str, object] = {}
-    exec(fit["fitted"](orders), fitted)  # noqa: S102 - the text is our own script's
+    exec(fit["fitted"](orders), fitted)
     names = [name for name in vars(figures) if name.isupper()]
     assert len(names) > 10
     assert {name: fitted[name] for name in names} == {name: getattr(figures, name) for name in names}

@@ -23,9 +23,7 @@ async def db(postgres_url: str) -> AsyncIterator[Tercet]:
             await create_schema(connection)
         async with db.postgres.session() as session, session.begin():
             user = User(name="Mia", email="Mia@example.com", country="GB")
-            product = Product(
-                sku="P1", name="Tea", price=3, stock=2, category=Category(name="Tea", slug="tea")
-            )
+            product = Product(sku="P1", name="Tea", price=3, stock=2, category=Category(name="Tea", slug="tea"))
             session.add_all((user, product))
             await session.flush()
             order = Order(user_id=user.id, total=6, country="GB")
@@ -124,10 +122,7 @@ async def test_a_users_last_orders_are_read_from_their_index(db: Tercet) -> None
     """With a table large enough to matter, PostgreSQL walks the index and sorts nothing."""
     async with db.postgres.transaction() as connection:
         await connection.execute(
-            text(
-                "insert into users (name, email, country)"
-                " select 'U', 'u@' || g, 'GB' from generate_series(1, 500) g"
-            )
+            text("insert into users (name, email, country) select 'U', 'u@' || g, 'GB' from generate_series(1, 500) g")
         )
         await connection.execute(
             text(

@@ -80,9 +80,7 @@ INDEXES = [
     Index("i", ("public", "users"), ("created_at desc", "id")),
     Index("i", "users", ("created_at desc nulls last", "name nulls first"), include=("id", "status")),
     Index("i", "users", ("id",), unique=True, where="status = 'active'"),
-    Index(
-        "i", "users", ("created_at",), where="status = 'active' and created_at >= '2024-02-01 00:00:00+00'"
-    ),
+    Index("i", "users", ("created_at",), where="status = 'active' and created_at >= '2024-02-01 00:00:00+00'"),
     Index("i", "users", (Expression("lower(email)"), Key("name", operators="text_pattern_ops"))),
     Index("i", "users", (Key(Expression("lower(name)"), descending=True, nulls="last", collation="C"),)),
     Index("i", "users", (Key('Odd "Name'),), where="not status = 'idle' or id > 3 and id < 9"),

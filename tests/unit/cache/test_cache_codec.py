@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from enum import Enum
 from typing import Any, NamedTuple, TypedDict
-from uuid import UUID  # noqa: TC003 - msgspec looks at the annotation
+from uuid import UUID
 
 import msgspec
 import pytest
@@ -69,8 +69,7 @@ PROFILES = st.builds(
     since=st.datetimes(timezones=st.just(UTC)),
     token=st.uuids(),
     level=st.just(Level.LOW),
-    address=st.none()
-    | st.builds(Address, street=st.text(), lines=st.lists(st.text(), max_size=2).map(tuple)),
+    address=st.none() | st.builds(Address, street=st.text(), lines=st.lists(st.text(), max_size=2).map(tuple)),
 )
 PLAIN_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats() | st.text() | st.binary(),
@@ -110,7 +109,7 @@ def test_plain_data_comes_back_as_it_went_in(value: object) -> None:
         (timedelta, timedelta(days=1)),
         (Basket, Basket([1])),
         (Tree, Tree("a", (Tree("b"),))),
-        (datetime, datetime(2024, 1, 1)),  # noqa: DTZ001 - one without a zone stays without
+        (datetime, datetime(2024, 1, 1)),
     ],
 )
 def test_every_type_keeps_its_type(kind: object, value: object) -> None:

@@ -229,9 +229,7 @@ def test_any_number_of_arguments_is_bound_in_order() -> None:
     assert binder.text(values(1)) == "(i1,(),())"
 
 
-@pytest.mark.parametrize(
-    "call", [lambda f: f(), lambda f: f(1), lambda f: f(1, 2, 3, 4), lambda f: f(1, "x", nope=1)]
-)
+@pytest.mark.parametrize("call", [lambda f: f(), lambda f: f(1), lambda f: f(1, 2, 3, 4), lambda f: f(1, "x", nope=1)])
 def test_a_wrong_call_is_python_s_own_error(call: Callable[[Any], object]) -> None:
     """A cached function takes exactly what the function takes."""
     with pytest.raises(TypeError):
@@ -287,7 +285,7 @@ def test_a_method_is_refused_and_told_what_to_do() -> None:
 def test_a_default_that_can_change_is_refused_at_once() -> None:
     """Nobody has to call it to find out."""
 
-    async def orders(tags: list[str] = []) -> int:  # noqa: B006 - it is the fault under test
+    async def orders(tags: list[str] = []) -> int:
         return 0
 
     with pytest.raises(Unkeyable, match="'tags'"):

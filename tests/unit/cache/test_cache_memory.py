@@ -78,9 +78,7 @@ class Steps(RuleBasedStateMachine):
         cells = self.memory.cells([tag])
         self.drop_tag(tag)
         before = self.memory.find(name)
-        self.memory.put(
-            name, schema=b"s", value="late", body=None, size=1, until=1e9, tags=(tag,), cells=cells
-        )
+        self.memory.put(name, schema=b"s", value="late", body=None, size=1, until=1e9, tags=(tag,), cells=cells)
         assert value_of(self.memory, name) != "late"
         if before is not None:
             self.model.pop(name, None)
@@ -111,9 +109,7 @@ class Steps(RuleBasedStateMachine):
         assert len(self.memory) <= 5
         assert 0 <= self.memory.size_bytes <= BYTES_MAX
         assert len(self.index) <= len(self.memory)
-        assert all(
-            value_of(self.memory, str(raw[1])) == slot.value for raw, slot in tuple(self.index.items())
-        )
+        assert all(value_of(self.memory, str(raw[1])) == slot.value for raw, slot in tuple(self.index.items()))
         assert (len(self.memory) == 0) is (self.memory.size_bytes == 0)
 
 

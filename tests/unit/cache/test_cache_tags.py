@@ -18,9 +18,7 @@ from tercet.errors import TemplateMismatch, UsageError
 
 def tags_of(*texts: str, **values: object) -> tuple[str, ...]:
     """What a decorator with these tags makes of these arguments."""
-    return filled(
-        templates(texts, function="f", parameters=tuple(values)), tuple(values), tuple(values.values())
-    )
+    return filled(templates(texts, function="f", parameters=tuple(values)), tuple(values), tuple(values.values()))
 
 
 def test_a_template_takes_its_parameters() -> None:
@@ -44,9 +42,7 @@ def test_a_place_without_a_parameter_s_name_is_a_mismatch(text: str) -> None:
         templates([text], function="f", parameters=["user_id"])
 
 
-@pytest.mark.parametrize(
-    "text", ["{user_id!r}", "{user_id:>5}", "{user_id.a[0]}", "{user_id", "user_id}", ""]
-)
+@pytest.mark.parametrize("text", ["{user_id!r}", "{user_id:>5}", "{user_id.a[0]}", "{user_id", "user_id}", ""])
 def test_a_template_that_asks_for_more_is_refused(text: str) -> None:
     """Formats, indexes, a brace too few, nothing at all."""
     with pytest.raises(UsageError):

@@ -136,9 +136,7 @@ RUNGS = st.builds(
     st.text(),
     st.datetimes(datetime(1971, 1, 1), timezones=st.sampled_from([UTC, timezone(timedelta(hours=9))])),
 )
-def test_a_ladder_comes_back_from_its_json_and_its_picture_is_well_formed(
-    one: Rung, title: str, at: datetime
-) -> None:
+def test_a_ladder_comes_back_from_its_json_and_its_picture_is_well_formed(one: Rung, title: str, at: datetime) -> None:
     """Whatever texts and times are in it; a lone surrogate is the one thing that JSON cannot carry."""
     built = Ladder((one,), MACHINE, {"rows": 1}, at, title)
     assert Ladder.read(built.json()) == built

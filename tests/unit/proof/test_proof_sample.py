@@ -53,9 +53,7 @@ async def test_the_warm_ones_are_not_counted_and_the_last_answer_is_kept() -> No
 async def test_a_batch_is_one_measurement_divided_and_its_overhead_is_stated() -> None:
     """Nothing is subtracted; what an empty await takes stands beside."""
     hands = Hands()
-    taken = await sample(
-        hands.question(iter(range(1, 100))), times=2, warm=1, batch=4, stopwatch=hands.watch()
-    )
+    taken = await sample(hands.question(iter(range(1, 100))), times=2, warm=1, batch=4, stopwatch=hands.watch())
     # Four warm calls take 1 to 4, then 5+6+7+8 and 9+10+11+12.
     assert taken.seconds == (6.5e-9, 10.5e-9)
     assert (taken.batch, taken.times) == (4, 2)
@@ -68,17 +66,11 @@ async def test_a_budget_ends_it_early_but_never_before_three() -> None:
     """One slow answer would otherwise be all the sample."""
     hands = Hands()
     second = 1_000_000_000
-    slow = await sample(
-        hands.question(iter([second] * 99)), times=90, warm=0, budget="500ms", stopwatch=hands.watch()
-    )
+    slow = await sample(hands.question(iter([second] * 99)), times=90, warm=0, budget="500ms", stopwatch=hands.watch())
     assert slow.times == 3
-    longer = await sample(
-        hands.question(iter([second] * 99)), times=90, warm=0, budget=5, stopwatch=hands.watch()
-    )
+    longer = await sample(hands.question(iter([second] * 99)), times=90, warm=0, budget=5, stopwatch=hands.watch())
     assert longer.times == 5
-    few = await sample(
-        hands.question(iter([second] * 99)), times=2, warm=0, budget=0.1, stopwatch=hands.watch()
-    )
+    few = await sample(hands.question(iter([second] * 99)), times=2, warm=0, budget=0.1, stopwatch=hands.watch())
     assert few.times == 2
 
 

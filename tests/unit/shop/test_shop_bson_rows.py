@@ -49,13 +49,9 @@ def test_documents_are_what_a_driver_would_have_written(
         status=texts(STATUSES)[np.array(status)],
         country=texts(["GB"] * len(drawn)).matrix,
     )
-    flat = [
-        (order, place, *item) for order, held in enumerate(items, 1) for place, item in enumerate(held, 1)
-    ]
+    flat = [(order, place, *item) for order, held in enumerate(items, 1) for place, item in enumerate(held, 1)]
     columns = np.array(flat, dtype=np.int64).reshape(-1, 5).T
-    lines = Lines(
-        order=columns[0], line=columns[1], quantity=columns[2], product=columns[3], pence=columns[4]
-    )
+    lines = Lines(order=columns[0], line=columns[1], quantity=columns[2], product=columns[3], pence=columns[4])
 
     written, lengths = documents(orders, lines, texts(NAMES))
 

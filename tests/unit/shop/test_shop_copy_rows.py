@@ -52,8 +52,7 @@ def test_texts_of_any_length_keep_their_places(pairs: list[tuple[str, str]]) -> 
     numbers = np.arange(len(pairs))
     data = copy.rows(len(pairs), [copy.text(first, b"-", second), copy.bigint(numbers), copy.text(second)])
     expected = [
-        [f"{one}-{two}".encode(), struct.pack("!q", number), two.encode()]
-        for number, (one, two) in enumerate(pairs)
+        [f"{one}-{two}".encode(), struct.pack("!q", number), two.encode()] for number, (one, two) in enumerate(pairs)
     ]
     assert _fields(data) == expected
 

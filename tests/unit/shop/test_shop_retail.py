@@ -76,9 +76,7 @@ def test_orders_users_and_lines_are_numbered_by_their_time(tmp_path: Path) -> No
         _line(invoice_no="2", invoice_date=later, customer_id=5, country="France", unit_price=1.0),
         _line(invoice_no="1", quantity=2, unit_price=0.29, customer_id=9, country="Atlantis"),
         _line(invoice_no="1", stock_code="22", description=None, quantity=3, unit_price=19.99, customer_id=9),
-        _line(
-            invoice_no="2", stock_code="22", invoice_date=later, customer_id=5, quantity=1, unit_price=0.07
-        ),
+        _line(invoice_no="2", stock_code="22", invoice_date=later, customer_id=5, quantity=1, unit_price=0.07),
     )
     orders = read_orders(_parquet(tmp_path, table))
     assert orders.customer.tolist() == [9, 5]

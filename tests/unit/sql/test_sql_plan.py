@@ -37,9 +37,7 @@ def test_what_the_steps_take_themselves_adds_up_to_the_whole(name: str) -> None:
     """Also with CTEs, InitPlans, SubPlans and parallel workers: no time is counted twice, none is lost."""
     plan = read(name)
     assert plan.root.ms is not None
-    assert sum(node.exclusive_ms or 0 for node in plan.walk()) == pytest.approx(
-        plan.root.ms, rel=0.03, abs=0.02
-    )
+    assert sum(node.exclusive_ms or 0 for node in plan.walk()) == pytest.approx(plan.root.ms, rel=0.03, abs=0.02)
 
 
 @pytest.mark.parametrize("version", ["15", "18"])

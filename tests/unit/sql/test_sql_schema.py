@@ -27,9 +27,7 @@ def test_an_index_says_its_statement() -> None:
 def test_the_schema_of_its_table_is_the_schema_of_an_index() -> None:
     """CREATE INDEX takes no schema and DROP INDEX needs one."""
     index = Index("by_day", ("shop", "orders"), ("day",))
-    assert (
-        index.create(concurrently=False) == 'create index "by_day" on "shop"."orders" using "btree" ("day")'
-    )
+    assert index.create(concurrently=False) == 'create index "by_day" on "shop"."orders" using "btree" ("day")'
     assert index.drop() == 'drop index concurrently if exists "shop"."by_day"'
     assert (index.qualified, index.qualified_table) == ('"shop"."by_day"', '"shop"."orders"')
     assert index.on("copy", name="probe").create(concurrently=False) == (
@@ -161,8 +159,7 @@ def test_a_view_says_its_statements() -> None:
         (by_total,),
     )
     assert view.create() == (
-        'create materialized view "spenders" as\n'
-        "select user_id, sum(total) as total from orders group by 1\nwith data"
+        'create materialized view "spenders" as\nselect user_id, sum(total) as total from orders group by 1\nwith data'
     )
     assert view.all_indexes[0].create(concurrently=False) == (
         'create unique index "spenders_key" on "spenders" using "btree" ("user_id")'

@@ -27,7 +27,7 @@ def _sections(page: Path) -> dict[str, str]:
 
 
 def _leaves(kind: type[TercetError] = TercetError) -> Iterator[str]:
-    below = [one for one in kind.__subclasses__() if one.__module__ == errors.__name__]
+    below = [one for one in kind.__subclasses__() if vars(errors).get(one.__name__) is one]
     if not below:
         yield kind.__name__
     for one in below:

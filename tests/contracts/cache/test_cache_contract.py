@@ -557,7 +557,7 @@ async def test_a_function_that_cannot_be_cached_is_an_error_where_it_stands(cach
     async def row(key: int) -> Row:
         return Row()
 
-    async def missing(key: int) -> Nowhere:  # type: ignore[name-defined]  # the fault under test
+    async def missing(key: int) -> Nowhere:  # type: ignore[name-defined]  # noqa: F821 - the fault under test
         return 0
 
     def plain(key: int) -> int:

@@ -28,13 +28,9 @@ async def shown(db: Tercet, setting: str) -> str:
 
 async def test_limits_hold_for_each_statement_and_longer_work_asks_for_more(postgres_url: str) -> None:
     """The server's limit and the client's are set together, for one block, and are back afterwards."""
-    async with Tercet(
-        postgres=postgres_url, postgres_statement_timeout="200ms", application_name="lim"
-    ) as db:
+    async with Tercet(postgres=postgres_url, postgres_statement_timeout="200ms", application_name="lim") as db:
         assert (await shown(db, "statement_timeout"), await shown(db, "application_name")) == ("200ms", "lim")
-        with pytest.raises(
-            DeadlinePassed, match=r"postgres did not finish a statement within 200 ms\."
-        ) as caught:
+        with pytest.raises(DeadlinePassed, match=r"postgres did not finish a statement within 200 ms\.") as caught:
             async with db.postgres.transaction() as connection:
                 await connection.execute(text("SELECT pg_sleep(5)"))
         assert issubclass(type(caught.value), sqlalchemy.exc.DBAPIError)
@@ -65,17 +61,13 @@ async def test_a_transaction_commits_at_its_end_and_rolls_back_when_it_raises(po
 
 
 async def test_behind_a_pooler_nothing_is_left_on_the_session(postgres_url: str) -> None:
-    """No parameter at the start that PgBouncer would refuse, no statement under a name that could meet itself."""
+    """No parameter at the start that PgBouncer would refuse, and no statement under a name of asyncpg's."""
     async with Tercet(postgres=postgres_url, postgres_pooler=True, postgres_pool_size=1) as db:
         assert await shown(db, "statement_timeout") == "0"
         for _ in range(3):
             async with db.postgres.transaction(within="3s") as connection:
                 await connection.execute(text("SELECT 1"))
-                names = (
-                    (await connection.execute(text("SELECT name FROM pg_prepared_statements")))
-                    .scalars()
-                    .all()
-                )
+                names = (await connection.execute(text("SELECT name FROM pg_prepared_statements"))).scalars().all()
                 assert [name for name in names if not name.startswith("tercet_")] == []
         assert await shown(db, "statement_timeout") == "0"
 
@@ -137,9 +129,7 @@ async def test_a_local_one_brings_its_servers_and_takes_them_along(tmp_path: Pat
     assert [one.state for one in await status(tmp_path) if one.state == "running"] == []
 
 
-def health_command(
-    folder: Path, environ: dict[str, str], *arguments: str
-) -> subprocess.CompletedProcess[str]:
+def health_command(folder: Path, environ: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
     """`tercet health` as a probe runs it."""
     import os
 
@@ -172,9 +162,7 @@ async def test_the_health_command_answers_people_and_programs(
     away = urls | {"TERCET_REDIS_URL": "redis://u:hunter2secret@127.0.0.1:1"}
     ill = await asyncio.to_thread(health_command, tmp_path, away)
     assert (ill.returncode, "nobody answers" in ill.stdout) == (1, True)
-    minor = await asyncio.to_thread(
-        health_command, tmp_path, away | {"TERCET_REDIS_CRITICAL": "no"}, "--json"
-    )
+    minor = await asyncio.to_thread(health_command, tmp_path, away | {"TERCET_REDIS_CRITICAL": "no"}, "--json")
     assert (minor.returncode, json.loads(minor.stdout)["status"]) == (0, "warn")
     none = await asyncio.to_thread(health_command, tmp_path, {})
     assert (none.returncode, "There is no store to ask." in none.stderr) == (2, True)
@@ -201,7 +189,5 @@ def test_importing_tercet_and_a_tercet_with_one_store_loads_no_other_driver() ->
     import os
 
     environ = {"PYTHONPATH": os.pathsep.join(one for one in sys.path if one), "PATH": os.environ["PATH"]}
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environ
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environ)
     assert done.stdout.strip() == "['redis']"

@@ -182,60 +182,65 @@ def _columns(path: Path, kept: pa.Table, lines: int, dropped: dict[str, int], ca
     if not kept.num_rows:
         told = ", ".join(f"{reason}: {count:,}" for reason, count in dropped.items() if count)
         raise FileUnfit(str(path), reason=f"none of its {lines:,} lines is an order's ({told})")
-    customer = kept["customer_id"].to_numpy()
-    moment = kept["invoice_date"].cast(pa.timestamp("s"), safe=False).cast(pa.int64()).to_numpy()
-    quantity = kept["quantity"].to_numpy().astype(np.int64)
-    pence = np.rint(kept["unit_price"].to_numpy() * 100).astype(np.int64)
-    invoice = _numbered(kept["invoice_no"])[0]
-    product, skus = _numbered(pc.utf8_trim_whitespace(kept["stock_code"]))
-    country, countries = _numbered(kept["country"])
-
-    users, user = np.unique(customer, return_inverse=True)
+    moment, quantity, pence = _numbers(kept)
+    customer, user = _people(kept["customer_id"].to_numpy(), moment)
     # An invoice that names two customers is two orders.
-    _, order = np.unique(invoice * len(users) + user, return_inverse=True)
-    created = _least(order, moment)
-    first_line = _first(order)
+    _, order = np.unique(_numbered(kept["invoice_no"])[0] * len(customer) + user, return_inverse=True)
+    order = _places(_least(order, moment))[order]
+    created, first_line = _least(order, moment), _first(order)
     order_user = user[first_line]
-    user_created = _least(order_user, created)
-    user_place, order_place = _places(user_created), _places(created)
-    order_sorted, user_sorted = np.argsort(order_place), np.argsort(user_place)
-    line_sorted = np.argsort(order_place[order], kind="stable")
-    order_country = country[first_line]
     order_pence = np.zeros(len(created), dtype=np.int64)
     np.add.at(order_pence, order, quantity * pence)
     if order_pence.max() > PENCE_MAX:
         raise FileUnfit(str(path), reason="an invoice's total does not fit into numeric(12, 2)")
-    by_time = np.lexsort((np.arange(len(moment)), moment))
-    last_sold = _last(product[by_time], by_time)
+    country, countries = _numbered(kept["country"])
+    product, skus = _numbered(pc.utf8_trim_whitespace(kept["stock_code"]))
+    by_order, last_sold = np.argsort(order, kind="stable"), _last(product, moment)
     return RetailOrders(
         cleaned=Cleaned(
             lines=lines,
             kept_lines=kept.num_rows,
             kept_orders=len(created),
-            customers=len(users),
+            customers=len(customer),
             products=len(skus),
             kept_pence=int(order_pence.sum()),
             cancelled_pence=cancelled,
             dropped=dropped,
         ),
         countries=tuple(_iso(name) for name in countries),
-        customer=users[user_sorted],
-        user_created=user_created[user_sorted],
-        user_last=-_least(order_user, -created)[user_sorted],
-        user_country=order_country[order_sorted][_first(user_place[order_user][order_sorted])],
-        order_user=user_place[order_user][order_sorted],
-        order_created=created[order_sorted],
-        order_country=order_country[order_sorted],
-        order_pence=order_pence[order_sorted],
-        order=order_place[order][line_sorted],
-        product=product[line_sorted],
-        quantity=quantity[line_sorted],
-        pence=pence[line_sorted],
+        customer=customer,
+        user_created=_least(order_user, created),
+        user_last=-_least(order_user, -created),
+        user_country=country[first_line][_first(order_user)],
+        order_user=order_user,
+        order_created=created,
+        order_country=country[first_line],
+        order_pence=order_pence,
+        order=order[by_order],
+        product=product[by_order],
+        quantity=quantity[by_order],
+        pence=pence[by_order],
         skus=skus,
         names=_named(kept["description"].take(pa.array(last_sold)).to_pylist(), skus),
         product_pence=pence[last_sold],
         product_created=_least(product, moment),
     )
+
+
+def _numbers(kept: pa.Table) -> tuple[Ints, Ints, Ints]:
+    """Each line's second, quantity and price in pence."""
+    moment = kept["invoice_date"].cast(pa.timestamp("s"), safe=False).cast(pa.int64()).to_numpy()
+    pence = np.rint(kept["unit_price"].to_numpy() * 100).astype(np.int64)
+    return moment, kept["quantity"].to_numpy().astype(np.int64), pence
+
+
+def _people(customer: Ints, moment: Ints) -> tuple[Ints, Ints]:
+    """The customers in the order of their first lines, and for each line which of them it is."""
+    numbers, which = np.unique(customer, return_inverse=True)
+    places = _places(_least(which, moment))
+    sorted_numbers = np.empty_like(numbers)
+    sorted_numbers[places] = numbers
+    return sorted_numbers, places[which]
 
 
 def _numbered(column: pa.ChunkedArray) -> tuple[Ints, tuple[str, ...]]:
@@ -256,10 +261,11 @@ def _first(group: Ints) -> Ints:
     return np.unique(group, return_index=True)[1].astype(np.int64)
 
 
-def _last(group: Ints, places: Ints) -> Ints:
-    """The place at which each group appears last, in the order of `places`."""
+def _last(group: Ints, moment: Ints) -> Ints:
+    """The place of each group's latest; of several at once, of the last."""
+    by_time = np.argsort(moment, kind="stable")
     last = np.zeros(int(group.max()) + 1, dtype=np.int64)
-    last[group] = places
+    last[group[by_time]] = by_time
     return last
 
 

@@ -168,7 +168,7 @@ class Cache:
     @overload
     async def get_many(self, keys: Iterable[str], type: object = Any) -> dict[str, object]: ...
 
-    async def get_many(self, keys: Iterable[str], type: object = Any) -> Mapping[str, object]:  # noqa: A002 - as in get()
+    async def get_many(self, keys: Iterable[str], type: object = Any) -> Mapping[str, object]:  # noqa: A002 - as above
         """The values of those keys that have one, in the order asked; Redis is asked once for all."""
         names = list(dict.fromkeys(keys))
         held = await self._tiers.look([self._ask(key, type) for key in names])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -13,7 +14,7 @@ from tercet.errors import StoreError, StoreMissing
 from tercet.telemetry import Operation, Telemetry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from tercet.cache.port import Shelf
     from tercet.clock import Clock
@@ -52,8 +53,9 @@ class Far:
         self._shelf = shelf
         self._clock = clock
         self._telemetry = telemetry
-        # Writes on their way to the shelf, by name: a drop waits for them, or one could overtake it.
-        self._writing: dict[str, set[asyncio.Future[None]]] = {}
+        # The last of those who write or drop a name, by name: each waits for the one before, or an old value
+        # could overtake a new one, or a drop, on another connection.
+        self._last: dict[str, asyncio.Future[None]] = {}
 
     @property
     def there(self) -> bool:
@@ -102,11 +104,19 @@ class Far:
             return None
 
     async def write(
-        self, ask: Ask[T], body: bytes, versions: Versions, *, lifetime: float, took: float
+        self,
+        ask: Ask[T],
+        body: bytes,
+        versions: Versions,
+        *,
+        lifetime: float,
+        took: float,
+        wanted: Callable[[], bool] = lambda: True,
     ) -> bool:
         """Keep a value under versions from before it was loaded; False when one of them changed since.
 
-        Raises a StoreError when it could not be written.
+        Also False, and not written, when it is no longer `wanted` as its turn comes. Raises a StoreError when
+        it could not be written.
         """
         if self._shelf is None:
             return True
@@ -121,41 +131,56 @@ class Far:
             versions=tuple(versions.get(tag) or b"" for tag in ask.tags),
             body=body,
         )
-        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        under_way = self._writing.setdefault(ask.key.name, set())
-        under_way.add(ended)
-        try:
-            now = await self._shelf.write(ask.key.name, pack(entry), lifetime, ask.tags)
-        except StoreMissing:
-            self._shelf = None
-            return True
-        finally:
-            ended.set_result(None)
-            under_way.discard(ended)
-            if not under_way:
-                self._writing.pop(ask.key.name, None)
-        return entry.is_current(now)
-
-    async def written(self, names: Sequence[str]) -> None:
-        """Wait until what is being written under these names is there; every write has its deadline."""
-        under_way = [ended for name in names for ended in self._writing.get(name, ())]
-        if under_way:
-            await asyncio.wait(under_way)
+        async with self._turn((ask.key.name,)):
+            if not wanted():
+                return False
+            try:
+                return entry.is_current(
+                    await self._shelf.write(ask.key.name, pack(entry), lifetime, ask.tags)
+                )
+            except StoreMissing:
+                self._shelf = None
+                return True
 
     async def drop(self, names: Sequence[str], tags: Sequence[str]) -> None:
         """Forget entries and versions, and nothing that was being written before may come after."""
         if self._shelf is None:
             return
-        await self.written(names)
-        try:
-            await self._shelf.drop(names, tags)
-        except StoreMissing:
-            self._shelf = None
+        async with self._turn(names):
+            try:
+                await self._shelf.drop(names, tags)
+            except StoreMissing:
+                self._shelf = None
 
     async def close(self) -> None:
         """Give the shelf's own client back."""
         if self._shelf is not None:
             await self._shelf.close()
+
+    @asynccontextmanager
+    async def _turn(self, names: Sequence[str]) -> AsyncIterator[None]:
+        """Wait until everybody is done who came before with one of these names; all have their deadlines."""
+        mine: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        before = {self._last[name] for name in names if name in self._last}
+        self._last.update(dict.fromkeys(names, mine))
+
+        def end(_: object = None) -> None:
+            mine.set_result(None)
+            for name in names:
+                if self._last.get(name) is mine:
+                    del self._last[name]
+
+        try:
+            if before:
+                await asyncio.wait(before)
+            yield
+        finally:
+            # Cancelled while waiting, its place is kept: who comes after waits for those before all the same.
+            waiting = [one for one in before if not one.done()]
+            if waiting:
+                asyncio.gather(*waiting).add_done_callback(end)
+            else:
+                end()
 
     def note(self, name: str, error: BaseException | None = None) -> None:
         """Tell who listens that something out of the ordinary has happened."""

@@ -11,15 +11,16 @@ from tercet.cache.tags import Cell
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-# A process that serves a small site knows all of its hot keys with this many; at some 600 bytes of
-# bookkeeping each, the bookkeeping of a full memory is 60 MB.
+# A process that serves a small site knows all of its hot keys with this many; where values are not tiny, the
+# bound of bytes comes first.
 MEMORY_ENTRIES = 100_000
 
-# Encoded bytes. Decoded objects are three to ten times as big, so this is some hundreds of MB at worst.
+# Encoded values with their bookkeeping. Decoded objects are three to ten times as big as encoded ones, so
+# this is some hundreds of MB at worst.
 MEMORY_BYTES = 64 << 20
 
-# What an entry costs beside its value, measured: the slot, its key twice, two dict entries.
-SLOT_BYTES = 600
+# What an entry costs beside its value and its name, measured: the slot, two dict entries, a tag of its own.
+SLOT_BYTES = 700
 
 # One value may take an eighth of the whole: a bigger one would sweep out a lot to be swept out itself.
 SHARE_OF_ONE = 8

@@ -247,7 +247,8 @@ class OwnRedisShelf(RedisShelf):
     async def close(self) -> None:
         """Close the client; it is made anew when the shelf is used again."""
         made, self._made = self._made, None
-        if made is not None:
+        # Connections of a loop that has ended are gone with it.
+        if made is not None and self._loop is asyncio.get_running_loop():
             await made.aclose()
 
     def _own(self) -> object:

@@ -110,18 +110,16 @@ class Tiers:
         body = ask.codec.encode(value, of=ask.label)
         new = held("loader", ask.codec, ask.codec.decode(body), body)
         self._drop_here((name,), ())
-        drops, cells = self.memory.drops, self.memory.cells(ask.tags)
+        cells = self.memory.cells(ask.tags)
         lifetime = ask.policy.lifetime(_draw())
         fresh = True
         at = self.clock.monotonic()
         try:
             versions = await self._far.versions(ask.tags)
-            await self._far.written((name,))
             at = self.clock.monotonic()
             # Versions that could not be read are none: then this write fails too, and says why.
             fresh = await self._far.write(ask, body, versions or {}, lifetime=lifetime, took=0.0)
         finally:
-            fresh = fresh and self.memory.drops == drops
             # Again: a load that was let in while Redis was asked has read what was there before.
             self._drop_here((name,), ())
             if fresh:
@@ -202,7 +200,10 @@ class Tiers:
         at = self.clock.monotonic()
         if versions is not None:
             try:
-                if not await self._far.write(ask, body, versions, lifetime=lifetime, took=took):
+                kept = await self._far.write(
+                    ask, body, versions, lifetime=lifetime, took=took, wanted=flight.is_fresh
+                )
+                if not kept:
                     return False
             except StoreError as error:
                 self._far.note("fill", error)

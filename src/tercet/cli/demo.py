@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 # What fits into three minutes on two cores, download of the packages not counted.
 USERS, ORDERS = 200_000, 1_000_000
 
+# The other way round than for a service: the locked wheels first, so that figures from two machines compare.
+_SOURCES = ("wheel", "path")
+
 
 @click.command()
 @click.option("--users", type=click.IntRange(min=1), default=USERS, show_default=True, help="How many users.")
@@ -73,7 +76,11 @@ async def _demo(screen: Screen, folder: Path, plan: Plan) -> Ladder:
     from tercet_shop import demo as shop  # noqa: PLC0415 - see above
 
     with screen.steps(*STORES) as steps:
-        servers = Servers(folder, on_progress=lambda store, what: steps.tell(store, what, last=what == "ready"))
+        servers = Servers(
+            folder,
+            sources=_SOURCES,
+            on_progress=lambda store, what: steps.tell(store, what, last=what == "ready"),
+        )
         addresses = await servers.start()
     try:
         async with shop.opened(addresses) as db:
@@ -92,8 +99,12 @@ def _tell_filled(screen: Screen, filled: Filled) -> None:
     for store, loaded in (("PostgreSQL", filled.postgres), ("MongoDB", filled.mongo)):
         screen.aside(f"{store}: {_told(loaded)}")
     if filled.cleaned:
-        for line in filled.cleaned.report():
-            screen.aside(line)
+        kept, lines = filled.cleaned, _count(filled.cleaned.lines)
+        screen.aside(
+            f"The file: {lines} lines; {_count(kept.kept_lines)} kept, in {_count(kept.kept_orders)} orders "
+            f"of {_count(kept.customers)} customers"
+        )
+        screen.aside("Dropped: " + ", ".join(f"{_count(many)} {why}" for why, many in kept.dropped.items()))
 
 
 def _told(loaded: Loaded | None) -> str:

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from redis.asyncio import Redis
 
-from tercet.cache import Cache, Found
+from tercet.cache import Cache, Cached, Found
 from tercet.cache.codec import Entry, pack, unpack
 from tercet.cache.key import key_of
 from tercet.clock import StoppedClock, SystemClock
@@ -54,8 +54,8 @@ class Process:
 
     cache: Cache
     clock: StoppedClock
-    tagged: Ask
-    bare: Ask
+    tagged: Cached[[int], str]
+    bare: Cached[[int], str]
 
 
 @pytest.fixture
@@ -112,8 +112,8 @@ async def test_a_drop_elsewhere_is_seen_exactly_within_the_memory_time(
     ask_here, ask_there = (here.tagged, there.tagged) if by == "tag" else (here.bare, there.bare)
     if by == "set":
         ask_here, ask_there = (
-            lambda _: here.cache.get("k", str),  # type: ignore[assignment, return-value]  # None is not asked for
-            lambda _: there.cache.get("k", str),  # type: ignore[assignment, return-value]  # None is not asked for
+            lambda _: here.cache.get("k", str),  # type: ignore[assignment]  # None is not asked for
+            lambda _: there.cache.get("k", str),  # type: ignore[assignment]  # None is not asked for
         )
         await here.cache.set("k", "old")
     assert [await ask_here(1), await ask_there(1)] == ["old", "old"]
@@ -122,7 +122,7 @@ async def test_a_drop_elsewhere_is_seen_exactly_within_the_memory_time(
         case "tag":
             await here.cache.drop_tags("row:1")
         case "key":
-            await here.bare.drop(1)  # type: ignore[attr-defined]  # it is a Cached
+            await here.bare.drop(1)
         case "set":
             await here.cache.set("k", "new")
     assert await ask_here(1) == "new"
@@ -421,7 +421,9 @@ def test_a_cache_from_a_url_lives_through_one_loop_after_the_other(redis_url: st
     assert [asyncio.run(once(1)), asyncio.run(once(2))] == [None, 1]
 
 
-async def test_a_drop_waits_for_a_fill_that_is_on_its_way(redis_url: str, row: Row) -> None:
+async def test_a_drop_waits_for_a_fill_that_is_on_its_way(
+    redis_url: str, row: Row, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Otherwise the old value could arrive in Redis after the drop."""
     async with Cache(redis_url, deadline=DEADLINE) as cache, Cache(redis_url, deadline=DEADLINE) as other:
         shelf = cache._tiers._far._shelf
@@ -435,7 +437,7 @@ async def test_a_drop_waits_for_a_fill_that_is_on_its_way(redis_url: str, row: R
             order.append("write ends")
             return found
 
-        shelf.write = slowly  # type: ignore[assignment, method-assign]  # a slow network
+        monkeypatch.setattr(shelf, "write", slowly)
         load = cache(name="bare")(row.__call__)
         filling = asyncio.create_task(load(1))
         while not order:
@@ -447,3 +449,43 @@ async def test_a_drop_waits_for_a_fill_that_is_on_its_way(redis_url: str, row: R
         await asyncio.gather(filling, dropping)
         assert order == ["write begins", "write ends"]
         assert await other(name="bare")(row.__call__).peek(1) is None
+
+
+@pytest.mark.parametrize("by", ["key", "tag"])
+async def test_what_is_read_while_a_drop_is_on_its_way_is_dropped_with_it(
+    two: tuple[Process, Process], row: Row, by: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A read that reaches Redis before the drop does brings the old value, and may not keep it here."""
+    here, _ = two
+    ask = here.tagged if by == "tag" else here.bare
+    await ask(1)
+    shelf = here.cache._tiers._far._shelf
+    assert shelf is not None
+    drop, held = shelf.drop, asyncio.Event()
+
+    async def slowly(*given: object) -> None:
+        await held.wait()
+        await drop(*given)  # type: ignore[arg-type]  # handed through
+
+    monkeypatch.setattr(shelf, "drop", slowly)
+    row.value = "new"
+    work = here.cache.drop_tags("row:1") if by == "tag" else here.bare.drop(1)
+    dropping = asyncio.create_task(work)
+    await asyncio.sleep(0)
+    assert await ask(1) == "old"
+    held.set()
+    await dropping
+    assert await ask(1) == "new"
+
+
+async def test_of_two_writers_of_one_key_both_tiers_have_the_same(two: tuple[Process, Process]) -> None:
+    """Whoever was last here was last in Redis."""
+    here, there = two
+    for tags in ((), ("a",)):
+        for _ in range(20):
+            await asyncio.gather(*(here.cache.set("k", number, tags=tags) for number in range(5)))
+            mine = await here.cache.get("k", int)
+            here.cache.clear_memory()
+            assert await here.cache.get("k", int) == mine
+            there.cache.clear_memory()
+            assert await there.cache.get("k", int) == mine

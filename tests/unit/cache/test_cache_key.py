@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from enum import Enum, StrEnum
 from pathlib import PurePosixPath
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
@@ -318,10 +320,21 @@ def test_a_key_begins_with_the_function_and_its_version() -> None:
     assert identity(search, name="find", version=None) == "find"
 
 
-def test_a_script_is_called_after_its_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every script's module is __main__, and their keys must not meet."""
+@pytest.mark.parametrize(
+    ("spec", "file", "said"),
+    [
+        (None, "tools/report.py", "report.search"),
+        (SimpleNamespace(name="shop.report"), "shop/report.py", "shop.report.search"),
+        (None, None, "__main__.search"),
+    ],
+)
+def test_a_script_is_called_after_its_file(
+    monkeypatch: pytest.MonkeyPatch, spec: object, file: str | None, said: str
+) -> None:
+    """Every script's module is __main__, and their keys must not meet; only at a prompt there is no file."""
     monkeypatch.setattr(search, "__module__", "__main__")
-    assert identity(search, name=None, version=None).rpartition(".")[0] != "__main__"
+    monkeypatch.setitem(sys.modules, "__main__", SimpleNamespace(__spec__=spec, __file__=file))
+    assert identity(search, name=None, version=None) == said
 
 
 def test_a_binder_is_made_once_and_does_not_change() -> None:

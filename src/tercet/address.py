@@ -65,6 +65,4 @@ class Url:
         return self
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError(
-            "an address with its password is not pickled: read the settings again where they are needed"
-        )
+        raise TypeError("an address with its password is not pickled: read the settings again where they are needed")

@@ -89,9 +89,7 @@ def _whole(least: int) -> Reader:
 
 
 def _span(*, zero: bool = False) -> Reader:
-    wanted = "a duration such as '250ms', '5s' or '1h 30m'" + (
-        ", or 0 for no limit" if zero else ", longer than 0"
-    )
+    wanted = "a duration such as '250ms', '5s' or '1h 30m'" + (", or 0 for no limit" if zero else ", longer than 0")
 
     def read(value: object) -> float:
         if isinstance(value, str) and re.fullmatch(r"\s*\d+(\.\d+)?\s*", value, re.ASCII):
@@ -287,9 +285,7 @@ class Settings:
 
     def at(self, addresses: Mapping[Store, str]) -> Settings:
         """The same settings with these stores at these addresses."""
-        urls = {
-            f"{store}_url": _checked(f"{store}_url", "An address", text) for store, text in addresses.items()
-        }
+        urls = {f"{store}_url": _checked(f"{store}_url", "An address", text) for store, text in addresses.items()}
         return replace(self, **cast("dict[str, Any]", urls))
 
     def url(self, store: str) -> Url | None:

@@ -60,9 +60,7 @@ class Tercet:
         self._set(Settings.read(words), telemetry, clock)
 
     @classmethod
-    def of(
-        cls, settings: Settings, *, telemetry: Telemetry | None = None, clock: Clock | None = None
-    ) -> Self:
+    def of(cls, settings: Settings, *, telemetry: Telemetry | None = None, clock: Clock | None = None) -> Self:
         """A Tercet with settings that have been read already."""
         made = cls.__new__(cls)
         cls._set(made, settings, telemetry, clock)
@@ -84,7 +82,7 @@ class Tercet:
         A store whose address the settings give is not started: that one is used.
         """
         read = Settings.read(dict(settings))
-        wanted = tuple(one for one in stores if read.url(one) is None)
+        wanted: tuple[StoreName, ...] = tuple(one for one in stores if read.url(one) is None)
         made = cls.__new__(cls)
         cls._set(made, read, telemetry, clock, _Local(Path(folder), wanted, on_progress))
         return made
@@ -127,6 +125,11 @@ class Tercet:
 
     async def close(self) -> None:
         """Close everything; callers get `close_wait` to finish. Twice is fine, also after a failed open."""
+        if self._gate.is_abroad:
+            # What a forked child has is the parent's, and the parent closes it.
+            return
+        if self._gate.is_open:
+            self._gate.check()
         self._gate.close()
         with self._telemetry.operation("stores", "close"):
             # Finished even when whoever closes is cancelled: half a close would leave connections behind.
@@ -152,12 +155,11 @@ class Tercet:
         # Only who starts servers needs the room that can.
         from tercet.servers import Servers  # noqa: PLC0415
 
-        self._servers = Servers(
-            local.folder, local.wanted, telemetry=self._telemetry, on_progress=local.on_progress
-        )
+        self._servers = Servers(local.folder, local.wanted, telemetry=self._telemetry, on_progress=local.on_progress)
         addresses = await self._servers.start()
-        found = {name: getattr(addresses, name) for name in local.wanted}
-        self._settings = self._settings.at({name: text for name, text in found.items() if text is not None})
+        found: dict[StoreName, str | None] = {name: getattr(addresses, name) for name in local.wanted}
+        given: dict[StoreName, str] = {name: text for name, text in found.items() if text is not None}
+        self._settings = self._settings.at(given)
 
     async def _open_stores(self) -> None:
         settings = self._settings
@@ -185,12 +187,12 @@ class Tercet:
 
     async def _close_all(self) -> None:
         health, self._health = self._health, None
-        if health is not None and not self._gate.is_abroad:
+        if health is not None:
             await health.close()
         closing = [one.close() for one in self._stores.values()]
         results = await asyncio.gather(*closing, return_exceptions=True)
         servers, self._servers = self._servers, None
-        if servers is not None and not self._gate.is_abroad:
+        if servers is not None:
             await servers.stop()
         for result in results:
             if isinstance(result, BaseException):

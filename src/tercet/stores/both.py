@@ -52,9 +52,7 @@ def _joint(kinds: tuple[type[TercetError], type[Exception]]) -> type[TercetError
         )
 
     name = f"{ours.__name__}[{theirs.__name__}]"
-    return type(
-        name, (ours, theirs), {"__module__": ours.__module__, "__doc__": ours.__doc__, "__reduce__": reduce}
-    )
+    return type(name, (ours, theirs), {"__module__": __name__, "__doc__": ours.__doc__, "__reduce__": reduce})
 
 
 def _plain(value: object) -> object:
@@ -68,9 +66,7 @@ def _plain(value: object) -> object:
     return str(value)
 
 
-def cause_of(
-    error: BaseException, kind: type[BaseException] | tuple[type[BaseException], ...]
-) -> BaseException | None:
+def cause_of(error: BaseException, kind: type[BaseException] | tuple[type[BaseException], ...]) -> BaseException | None:
     """The nearest error of this kind among an error and what led to it."""
     at: BaseException | None = error
     for _ in range(_CAUSES_MAX):

@@ -62,9 +62,7 @@ class Budget:
         )
 
 
-def plan(
-    store: StoreName, *, limit: int | None, reserved: int, instances: int, explicit: int | None
-) -> Budget:
+def plan(store: StoreName, *, limit: int | None, reserved: int, instances: int, explicit: int | None) -> Budget:
     """The budget of one instance; BudgetExceeded when `instances` of them cannot fit into the server.
 
     An explicit size is taken as it is, as long as it fits. A computed one is the fair share of what is left

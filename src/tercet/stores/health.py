@@ -135,9 +135,7 @@ def overall(stores: Sequence[StoreHealth]) -> Status:
 
 def _worries(vital: Vital, pool: PoolState | None) -> tuple[tuple[bool, str], ...]:
     used, limit = vital.connections_used, vital.connections_max
-    full = (
-        used is not None and limit is not None and used >= NEARLY_FULL * (limit - vital.connections_reserved)
-    )
+    full = used is not None and limit is not None and used >= NEARLY_FULL * (limit - vital.connections_reserved)
     return (
         (pool is not None and pool.exhausted, "every connection of the pool is out and callers wait"),
         (full, "the server has hardly a connection left"),
@@ -222,9 +220,7 @@ class HealthCheck:
                 stores = tuple(await asyncio.gather(*map(self._ask, self._probes)))
             health = Health(overall(stores), self._clock.now(), stores)
             self._last = self._clock.monotonic(), health
-            self._readiness = self._readiness.after(
-                health, failures=self._failures, successes=self._successes
-            )
+            self._readiness = self._readiness.after(health, failures=self._failures, successes=self._successes)
             return health
         finally:
             self._flight = None

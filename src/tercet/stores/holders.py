@@ -60,9 +60,7 @@ def _task_name() -> str:
         task = asyncio.current_task()
     except RuntimeError:
         task = None
-    return (
-        f"{task.get_name()} ({getattr(task.get_coro(), '__qualname__', '')})" if task else "an unknown place"
-    )
+    return f"{task.get_name()} ({getattr(task.get_coro(), '__qualname__', '')})" if task else "an unknown place"
 
 
 class Holders(Generic[T]):

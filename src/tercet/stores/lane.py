@@ -73,10 +73,7 @@ class Lane(Generic[T]):
             raise
         finally:
             self.waiting -= 1
-            if self._telemetry.heard:
-                self._telemetry.tell(
-                    ConnectionWaited(self.store, self.since(started), outcome, self.budget.size)
-                )
+            self.told(self.since(started), outcome)
 
     def told(self, waited: float, outcome: Outcome) -> None:
         """Tell whoever listens how long a caller has waited."""

@@ -103,16 +103,12 @@ class Mongo:
         """Ask the server for its limits, size the pool, and make its first connection."""
         vital = await self._probe.look()
         settings, explicit = self._settings, self._settings.pool_size("mongo")
-        budget = plan(
-            "mongo", limit=vital.connections_max, reserved=0, instances=settings.instances, explicit=explicit
-        )
+        budget = plan("mongo", limit=vital.connections_max, reserved=0, instances=settings.instances, explicit=explicit)
         self._lane.sized(budget)
         client = _Client(
             self._url.reveal(),
             event_listeners=[self._desk],
-            **options(
-                settings, self._url, {"maxPoolSize": budget.size, "timeoutMS": _ms(settings.mongo_timeout)}
-            ),
+            **options(settings, self._url, {"maxPoolSize": budget.size, "timeoutMS": _ms(settings.mongo_timeout)}),
         )
         client._desk = self._desk  # noqa: SLF001 - PyMongo copies a client with its arguments, and this is not for copies
         self._client, self._database = client, client[self._name]

@@ -193,6 +193,4 @@ def _reason(error: errors.ConnectionFailure) -> str:
     text = str(error)
     if "refused" in text or f"[Errno {errno.ECONNREFUSED}]" in text:
         return "the connection is refused"
-    return (
-        "no server was found in time" if isinstance(error, errors.ServerSelectionTimeoutError) else why(error)
-    )
+    return "no server was found in time" if isinstance(error, errors.ServerSelectionTimeoutError) else why(error)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import uuid
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, cast
@@ -69,7 +68,7 @@ class Postgres:
         url = settings.url("postgres")
         if url is None:
             raise ValueError("settings without postgres_url")
-        self._settings = settings
+        self._settings, self._monotonic = settings, clock.monotonic
         self._url = url
         self._lane: Lane[ConnectionPoolEntry] = Lane("postgres", clock=clock, telemetry=telemetry)
         self._probe = PostgresProbe(settings)
@@ -193,8 +192,11 @@ class Postgres:
         """Wait for callers as long as was set, then end their connections; twice is fine."""
         was_open = self._lane.gate.is_open
         self._lane.gate.close()
+        if self._lane.gate.is_abroad:
+            # These sockets are the parent's: to close them here would take them out of its event loop.
+            return
         try:
-            if was_open and not self._lane.gate.is_abroad:
+            if was_open:
                 await self._lane.settle(self._settings.close_wait)
         finally:
             for record in self._lane.holders.things():
@@ -202,7 +204,7 @@ class Postgres:
                     record.driver_connection.terminate()
             engine, self._engine = self._engine, None
             if engine is not None:
-                await engine.dispose(close=not self._lane.gate.is_abroad)
+                await engine.dispose()
             await self._probe.close()
 
     def _make_engine(self, size: int) -> AsyncEngine:
@@ -245,7 +247,7 @@ class Postgres:
         used = record.info.get("tercet_used")
         if driver.is_closed():
             raise exc.DisconnectionError("the server has closed this connection")
-        if used is not None and time.monotonic() - used > _PING_AFTER_SECONDS:
+        if used is not None and self._monotonic() - used > _PING_AFTER_SECONDS:
             try:
                 # The simple protocol: one round trip, and no prepared statement for a pooler to trip over.
                 connection.run_async(
@@ -259,7 +261,7 @@ class Postgres:
     def _checked_in(self, connection: Any, record: ConnectionPoolEntry) -> None:
         self._lane.holders.give(record)
         if connection is not None:
-            record.info["tercet_used"] = time.monotonic()
+            record.info["tercet_used"] = self._monotonic()
             _allow(connection.driver_connection, self._settings.postgres_statement_timeout)
 
     def _translate(self, context: ExceptionContext) -> BaseException | None:

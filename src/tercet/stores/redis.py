@@ -203,9 +203,7 @@ class Redis:
         vital = await self._probe.look()
         settings = self._settings
         explicit = settings.pool_size("redis")
-        budget = plan(
-            "redis", limit=vital.connections_max, reserved=0, instances=settings.instances, explicit=explicit
-        )
+        budget = plan("redis", limit=vital.connections_max, reserved=0, instances=settings.instances, explicit=explicit)
         self._lane.sized(budget)
         pool = _Pool.from_url(
             self._probe.url,

@@ -61,7 +61,7 @@ async def test_a_transaction_commits_at_its_end_and_rolls_back_when_it_raises(po
 
 
 async def test_behind_a_pooler_nothing_is_left_on_the_session(postgres_url: str) -> None:
-    """No parameter at the start that PgBouncer would refuse, no statement under a name that could meet itself."""
+    """No parameter at the start that PgBouncer would refuse, and no statement under a name of asyncpg's."""
     async with Tercet(postgres=postgres_url, postgres_pooler=True, postgres_pool_size=1) as db:
         assert await shown(db, "statement_timeout") == "0"
         for _ in range(3):

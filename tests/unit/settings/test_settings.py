@@ -21,9 +21,7 @@ PASSWORDS = st.text(st.characters(exclude_categories=["Cs"]), min_size=6, max_si
 SECRET = "s3cret-hunter2"
 
 
-def read(
-    tmp_path: Path, file: str = "", environ: dict[str, str] | None = None, **arguments: object
-) -> Settings:
+def read(tmp_path: Path, file: str = "", environ: dict[str, str] | None = None, **arguments: object) -> Settings:
     """Settings out of these sources and nothing of this machine."""
     if file:
         (tmp_path / FILE).write_text(file)
@@ -50,8 +48,7 @@ def test_every_setting_has_the_same_name_in_every_source(sources: list[str], nam
     texts = {"argument": "7", "environment": "8", "file": "9"}
     if name.endswith("_url"):
         texts = {
-            k: f"{ {'p': 'postgresql', 'm': 'mongodb', 'r': 'redis'}[name[0]] }://h{v}/d"
-            for k, v in texts.items()
+            k: f"{ {'p': 'postgresql', 'm': 'mongodb', 'r': 'redis'}[name[0]] }://h{v}/d" for k, v in texts.items()
         }
     elif name in {"postgres_pooler", "postgres_critical", "mongo_critical", "redis_critical"}:
         texts = {"argument": "yes", "environment": "no", "file": "on"}
@@ -61,9 +58,7 @@ def test_every_setting_has_the_same_name_in_every_source(sources: list[str], nam
 
     with tempfile.TemporaryDirectory() as folder:
         table, _, key = (
-            name.partition("_")
-            if name.partition("_")[0] in {"postgres", "mongo", "redis"}
-            else ("", "", name)
+            name.partition("_") if name.partition("_")[0] in {"postgres", "mongo", "redis"} else ("", "", name)
         )
         if "file" in sources:
             head = f"[{table}]\n" if table else ""
@@ -113,9 +108,7 @@ def test_an_unknown_name_is_answered_with_the_nearest(
 
 def test_names_of_other_parts_are_left_alone(tmp_path: Path) -> None:
     """A variable or table that looks like no setting of ours belongs to somebody else."""
-    settings = read(
-        tmp_path, "[cache]\nttl = '5m'", {"TERCET_PG_HOME": "/x", "TERCET_MONGOD": "/y", "HOME": "/z"}
-    )
+    settings = read(tmp_path, "[cache]\nttl = '5m'", {"TERCET_PG_HOME": "/x", "TERCET_MONGOD": "/y", "HOME": "/z"})
     assert settings.stores == ()
 
 
@@ -130,9 +123,7 @@ def test_names_of_other_parts_are_left_alone(tmp_path: Path) -> None:
         ("application_name", "two words"), ("application_name", "x" * 64), ("postgres_tls_ca", ""),
     ],
 )  # fmt: skip
-def test_a_value_that_cannot_be_meant_is_refused_with_what_would_be(
-    tmp_path: Path, name: str, value: object
-) -> None:
+def test_a_value_that_cannot_be_meant_is_refused_with_what_would_be(tmp_path: Path, name: str, value: object) -> None:
     """The sentence names the setting, the value and what it should be."""
     with pytest.raises(SettingInvalid) as caught:
         Settings.read({name: value}, environ={}, folder=tmp_path)
@@ -141,9 +132,7 @@ def test_a_value_that_cannot_be_meant_is_refused_with_what_would_be(
 
 def test_a_broken_file_is_named_with_its_line(tmp_path: Path) -> None:
     """A file that is no TOML, no text or no file says where and why, and nothing of it is used."""
-    with pytest.raises(
-        SettingsUnreadable, match=r"tercet.toml cannot be read at line 2, column 10: Invalid value"
-    ):
+    with pytest.raises(SettingsUnreadable, match=r"tercet.toml cannot be read at line 2, column 10: Invalid value"):
         read(tmp_path, "instances = 1\nbroken = x")
     (tmp_path / FILE).write_bytes(b"x = '\xff'")
     with pytest.raises(SettingsUnreadable, match="at byte 5: it is not UTF-8"):
@@ -190,9 +179,7 @@ def test_mask_hides_secrets_wherever_they_stand(url: str, shown: str) -> None:
 
 def test_settings_show_no_secret_in_any_form(tmp_path: Path) -> None:
     """repr, str, JSON and errors are masked; a pickle is refused rather than made useless."""
-    settings = read(
-        tmp_path, postgres=f"postgresql://u:{SECRET}@h/d", mongo=f"mongodb://h/d?x=1&password={SECRET}"
-    )
+    settings = read(tmp_path, postgres=f"postgresql://u:{SECRET}@h/d", mongo=f"mongodb://h/d?x=1&password={SECRET}")
     shown = [repr(settings), str(settings), repr(asdict(settings)), str(settings.url("mongo"))]
     shown.append(msgspec.json.encode(settings, enc_hook=str).decode())
     with pytest.raises(SettingInvalid) as caught:

@@ -13,7 +13,7 @@ from sqlalchemy.pool import QueuePool
 
 
 def test_every_operation_of_pymongo_passes_one_place() -> None:
-    """Reads, writes and transactions end in AsyncMongoClient._retry_internal, where errors become tercet's."""
+    """Reads, writes and transactions end in _retry_internal, where errors become tercet's."""
     for name in ("_retryable_read", "_retry_with_session"):
         assert "self._retry_internal(" in inspect.getsource(getattr(AsyncMongoClient, name))
     assert "self._retry_with_session(" in inspect.getsource(AsyncMongoClient._retryable_write)

@@ -23,9 +23,7 @@ from tercet.stores.holders import Holders, here, shown
 STORES = st.sampled_from(["postgres", "mongo", "redis"])
 
 
-@given(
-    STORES, st.integers(1, 100_000), st.integers(0, 20), st.integers(1, 500), st.none() | st.integers(1, 500)
-)
+@given(STORES, st.integers(1, 100_000), st.integers(0, 20), st.integers(1, 500), st.none() | st.integers(1, 500))
 def test_a_budget_fits_into_the_server_or_is_refused(
     store: Any, limit: int, reserved: int, instances: int, explicit: int | None
 ) -> None:
@@ -168,9 +166,7 @@ async def test_a_gate_lets_nobody_pass_before_and_after() -> None:
         ("postgres://h/d?sslmode=prefer&sslrootcert=/ca", "postgresql://h/d?sslrootcert=%2Fca", "prefer"),
     ],
 )  # fmt: skip
-def test_addresses_as_libpq_and_sqlalchemy_know_them_are_understood(
-    text: str, made: str, tls: str | None
-) -> None:
+def test_addresses_as_libpq_and_sqlalchemy_know_them_are_understood(text: str, made: str, tls: str | None) -> None:
     """What only libpq knows is taken out before the server would refuse it."""
     read = dsn.read(text, tls=None, tls_ca=None)
     assert (read.dsn, read.tls) == (made, tls)

@@ -119,7 +119,7 @@ def _kind(name: str, url: str) -> Kind:
             sqlalchemy.exc.TimeoutError,
         )
     if name == "mongo":
-        ping = lambda db: db.mongo.command("ping")
+        ping = lambda db: db.mongo.command("ping")  # noqa: E731 - it stands beside the others
         return Kind(name, url, lambda db: db.mongo, ping, hold_mongo, pymongo.errors.WaitQueueTimeoutError)
     return Kind(
         name,
@@ -164,7 +164,7 @@ async def test_an_exhausted_pool_names_its_size_the_wait_and_the_holder(kind: Ki
             r"allow more than 1\."
         )
         assert re.fullmatch(wanted, str(caught.value)), str(caught.value)
-        again = pickle.loads(pickle.dumps(caught.value))
+        again = pickle.loads(pickle.dumps(caught.value))  # noqa: S301 - our own bytes
         assert (type(again), str(again), again.size) == (type(caught.value), str(caught.value), 1)
         await kind.ping(db)
 

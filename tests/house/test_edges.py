@@ -55,7 +55,6 @@ VALUES = (
     "tercet.sql.statement",
     "tercet.sql.tokens",
     "tercet.stores.budget",
-    "tercet.stores.dsn",
     "tercet.telemetry.event",
     "tercet.units",
 )

@@ -2,8 +2,8 @@
 
 from tercet.stores.budget import Budget
 from tercet.stores.edges import probes, store
-from tercet.stores.gate import Gate
 from tercet.stores.health import Health, HealthCheck, Liveness, Readiness, StoreHealth
+from tercet.stores.lane import Gate
 from tercet.stores.port import PoolState, Probe, Store, Vital
 
 __all__ = [

@@ -5,11 +5,11 @@ from __future__ import annotations
 import ssl
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import asyncpg
 
 from tercet.errors import DeadlinePassed, LoginRefused, StoreError, StoreUnreachable
-from tercet.stores import dsn
 from tercet.stores.both import both, cause_of, why
 from tercet.stores.port import Vital
 
@@ -43,6 +43,51 @@ _UNREACHABLE = {
 _REFUSED = {"28": "it does not accept this login", "3D000": "the database does not exist"}
 _STATEMENT_TOO_LONG = "57014"
 _IDLE_TOO_LONG = "25P03"
+
+# libpq knows these, asyncpg would send them on to the server, and the server would refuse them.
+_CLIENT_ONLY = frozenset(
+    {
+        "channel_binding", "connect_timeout", "gssencmode", "keepalives", "keepalives_count",
+        "keepalives_idle", "keepalives_interval", "load_balance_hosts", "requirepeer", "tcp_user_timeout",
+        # SQLAlchemy's own, in addresses that were written for it.
+        "async_fallback", "prepared_statement_cache_size",
+    }
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Dsn:
+    """What to hand to asyncpg; it carries the password and therefore does not show itself."""
+
+    dsn: str
+    tls: str | ssl.SSLContext | None
+    named: bool
+
+
+def read_dsn(text: str, *, tls: str | None, tls_ca: str | None) -> Dsn:
+    """The address for asyncpg: libpq's forms, several hosts, sockets and ?sslmode= included.
+
+    `tls` and `tls_ca` win over what the address says. Verification without a certificate authority named
+    anywhere uses the machine's own list.
+    """
+    parts = urlsplit(text)
+    query = [(k, v) for k, v in parse_qsl(parts.query, keep_blank_values=False) if k not in _CLIENT_ONLY]
+    words = dict(query)
+    mode = tls or words.get("sslmode") or words.get("ssl")
+    authority = tls_ca or words.get("sslrootcert")
+    for used in ("sslmode", "ssl", "sslrootcert"):
+        words.pop(used, None)
+    context: str | ssl.SSLContext | None = mode
+    if mode in {"verify-ca", "verify-full"} and authority in {None, "system"}:
+        context = ssl.create_default_context()
+        context.check_hostname = mode == "verify-full"
+    elif authority:
+        words["sslrootcert"] = authority
+    dsn = urlunsplit(("postgresql", parts.netloc, parts.path, urlencode(words), ""))
+    # urlunsplit drops the slashes of an address without a host: postgresql:///shop?host=/run/postgresql
+    if not parts.netloc:
+        dsn = dsn.replace("postgresql:", "postgresql://", 1) if "://" not in dsn else dsn
+    return Dsn(dsn, context, "application_name" in words)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +129,7 @@ class Meaning:
         return StoreUnreachable("postgres", reason=reason, address=self.address)
 
 
-async def connect(settings: Settings, address: dsn.Dsn) -> asyncpg.Connection:
+async def connect(settings: Settings, address: Dsn) -> asyncpg.Connection:
     """A bare asyncpg connection with every limit set; raises asyncpg's own errors."""
     limit = settings.postgres_statement_timeout
     server: dict[str, str] = {} if address.named else {"application_name": settings.application_name}
@@ -117,7 +162,7 @@ class PostgresProbe:
             raise ValueError("settings without postgres_url")
         self._settings = settings
         self.meaning = Meaning(url.place, settings)
-        self.dsn = dsn.read(url.reveal(), tls=settings.postgres_tls, tls_ca=settings.postgres_tls_ca)
+        self.dsn = read_dsn(url.reveal(), tls=settings.postgres_tls, tls_ca=settings.postgres_tls_ca)
         self._connection: asyncpg.Connection | None = None
 
     async def look(self) -> Vital:

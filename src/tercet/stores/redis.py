@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from tercet.clock import Clock
     from tercet.settings import Settings
-    from tercet.stores.gate import Gate
+    from tercet.stores.lane import Gate
     from tercet.telemetry import Telemetry
     from tercet.telemetry.event import Store as StoreName
 

@@ -66,6 +66,10 @@ async def ping_postgres(db: Tercet) -> object:
         return await connection.exec_driver_sql("SELECT 1")
 
 
+async def ping_mongo(db: Tercet) -> object:
+    return await db.mongo.command("ping")
+
+
 @asynccontextmanager
 async def hold_postgres(db: Tercet) -> AsyncIterator[None]:
     async with db.postgres.connection():
@@ -119,8 +123,7 @@ def _kind(name: str, url: str) -> Kind:
             sqlalchemy.exc.TimeoutError,
         )
     if name == "mongo":
-        ping = lambda db: db.mongo.command("ping")  # noqa: E731 - it stands beside the others
-        return Kind(name, url, lambda db: db.mongo, ping, hold_mongo, pymongo.errors.WaitQueueTimeoutError)
+        return Kind(name, url, lambda db: db.mongo, ping_mongo, hold_mongo, pymongo.errors.WaitQueueTimeoutError)
     return Kind(
         name,
         url,
@@ -406,7 +409,7 @@ async def test_a_store_that_is_not_there_says_so_in_one_sentence(kind: Kind) -> 
                 getattr(db, other)
 
 
-async def test_waits_are_told(kind: Kind) -> None:
+async def test_every_wait_for_a_connection_is_told(kind: Kind) -> None:
     """Each wait for a connection is an event with its outcome and the pool's size."""
     from tercet.telemetry import ConnectionWaited, Telemetry
 

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from tercet.clock import StoppedClock
 from tercet.errors import BudgetExceeded, DeadlinePassed, NotOpen, StoreUnreachable, TercetError
-from tercet.stores import dsn
 from tercet.stores.both import both, why
 from tercet.stores.budget import BESIDE, MOST, plan
-from tercet.stores.gate import Gate
 from tercet.stores.holders import Holders, here, shown
+from tercet.stores.lane import Gate
+from tercet.stores.postgres_probe import read_dsn
 
 STORES = st.sampled_from(["postgres", "mongo", "redis"])
 
@@ -168,7 +168,7 @@ async def test_a_gate_lets_nobody_pass_before_and_after() -> None:
 )  # fmt: skip
 def test_addresses_as_libpq_and_sqlalchemy_know_them_are_understood(text: str, made: str, tls: str | None) -> None:
     """What only libpq knows is taken out before the server would refuse it."""
-    read = dsn.read(text, tls=None, tls_ca=None)
+    read = read_dsn(text, tls=None, tls_ca=None)
     assert (read.dsn, read.tls) == (made, tls)
 
 
@@ -176,10 +176,10 @@ def test_verification_without_an_authority_uses_the_machines_own() -> None:
     """verify-full checks the name too, verify-ca does not."""
     checks = []
     for mode in ("verify-ca", "verify-full"):
-        context = dsn.read("postgresql://h/d", tls=mode, tls_ca=None).tls
+        context = read_dsn("postgresql://h/d", tls=mode, tls_ca=None).tls
         checks.append((mode, getattr(context, "check_hostname", None)))
     assert checks == [("verify-ca", False), ("verify-full", True)]
-    assert "p" * 5 not in repr(dsn.read("postgresql://u:ppppp@h/d", tls=None, tls_ca=None))
+    assert "p" * 5 not in repr(read_dsn("postgresql://u:ppppp@h/d", tls=None, tls_ca=None))
 
 
 def test_every_joint_error_is_a_tercet_error() -> None:

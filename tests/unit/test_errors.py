@@ -43,10 +43,7 @@ from tercet.errors import (
 SAID: dict[str, tuple[TercetError, str]] = {
     "SettingUnknown": (
         SettingUnknown("postgres_pol_size", where="The environment", near="postgres_pool_size"),
-        (
-            "The environment sets 'postgres_pol_size', which tercet does not know. "
-            "Did you mean 'postgres_pool_size'?"
-        ),
+        ("The environment sets 'postgres_pol_size', which tercet does not know. Did you mean 'postgres_pool_size'?"),
     ),
     "SettingInvalid": (
         SettingInvalid("redis_pool_size", where="tercet.toml", shown="'many'", wanted="a whole number"),
@@ -68,10 +65,7 @@ SAID: dict[str, tuple[TercetError, str]] = {
     ),
     "StoreMissing": (
         StoreMissing("mongo", feature="db.mongo"),
-        (
-            "db.mongo needs mongo, and this Tercet was given none. "
-            "Pass mongo=… to Tercet, or set TERCET_MONGO_URL."
-        ),
+        ("db.mongo needs mongo, and this Tercet was given none. Pass mongo=… to Tercet, or set TERCET_MONGO_URL."),
     ),
     "BudgetExceeded": (
         BudgetExceeded("postgres", wanted=120, available=97, instances=4, mend="Ask for 24 or fewer."),
@@ -109,10 +103,7 @@ SAID: dict[str, tuple[TercetError, str]] = {
     ),
     "SqlInvalid": (
         SqlInvalid('syntax error at or near "form"', position=10),
-        (
-            'This is not PostgreSQL\'s SQL at character 10: syntax error at or near "form". '
-            "Correct the statement."
-        ),
+        ('This is not PostgreSQL\'s SQL at character 10: syntax error at or near "form". Correct the statement.'),
     ),
     "SchemaInvalid": (
         SchemaInvalid("The index 'ix'", reason="it has no columns", mend="Name at least one."),
@@ -178,10 +169,7 @@ SAID: dict[str, tuple[TercetError, str]] = {
     ),
     "LockBusy": (
         LockBusy("the refresh of top_spenders"),
-        (
-            "The refresh of top_spenders is under way already. "
-            "Nothing was changed; try again when it has ended."
-        ),
+        ("The refresh of top_spenders is under way already. Nothing was changed; try again when it has ended."),
     ),
     "ProofFailed": (
         ProofFailed("The rewrite gave other rows.", verdict=("before", "after"), mend="Keep the old one."),

@@ -74,9 +74,7 @@ def test_a_whole_size_is_exact_to_the_byte(number: int, unit: str) -> None:
     assert size_bytes(f"{number} {unit}") == number * SIZE_UNITS[unit]
 
 
-@pytest.mark.parametrize(
-    ("text", "value"), [("512kB", 524_288), ("1.5GB", 1_610_612_736), ("0.5b", 0), (77, 77)]
-)
+@pytest.mark.parametrize(("text", "value"), [("512kB", 524_288), ("1.5GB", 1_610_612_736), ("0.5b", 0), (77, 77)])
 def test_a_size_is_read_as_people_write_it(text: str | int, value: int) -> None:
     """Fractions of a unit are cut to whole bytes; a number is bytes already."""
     assert size_bytes(text) == value

@@ -35,7 +35,7 @@ WHEEL = ("wheel",)
 @pytest_asyncio.fixture
 async def folder(tmp_path: Path) -> AsyncIterator[Path]:
     """A folder with other letters, and a path longer than a Unix socket's may be; without servers after."""
-    folder = tmp_path / "ein Ordner mit Umläuten, 한국어" / "with letters enough for no Unix socket" / ".tercet"
+    folder = tmp_path / "ein Mappe mit Umläuten, 한국어" / "with letters enough for no Unix socket" / ".tercet"
     yield folder
     await down(folder)
 

@@ -85,9 +85,7 @@ def test_a_listener_that_raises_is_logged_and_the_others_still_hear(caplog: pyte
     with caplog.at_level(logging.ERROR, "tercet.telemetry"):
         telemetry.tell(STARTED)
     assert notebook.heard == [STARTED]
-    assert [record.getMessage() for record in caplog.records] == [
-        "a telemetry listener failed on ServerChanged"
-    ]
+    assert [record.getMessage() for record in caplog.records] == ["a telemetry listener failed on ServerChanged"]
 
 
 def test_a_listener_may_end_itself_while_it_is_told() -> None:

@@ -48,10 +48,7 @@ class Backend:
         data = self._reader.get_metrics_data()
         found = [] if data is None else data.resource_metrics
         return {
-            metric.name: metric
-            for resource in found
-            for scope in resource.scope_metrics
-            for metric in scope.metrics
+            metric.name: metric for resource in found for scope in resource.scope_metrics for metric in scope.metrics
         }
 
     def point(self, name: str) -> HistogramDataPoint | NumberDataPoint:
@@ -95,12 +92,8 @@ def test_an_operation_on_a_store_is_a_client_operation_by_the_conventions(backen
     assert tuple(point.explicit_bounds) == (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10)
 
 
-@pytest.mark.parametrize(
-    ("store", "system"), [("postgres", "postgresql"), ("mongo", "mongodb"), ("redis", "redis")]
-)
-def test_each_store_has_the_name_that_the_conventions_give_it(
-    backend: Backend, store: str, system: str
-) -> None:
+@pytest.mark.parametrize(("store", "system"), [("postgres", "postgresql"), ("mongo", "mongodb"), ("redis", "redis")])
+def test_each_store_has_the_name_that_the_conventions_give_it(backend: Backend, store: str, system: str) -> None:
     """The stores carry their well-known identifiers."""
     backend.telemetry.tell(Operation("stores", "ping", 0.001, "ok", store))  # type: ignore[arg-type]  # not a literal here
     assert (histogram(backend, "db.client.operation.duration").attributes or {})["db.system.name"] == system

@@ -161,7 +161,8 @@ class MongoProbe:
             task.add_done_callback(self._parting.discard)
             if isinstance(error, errors.PyMongoError):
                 meant = meaning(error, self._url.place, self._settings.mongo_connect_timeout)
-                raise (both(meant, error) if meant else error) from error
+                if meant is not None:
+                    raise both(meant, error) from error
             raise
         self._client = client
         return vital

@@ -240,7 +240,9 @@ class Postgres:
         except OSError as error:
             # Only these pass SQLAlchemy's error event by; a TimeoutError is one of them.
             meant = self._probe.meaning.of(error, connecting=True, limit=0.0)
-            raise (both(meant, error) if meant else error) from error
+            if meant is None:
+                raise
+            raise both(meant, error) from error
 
     def _checked_out(self, connection: Any, record: ConnectionPoolEntry, _proxy: object) -> None:
         driver = connection.driver_connection

@@ -13,7 +13,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from tercet.errors import DeadlinePassed, LoginRefused, NotOpen, StoreError, StoreUnreachable, TercetError
-from tercet.stores.both import both, why
+from tercet.stores.both import both, cause_of, why
 from tercet.stores.budget import Budget, plan
 from tercet.stores.holders import here
 from tercet.stores.lane import Lane
@@ -79,7 +79,8 @@ class _Pool(driver.BlockingConnectionPool):
         if _NONE_FREE in str(error) and not isinstance(error, TercetError):
             raise both(self.lane.exhausted(spent), error) from error
         if attempt == _RETRIES or spent > self.patience or not isinstance(error, StoreUnreachable):
-            raise self.meaning.joined(error) from error.__cause__
+            joined = self.meaning.joined(error)
+            raise joined from (error.__cause__ if joined is error else error)
         pause = _BACKOFF_SECONDS * _BACKOFF_GROWTH**attempt
         await asyncio.sleep(random.uniform(pause / 2, pause))  # noqa: S311 - spreads callers, guards nothing
 
@@ -128,7 +129,10 @@ class _OneTry(Retry):
         try:
             return await super().call_with_retry(*arguments, **keywords)
         except (exc.RedisError, OSError) as error:
-            raise self._meaning.joined(error) from error
+            joined = self._meaning.joined(error)
+            if joined is error:
+                raise
+            raise joined from error
 
 
 class Meaning:
@@ -145,9 +149,10 @@ class Meaning:
         return both(meant, error) if meant else error
 
     def _of(self, error: Exception) -> StoreError | None:
+        # While connecting, redis-py hides what the server said behind a ConnectionError of its own.
+        if cause_of(error, (exc.AuthenticationError, exc.AuthorizationError)) is not None:
+            return LoginRefused("redis", reason="it does not accept this login", address=self._address)
         match error:
-            case exc.AuthenticationError() | exc.AuthorizationError():
-                return LoginRefused("redis", reason="it does not accept this login", address=self._address)
             case exc.TimeoutError() if "connecting" in str(error):
                 return self._unreachable("no connection was made in time")
             case exc.TimeoutError():
@@ -285,7 +290,9 @@ class RedisProbe:
                 self._protocol = 2
                 return await self.look()
             if isinstance(error, exc.RedisError | OSError):
-                raise self.meaning.joined(error) from error
+                joined = self.meaning.joined(error)
+                if joined is not error:
+                    raise joined from error
             raise
         self._client = client
         role: Role = "replica" if info.get("role") in {"slave", "replica"} else "primary"

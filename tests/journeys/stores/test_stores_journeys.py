@@ -9,6 +9,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import redis.exceptions
 import sqlalchemy.exc
 from sqlalchemy import text
 
@@ -79,6 +80,22 @@ async def test_what_the_server_refuses_at_the_door_is_said(postgres_url: str) ->
         await Tercet(postgres=f"{base}/nowhere").open()
     with pytest.raises(LoginRefused, match="do not agree on encryption"):
         await Tercet(postgres=postgres_url, postgres_tls="require").open()
+
+
+async def test_a_wrong_password_of_redis_is_no_outage(redis_url: str) -> None:
+    """LoginRefused without the password; what led to it is a chain with an end."""
+    wrong = redis_url.replace("://", "://somebody:hunter2secret@")
+    with pytest.raises(LoginRefused, match=r"redis at .* does not let us in: it does not accept this login") as caught:
+        await Tercet(redis=wrong).open()
+    assert issubclass(type(caught.value), redis.exceptions.RedisError)
+    seen: list[BaseException] = []
+    error: BaseException | None = caught.value
+    while error is not None:
+        assert error not in seen
+        assert "hunter2secret" not in str(error)
+        seen.append(error)
+        error = error.__cause__
+    assert len(seen) > 1
 
 
 async def test_a_mongo_address_without_a_database_is_refused_with_what_would_be_right(servers: Any) -> None:

@@ -1,0 +1,33 @@
+"""The figures on the first page are those that were measured."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+
+import pytest
+
+from tercet.proof import Ladder
+
+ROOT = Path(__file__).parents[2]
+RESULTS = sorted((ROOT / "bench" / "results").glob("ladder-*.json"))
+
+
+def test_the_readme_shows_the_newest_result() -> None:
+    """bench/readme.py would write it just as it stands."""
+    made = runpy.run_path(str(ROOT / "bench" / "readme.py"))
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert made["written"](readme, made["latest"]()) == readme
+
+
+def test_there_is_a_result_of_the_full_size() -> None:
+    """One at least is of the reference case."""
+    sizes = [Ladder.read(path.read_bytes()).data for path in RESULTS]
+    assert any((data["users"], data["orders"]) == (1_000_000, 5_000_000) for data in sizes)
+
+
+@pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
+def test_every_result_is_of_the_same_rows_and_has_its_picture(path: Path) -> None:
+    """A result whose rungs differ proves nothing; its picture is the one that it draws."""
+    ladder = Ladder.read(path.read_bytes()).required()
+    assert path.with_suffix(".svg").read_text(encoding="utf-8") == ladder.svg()

@@ -96,6 +96,8 @@ class _Climber:
         self._db = db
         self._since = since
         self._progress = progress
+        # One statement needs no transaction around it, on any rung.
+        self._reader = db.postgres.engine.execution_options(isolation_level="AUTOCOMMIT")
         self._writes = 0
         # The other summary's median, which stands beside rung 2 and is what the cached rungs load from.
         self.kept = 0.0
@@ -162,8 +164,7 @@ class _Climber:
         return lambda: self._rows(asked, self._since)
 
     async def _rows(self, asked: TextClause, since: datetime) -> Sequence[Row[Any]]:
-        # One statement needs no transaction around it, on any rung.
-        async with self._db.postgres.autocommit() as connection:
+        async with self._reader.connect() as connection:
             return (await connection.execute(asked, {"since": since})).all()
 
     def _cached(self, cache: Cache) -> Question:

@@ -1,4 +1,4 @@
-"""One builder at a time for one thing, no time limit while it builds, and a tidy table after it."""
+"""One builder at a time for one thing, patience while it builds, and a tidy table after it."""
 
 from __future__ import annotations
 
@@ -57,20 +57,19 @@ async def vacuum(database: Database, table: str) -> None:
 
     Without the map an index-only scan reads the heap all the same, and a new table has none.
     """
-    async with database.autocommit() as connection, unhurried(connection):
+    async with database.autocommit() as connection:
         await connection.exec_driver_sql(f"vacuum (analyze) {table}")
 
 
 @asynccontextmanager
-async def unhurried(connection: Connection) -> AsyncIterator[None]:
-    """Lift the connection's statement and lock timeouts for the block.
+async def patient(connection: Connection) -> AsyncIterator[None]:
+    """Lift the connection's lock timeout for the block.
 
-    CREATE INDEX CONCURRENTLY takes as long as the table is big, and counts waiting for old snapshots as waiting
-    for a lock: with a lock_timeout it would fail behind any long transaction and leave an invalid index.
+    CREATE INDEX CONCURRENTLY counts waiting for old snapshots as waiting for a lock: with a lock_timeout it would
+    fail behind any long transaction, and leave an invalid index.
     """
-    await connection.exec_driver_sql("set statement_timeout = 0")
     await connection.exec_driver_sql("set lock_timeout = 0")
-    async with _afterwards(lambda: _restore(connection)):
+    async with _afterwards(lambda: connection.exec_driver_sql("reset lock_timeout")):
         yield
 
 
@@ -87,8 +86,3 @@ async def _afterwards(undo: Callable[[], Coroutine[Any, Any, object]]) -> AsyncI
             await asyncio.shield(undo())
         raise
     await asyncio.shield(undo())
-
-
-async def _restore(connection: Connection) -> None:
-    await connection.exec_driver_sql("reset statement_timeout")
-    await connection.exec_driver_sql("reset lock_timeout")

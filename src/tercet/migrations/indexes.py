@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tercet.errors import DefinitionMismatch
-from tercet.migrations.guard import alone, unhurried
+from tercet.migrations.guard import alone, patient
 from tercet.sql import Index, identifier
 from tercet.units import seconds
 
@@ -58,7 +58,7 @@ async def build_index(
     async with (
         database.autocommit() as connection,
         alone(connection, f"the build of the index {index.name}", wait=seconds(wait)),
-        unhurried(connection),
+        patient(connection),
     ):
         found = await _find(connection, index)
         if found and found[0]:
@@ -74,7 +74,7 @@ async def build_index(
 
 async def drop_index(database: Database, index: Index) -> None:
     """Drop `index` without blocking readers or writers; nothing happens when it is not there."""
-    async with database.autocommit() as connection, unhurried(connection):
+    async with database.autocommit() as connection, patient(connection):
         await connection.exec_driver_sql(index.drop(concurrently=True))
 
 

@@ -29,9 +29,9 @@ class Database(Protocol):
     """Hands out connections in the two ways that building needs."""
 
     def autocommit(self) -> AbstractAsyncContextManager[Connection]:
-        """A connection on which each statement stands alone, as CONCURRENTLY demands."""
+        """A connection on which each statement stands alone, as CONCURRENTLY demands, and takes what it takes."""
         ...
 
-    def transaction(self) -> AbstractAsyncContextManager[Connection]:
-        """A connection inside BEGIN, committed when the block ends well."""
+    def transaction(self, *, within: str | float | None = None) -> AbstractAsyncContextManager[Connection]:
+        """A connection inside BEGIN, committed when the block ends well; `within` 0 lifts the limit of a statement."""
         ...

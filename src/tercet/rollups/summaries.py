@@ -37,7 +37,8 @@ async def create_summary(database: Database, summary: Summary) -> Created:
     the same definition is kept. Raises DefinitionMismatch when a table of that name is something else.
     """
     started = time.perf_counter()
-    async with database.transaction() as connection:
+    # Filling it takes as long as the child table is big; the pool's limit for ordinary statements is not meant for it.
+    async with database.transaction(within=0) as connection:
         await alone_until_commit(connection, f"the creation of the summary {identifier(summary.name)}")
         summary = await _located(connection, summary)
         name, statements = identifier(summary.name), tuple(summary.create())
@@ -71,7 +72,6 @@ async def _located(connection: Connection, summary: Summary) -> Summary:
 async def _fill(connection: Connection, summary: Summary, statements: tuple[str, ...]) -> None:
     tables = ", ".join((identifier(summary.parent), identifier(summary.child)))
     await connection.exec_driver_sql(_LOCK_TIMEOUT)
-    await connection.exec_driver_sql("set local statement_timeout = 0")
     await connection.exec_driver_sql(f"lock table {tables} in share row exclusive mode")
     for statement in statements:
         await connection.exec_driver_sql(statement)

@@ -46,11 +46,11 @@ async def create_view(database: Database, view: View) -> Created:
     creating or refreshing it.
     """
     started = time.perf_counter()
-    async with database.transaction() as connection:
+    # It takes as long as its query does; the pool's limit for ordinary statements is not meant for it.
+    async with database.transaction(within=0) as connection:
         await alone_until_commit(connection, _lock(view))
         found = await _find(connection, view)
         if found is None:
-            await _unhurried(connection)
             await connection.exec_driver_sql(view.create())
             await connection.exec_driver_sql(_comment(view))
         elif found[1] != _mark(view):
@@ -74,11 +74,11 @@ async def refresh_view(database: Database, view: View, *, concurrently: bool = T
     Raises LockBusy at once when another refresh of it is under way: two never overlap.
     """
     started = time.perf_counter()
-    async with database.transaction() as connection:
+    # It takes as long as its query does; the pool's limit for ordinary statements is not meant for it.
+    async with database.transaction(within=0) as connection:
         await alone_until_commit(connection, _lock(view))
         found = await _find(connection, view)
         populated = bool(found and found[0])
-        await _unhurried(connection)
         await connection.exec_driver_sql(view.refresh(concurrently=concurrently and populated))
     await vacuum(database, view.qualified)
     return Refreshed(view.qualified, time.perf_counter() - started, concurrently and populated)
@@ -88,11 +88,6 @@ async def drop_view(database: Database, view: View) -> None:
     """Drop `view` with its indexes; nothing happens when it is not there."""
     async with database.transaction() as connection:
         await connection.exec_driver_sql(view.drop())
-
-
-async def _unhurried(connection: Connection) -> None:
-    """A refresh takes as long as its query does; the pool's limit for ordinary statements is not meant for it."""
-    await connection.exec_driver_sql("set local statement_timeout = 0")
 
 
 async def _find(connection: Connection, view: View) -> tuple[bool, str, int] | None:

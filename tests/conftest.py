@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import signal
 import threading
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -30,6 +31,12 @@ T = TypeVar("T")
 _TEMPLATE = "tercet_template"
 # A start on a busy machine, with both cores taken by the other worker.
 _START_SECONDS = 120.0
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C reach the programs that tests start: a shell's background job ignores it, and hands that on."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class Portal:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import time
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,7 +22,7 @@ from tercet.servers import Servers, status
 from tercet.tercet import Tercet
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
 Name = Literal["postgres", "mongo", "redis"]
 
@@ -109,7 +111,17 @@ DRIVERS = {
     "redis": (redis.exceptions.RedisError,),
 }
 
+# PyMongo leaves a socket whose connect failed or was cancelled to the garbage collector.
 left_by_pymongo = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
+@pytest.fixture(autouse=True)
+def collected() -> Iterator[None]:
+    """What PyMongo has left is collected here, where it is known, and not in some later test."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 @left_by_pymongo

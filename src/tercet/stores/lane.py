@@ -8,14 +8,16 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
 from tercet.errors import NotOpen, PoolExhausted, WrongLoop
+from tercet.stores.budget import plan
 from tercet.stores.holders import Holders
 from tercet.stores.port import PoolState
 from tercet.telemetry import ConnectionWaited
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterator
+    from collections.abc import Awaitable, Callable, Hashable, Iterator
 
     from tercet.clock import Clock
+    from tercet.settings import Settings
     from tercet.stores.budget import Budget
     from tercet.telemetry import Telemetry
     from tercet.telemetry.event import Outcome
@@ -99,9 +101,11 @@ class Lane(Generic[T]):
             raise NotOpen("This Tercet", closed=self.gate.is_closed)
         return self._budget
 
-    def sized(self, budget: Budget) -> None:
-        """Set what `budget` is from now on."""
-        self._budget = budget
+    def size(self, settings: Settings, *, limit: int | None, reserved: int = 0) -> int:
+        """The pool's size under this server's limit, as settings and the other instances allow it."""
+        explicit = settings.pool_size(self.store)
+        self._budget = plan(self.store, limit=limit, reserved=reserved, instances=settings.instances, explicit=explicit)
+        return self._budget.size
 
     def check(self) -> None:
         """Refuse whoever wants a connection of a store that has been closed."""
@@ -147,7 +151,23 @@ class Lane(Generic[T]):
         holder, held = self.holders.longest()
         return PoolState(self.store, self.budget.size, in_use, idle, self.waiting, holder, held)
 
-    async def settle(self, patience: float) -> None:
+    async def shut(self, patience: float, end: Callable[[], Awaitable[None]]) -> None:
+        """Let nobody in any more, wait for callers as long as `patience`, and `end` what is left; twice is fine.
+
+        In a forked child nothing is touched: the sockets are the parent's, and closing them here would take them
+        out of its event loop.
+        """
+        was_open = self.gate.is_open
+        self.gate.close()
+        if self.gate.is_abroad:
+            return
+        try:
+            if was_open:
+                await self._settle(patience)
+        finally:
+            await end()
+
+    async def _settle(self, patience: float) -> None:
         """Wait until nobody holds a connection, but no longer than `patience`."""
         for _ in range(round(patience / _LOOK_SECONDS)):
             if not len(self.holders):

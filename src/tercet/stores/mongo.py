@@ -10,7 +10,6 @@ from pymongo import AsyncMongoClient, errors
 
 from tercet.errors import SettingInvalid
 from tercet.stores.both import both
-from tercet.stores.budget import Budget, plan
 from tercet.stores.lane import Lane
 from tercet.stores.mongo_desk import Desk, meaning
 from tercet.stores.port import PoolState, Role, Vital
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 
     from tercet.clock import Clock
     from tercet.settings import Settings, Url
+    from tercet.stores.budget import Budget
     from tercet.telemetry import Telemetry
     from tercet.telemetry.event import Store as StoreName
 
@@ -102,13 +102,12 @@ class Mongo:
     async def open(self) -> None:
         """Ask the server for its limits, size the pool, and make its first connection."""
         vital = await self._probe.look()
-        settings, explicit = self._settings, self._settings.pool_size("mongo")
-        budget = plan("mongo", limit=vital.connections_max, reserved=0, instances=settings.instances, explicit=explicit)
-        self._lane.sized(budget)
+        settings = self._settings
+        size = self._lane.size(settings, limit=vital.connections_max)
         client = _Client(
             self._url.reveal(),
             event_listeners=[self._desk],
-            **options(settings, self._url, {"maxPoolSize": budget.size, "timeoutMS": _ms(settings.mongo_timeout)}),
+            **options(settings, self._url, {"maxPoolSize": size, "timeoutMS": _ms(settings.mongo_timeout)}),
         )
         client._desk = self._desk  # noqa: SLF001 - PyMongo copies a client with its arguments, and this is not for copies
         self._client, self._database = client, client[self._name]
@@ -117,19 +116,14 @@ class Mongo:
 
     async def close(self) -> None:
         """Wait for callers as long as was set, then end their operations; twice is fine."""
-        was_open = self._lane.gate.is_open
-        self._lane.gate.close()
-        if self._lane.gate.is_abroad:
-            return
-        try:
-            if was_open:
-                await self._lane.settle(self._settings.close_wait)
-        finally:
-            self._desk.end_all()
-            client, self._client, self._database = self._client, None, None
-            if client is not None:
-                await _part(client)
-            await self._probe.close()
+        await self._lane.shut(self._settings.close_wait, self._end)
+
+    async def _end(self) -> None:
+        self._desk.end_all()
+        client, self._client, self._database = self._client, None, None
+        if client is not None:
+            await _part(client)
+        await self._probe.close()
 
 
 class MongoProbe:

@@ -21,7 +21,6 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from tercet.errors import TercetError
 from tercet.stores.both import both
-from tercet.stores.budget import Budget, plan
 from tercet.stores.holders import here, site
 from tercet.stores.lane import Lane
 from tercet.stores.postgres_probe import GRACE_SECONDS, PostgresProbe, connect
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
 
     from tercet.clock import Clock
     from tercet.settings import Settings
+    from tercet.stores.budget import Budget
     from tercet.stores.port import PoolState
     from tercet.telemetry import Telemetry
     from tercet.telemetry.event import Store as StoreName
@@ -175,37 +175,24 @@ class Postgres:
         settings = self._settings
         # Behind PgBouncer the server's limit is the pooler's affair, not ours.
         limit = None if settings.postgres_pooler else vital.connections_max
-        budget = plan(
-            "postgres",
-            limit=limit,
-            reserved=vital.connections_reserved,
-            instances=settings.instances,
-            explicit=settings.pool_size("postgres"),
-        )
-        self._lane.sized(budget)
-        self._engine = self._make_engine(budget.size)
+        size = self._lane.size(settings, limit=limit, reserved=vital.connections_reserved)
+        self._engine = self._make_engine(size)
         self._sessions = async_sessionmaker(self._engine, expire_on_commit=False)
         self._lane.gate.open()
         await self.ping()
 
     async def close(self) -> None:
         """Wait for callers as long as was set, then end their connections; twice is fine."""
-        was_open = self._lane.gate.is_open
-        self._lane.gate.close()
-        if self._lane.gate.is_abroad:
-            # These sockets are the parent's: to close them here would take them out of its event loop.
-            return
-        try:
-            if was_open:
-                await self._lane.settle(self._settings.close_wait)
-        finally:
-            for record in self._lane.holders.things():
-                if record.driver_connection is not None:
-                    record.driver_connection.terminate()
-            engine, self._engine = self._engine, None
-            if engine is not None:
-                await engine.dispose()
-            await self._probe.close()
+        await self._lane.shut(self._settings.close_wait, self._end)
+
+    async def _end(self) -> None:
+        for record in self._lane.holders.things():
+            if record.driver_connection is not None:
+                record.driver_connection.terminate()
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            await engine.dispose()
+        await self._probe.close()
 
     def _make_engine(self, size: int) -> AsyncEngine:
         settings = self._settings

@@ -14,7 +14,6 @@ from redis.backoff import NoBackoff
 
 from tercet.errors import DeadlinePassed, LoginRefused, NotOpen, StoreError, StoreUnreachable, TercetError
 from tercet.stores.both import both, cause_of, why
-from tercet.stores.budget import Budget, plan
 from tercet.stores.holders import here
 from tercet.stores.lane import Lane
 from tercet.stores.port import PoolState, Role, Vital
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
 
     from tercet.clock import Clock
     from tercet.settings import Settings
+    from tercet.stores.budget import Budget
     from tercet.stores.lane import Gate
     from tercet.telemetry import Telemetry
     from tercet.telemetry.event import Store as StoreName
@@ -207,12 +207,10 @@ class Redis:
         """Ask the server for its limits, size the pool, and make its first connection."""
         vital = await self._probe.look()
         settings = self._settings
-        explicit = settings.pool_size("redis")
-        budget = plan("redis", limit=vital.connections_max, reserved=0, instances=settings.instances, explicit=explicit)
-        self._lane.sized(budget)
+        size = self._lane.size(settings, limit=vital.connections_max)
         pool = _Pool.from_url(
             self._probe.url,
-            max_connections=budget.size,
+            max_connections=size,
             timeout=settings.redis_pool_wait,
             **self._probe.keywords(self._lane.gate),
         )
@@ -227,18 +225,13 @@ class Redis:
 
     async def close(self) -> None:
         """Wait for callers as long as was set, then end their connections; twice is fine."""
-        was_open = self._lane.gate.is_open
-        self._lane.gate.close()
-        if self._lane.gate.is_abroad:
-            return
-        try:
-            if was_open:
-                await self._lane.settle(self._settings.close_wait)
-        finally:
-            pool, self._pool, self._client = self._pool, None, None
-            if pool is not None:
-                await pool.disconnect(inuse_connections=True)
-            await self._probe.close()
+        await self._lane.shut(self._settings.close_wait, self._end)
+
+    async def _end(self) -> None:
+        pool, self._pool, self._client = self._pool, None, None
+        if pool is not None:
+            await pool.disconnect(inuse_connections=True)
+        await self._probe.close()
 
 
 class RedisProbe:

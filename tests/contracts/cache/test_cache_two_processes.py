@@ -179,13 +179,9 @@ async def test_a_drop_costs_one_write_whatever_carries_the_tag(two: tuple[Proces
     await here.cache.drop_tags("all")
     stats = await redis.info("commandstats")
     assert stats["cmdstat_unlink"]["calls"] == 1
-    assert set(stats) <= {
-        "cmdstat_unlink",
-        "cmdstat_config|resetstat",
-        "cmdstat_info",
-        "cmdstat_hello",
-        "cmdstat_client|setinfo",
-    }
+    # Redis counts subcommands by themselves from 7.0 on.
+    commands = {name.partition("|")[0] for name in stats}
+    assert commands <= {"cmdstat_unlink", "cmdstat_config", "cmdstat_info", "cmdstat_hello", "cmdstat_client"}
     assert await there.cache.get_many([f"k{number}" for number in range(200)], int) == {}
 
 

@@ -108,7 +108,9 @@ async def test_detached_servers_outlive_their_starter_and_are_shared(folder: Pat
     await asyncio.gather(one.stop(), two.stop())
     running = await status(folder)
     assert [(each.state, each.detached) for each in running] == [("running", True)] * 3
-    assert all(each.uptime is not None and each.uptime < 60 and each.data_bytes > 0 for each in running)
+    assert all(each.uptime is not None and each.uptime < 60 for each in running)
+    # A Redis 6.2 in which nothing was written yet has a file without a byte in it.
+    assert all(each.data_bytes > 0 for each in running if each.store != "redis")
     pids = [each.pid for each in running]
     assert await down(folder) == ("postgres", "mongo", "redis")
     assert [started_at(pid) for pid in pids if pid] == [None] * 3

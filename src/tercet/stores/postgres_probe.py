@@ -113,6 +113,9 @@ class Meaning:
         return self._of_the_network(error, connecting=connecting, limit=limit)
 
     def _of_the_network(self, error: Exception, *, connecting: bool, limit: float) -> StoreError | None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            reason = f"its certificate is not trusted, {error.verify_message} (postgres_tls, postgres_tls_ca)"
+            return LoginRefused("postgres", reason=reason, address=self.address)
         if isinstance(error, ssl.SSLError) or "SSL upgrade" in str(error):
             reason = "the two sides do not agree on encryption (postgres_tls)"
             return LoginRefused("postgres", reason=reason, address=self.address)

@@ -45,7 +45,8 @@ format: setup ## put every file into the house's form
 docs: setup ## the pages, warnings as errors (docs/_build)
 	@$(BIN)/python -m sphinx -n -W --keep-going -q -b html docs docs/_build
 
-bench: bench-ladder ## every benchmark; results go to bench/results
+bench: bench-ladder ## every benchmark; results go to bench/results, and into the README
+	@$(BIN)/python bench/readme.py
 
 bench-ladder: setup ## the ladder at its full size: 1,000,000 users, 5,000,000 orders
 	@$(BIN)/tercet demo --users 1000000 --orders 5000000 --results bench/results $(ARGS)

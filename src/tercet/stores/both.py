@@ -76,6 +76,14 @@ def cause_of(error: BaseException, kind: type[BaseException] | tuple[type[BaseEx
     return None
 
 
+def distrust(error: BaseException, *, setting: str) -> str | None:
+    """Why a server's certificate is not trusted, if that is what has happened: waiting will not help then."""
+    cause = cause_of(error, ssl.SSLCertVerificationError)
+    if not isinstance(cause, ssl.SSLCertVerificationError):
+        return None
+    return f"its certificate is not trusted, {cause.verify_message.rstrip('.')} ({setting})"
+
+
 _REASONS: tuple[tuple[type[OSError], str], ...] = (
     (ConnectionRefusedError, "the connection is refused"),
     (ssl.SSLError, "the two sides do not agree on encryption"),

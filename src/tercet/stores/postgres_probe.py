@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 import asyncpg
 
 from tercet.errors import DeadlinePassed, LoginRefused, StoreError, StoreUnreachable
-from tercet.stores.both import both, cause_of, why
+from tercet.stores.both import both, cause_of, distrust, why
 from tercet.stores.port import Vital
 
 if TYPE_CHECKING:
@@ -113,9 +113,8 @@ class Meaning:
         return self._of_the_network(error, connecting=connecting, limit=limit)
 
     def _of_the_network(self, error: Exception, *, connecting: bool, limit: float) -> StoreError | None:
-        if isinstance(error, ssl.SSLCertVerificationError):
-            reason = f"its certificate is not trusted, {error.verify_message} (postgres_tls, postgres_tls_ca)"
-            return LoginRefused("postgres", reason=reason, address=self.address)
+        if distrusted := distrust(error, setting="postgres_tls_ca"):
+            return LoginRefused("postgres", reason=distrusted, address=self.address)
         if isinstance(error, ssl.SSLError) or "SSL upgrade" in str(error):
             reason = "the two sides do not agree on encryption (postgres_tls)"
             return LoginRefused("postgres", reason=reason, address=self.address)

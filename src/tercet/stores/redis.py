@@ -13,7 +13,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from tercet.errors import DeadlinePassed, LoginRefused, NotOpen, StoreError, StoreUnreachable, TercetError
-from tercet.stores.both import both, cause_of, why
+from tercet.stores.both import both, cause_of, distrust, why
 from tercet.stores.holders import here
 from tercet.stores.lane import Lane
 from tercet.stores.port import PoolState, Role, Vital
@@ -150,8 +150,10 @@ class Meaning:
 
     def _of(self, error: Exception) -> StoreError | None:
         # While connecting, redis-py hides what the server said behind a ConnectionError of its own.
-        if cause_of(error, (exc.AuthenticationError, exc.AuthorizationError)) is not None:
-            return LoginRefused("redis", reason="it does not accept this login", address=self._address)
+        unknown = cause_of(error, (exc.AuthenticationError, exc.AuthorizationError)) is not None
+        refused = "it does not accept this login" if unknown else distrust(error, setting="redis_tls_ca")
+        if refused:
+            return LoginRefused("redis", reason=refused, address=self._address)
         match error:
             case exc.TimeoutError() if "connecting" in str(error):
                 return self._unreachable("no connection was made in time")

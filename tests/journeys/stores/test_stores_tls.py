@@ -1,8 +1,11 @@
-"""PostgreSQL over TLS, on a server that can speak it: the wheels' cannot, a distribution's can."""
+"""PostgreSQL and Redis over TLS, on servers that can speak it: the wheels' cannot, a distribution's can."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import shutil
+import socket
 import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,15 +14,14 @@ import pytest
 import pytest_asyncio
 
 from tercet import Tercet
-from tercet.errors import LoginRefused
+from tercet.errors import LoginRefused, StoreUnreachable
 from tercet.servers import Servers
 
 PROGRAMS = [path.parent for path in sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))]
 
-pytestmark = [
-    pytest.mark.skipif(not PROGRAMS, reason="no PostgreSQL with TLS is installed on this machine"),
-    pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl to make certificates with"),
-]
+REDIS = shutil.which("redis-server")
+
+pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl to make certificates with")
 
 
 def _authority(folder: Path, name: str) -> tuple[Path, Path]:
@@ -66,6 +68,7 @@ async def _encrypted(db: Tercet) -> bool:
         return bool(rows.scalar_one())
 
 
+@pytest.mark.skipif(not PROGRAMS, reason="no PostgreSQL with TLS is installed on this machine")
 async def test_each_mode_encrypts_and_verifies_what_it_says(address: str, tmp_path: Path) -> None:
     """As libpq names them: from no encryption up to a certificate of a trusted authority for this very host."""
     named = address.replace("127.0.0.1", "localhost")
@@ -87,3 +90,46 @@ async def test_each_mode_encrypts_and_verifies_what_it_says(address: str, tmp_pa
     ):
         with pytest.raises(LoginRefused, match="its certificate is not trusted"):
             await wrong.open()
+
+
+@pytest_asyncio.fixture
+async def redis_port(tmp_path: Path) -> AsyncIterator[int]:
+    """A Redis that listens for TLS only, with a certificate for "localhost"."""
+    key, certificate = _signed(tmp_path, _authority(tmp_path, "ours"), "localhost")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    command = [str(REDIS), "--port", "0", "--tls-port", str(port), "--bind", "127.0.0.1", "--save", ""]
+    command += ["--tls-cert-file", str(certificate), "--tls-key-file", str(key), "--tls-auth-clients", "no"]
+    command += ["--tls-ca-cert-file", str(tmp_path / "ours.crt"), "--dir", str(tmp_path)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    try:
+        for _ in range(100):
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 0.1):
+                break
+            if process.poll() is not None:
+                pytest.skip("this redis-server was built without TLS")
+            await asyncio.sleep(0.05)
+        yield port
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@pytest.mark.skipif(REDIS is None, reason="no redis-server is installed on this machine")
+async def test_redis_is_reached_by_rediss_and_only_with_a_certificate_for_its_name(
+    redis_port: int, tmp_path: Path
+) -> None:
+    """The authority is the one that is set; another one's certificate, or another name, ends in one sentence."""
+    ours, other = str(tmp_path / "ours.crt"), str(_authority(tmp_path, "other")[1])
+    async with Tercet(redis=f"rediss://localhost:{redis_port}", redis_tls_ca=ours) as db:
+        assert await db.redis.incr("orders") == 1
+        assert (await db.health()).status == "pass"
+    for wrong in (
+        Tercet(redis=f"rediss://localhost:{redis_port}", redis_tls_ca=other),
+        Tercet(redis=f"rediss://127.0.0.1:{redis_port}", redis_tls_ca=ours),
+    ):
+        with pytest.raises(LoginRefused, match=r"its certificate is not trusted, .* \(redis_tls_ca\)"):
+            await wrong.open()
+    with pytest.raises(StoreUnreachable):
+        await Tercet(redis=f"redis://localhost:{redis_port}").open()

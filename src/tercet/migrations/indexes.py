@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -93,8 +92,10 @@ async def _create(database: Database, connection: Connection, index: Index, on_p
     finally:
         if watcher is not None:
             watcher.cancel()
-            with suppress(asyncio.CancelledError):
-                await watcher
+            # Not awaited itself: our own cancellation, if it comes just now, must not be taken for the watcher's.
+            await asyncio.wait([watcher])
+            if not watcher.cancelled():
+                watcher.result()
 
 
 async def _sweep(database: Database, index: Index) -> None:

@@ -38,8 +38,7 @@ async def alone(connection: Connection, name: str, *, wait: float) -> AsyncItera
     deadline = loop.time() + wait
     while not (await connection.exec_driver_sql(_LOCK, (name,))).all()[0][0]:
         if loop.time() >= deadline:
-            holders = (await connection.exec_driver_sql(_HOLDER, (name,))).all()
-            raise LockBusy(name, holder=holders[0][0] if holders else None)
+            raise await _busy(connection, name)
         await asyncio.sleep(_POLL_SECONDS)
     async with _afterwards(lambda: connection.exec_driver_sql(_UNLOCK, (name,))):
         yield
@@ -48,8 +47,12 @@ async def alone(connection: Connection, name: str, *, wait: float) -> AsyncItera
 async def alone_until_commit(connection: Connection, name: str) -> None:
     """Hold the advisory lock `name` until this transaction ends, behind a pooler too; LockBusy if it is not free."""
     if not (await connection.exec_driver_sql(_LOCK_IN_TRANSACTION, (name,))).all()[0][0]:
-        holders = (await connection.exec_driver_sql(_HOLDER, (name,))).all()
-        raise LockBusy(name, holder=holders[0][0] if holders else None)
+        raise await _busy(connection, name)
+
+
+async def _busy(connection: Connection, name: str) -> LockBusy:
+    holders = (await connection.exec_driver_sql(_HOLDER, (name,))).all()
+    return LockBusy(name, holder=holders[0][0] if holders else None)
 
 
 async def vacuum(database: Database, table: str) -> None:

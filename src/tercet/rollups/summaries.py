@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tercet.errors import DefinitionMismatch
 from tercet.migrations import Connection, Database, alone_until_commit, build_index, vacuum
+from tercet.rollups.relation import find, mark_of
 from tercet.rollups.views import Created
 from tercet.sql import identifier
 from tercet.sql.identifier import Name, table_parts
 
 if TYPE_CHECKING:
     from tercet.rollups.summary import Summary
-
-_FOUND = """
-select coalesce(obj_description(c.oid, 'pg_class'), ''), pg_total_relation_size(c.oid)
-from pg_class c where c.oid = to_regclass($1) and c.relkind = 'r'
-"""
 
 _SCHEMA = """
 select n.nspname from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = $1::text::regclass
@@ -42,19 +37,19 @@ async def create_summary(database: Database, summary: Summary) -> Created:
         await alone_until_commit(connection, f"the creation of the summary {identifier(summary.name)}")
         summary = await _located(connection, summary)
         name, statements = identifier(summary.name), tuple(summary.create())
-        mark = f"tercet sha256:{hashlib.sha256(repr(statements).encode()).hexdigest()}"
-        found = (await connection.exec_driver_sql(_FOUND, (name,))).all()
-        if not found:
+        found, mark = await find(connection, name, "r"), mark_of(repr(statements))
+        if found is None:
             await _fill(connection, summary, statements)
             await connection.exec_driver_sql(f"comment on table {name} is '{mark}'")
-        elif found[0][0] != mark:
-            raise DefinitionMismatch("summary", name, wanted=statements[0], found=found[0][0] or "made by hand")
+        elif found.mark != mark:
+            raise DefinitionMismatch("summary", name, wanted=statements[0], found=found.mark or "made by hand")
     for index in summary.indexes:
         await build_index(database, index)
     await vacuum(database, name)
     async with database.transaction() as connection:
-        size = (await connection.exec_driver_sql(_FOUND, (name,))).all()[0][1]
-    return Created(name, time.perf_counter() - started, size, existed=bool(found))
+        after = await find(connection, name, "r")
+    size = after.size_bytes if after else 0
+    return Created(name, time.perf_counter() - started, size, existed=found is not None)
 
 
 async def _located(connection: Connection, summary: Summary) -> Summary:

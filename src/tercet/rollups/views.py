@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tercet.errors import DefinitionMismatch
-from tercet.migrations import Connection, Database, alone_until_commit, build_index, vacuum
+from tercet.migrations import Database, alone_until_commit, build_index, vacuum
+from tercet.rollups.relation import find, mark_of
 
 if TYPE_CHECKING:
     from tercet.sql import View
-
-_FOUND = """
-select c.relispopulated, coalesce(obj_description(c.oid, 'pg_class'), ''), pg_total_relation_size(c.oid)
-from pg_class c where c.oid = to_regclass($1) and c.relkind = 'm'
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,20 +44,20 @@ async def create_view(database: Database, view: View) -> Created:
     # It takes as long as its query does; the pool's limit for ordinary statements is not meant for it.
     async with database.transaction(within=0) as connection:
         await alone_until_commit(connection, _lock(view))
-        found = await _find(connection, view)
+        found, mark = await find(connection, view.qualified, "m"), mark_of(view.create())
         if found is None:
             await connection.exec_driver_sql(view.create())
-            await connection.exec_driver_sql(_comment(view))
-        elif found[1] != _mark(view):
+            await connection.exec_driver_sql(f"comment on materialized view {view.qualified} is '{mark}'")
+        elif found.mark != mark:
             raise DefinitionMismatch(
-                "materialized view", view.qualified, wanted=view.query, found=found[1] or "made by hand"
+                "materialized view", view.qualified, wanted=view.query, found=found.mark or "made by hand"
             )
     for index in view.all_indexes:
         await build_index(database, index)
     await vacuum(database, view.qualified)
     async with database.transaction() as connection:
-        after = await _find(connection, view)
-    size = after[2] if after else 0
+        after = await find(connection, view.qualified, "m")
+    size = after.size_bytes if after else 0
     return Created(view.qualified, time.perf_counter() - started, size, existed=found is not None)
 
 
@@ -77,8 +72,8 @@ async def refresh_view(database: Database, view: View, *, concurrently: bool = T
     # It takes as long as its query does; the pool's limit for ordinary statements is not meant for it.
     async with database.transaction(within=0) as connection:
         await alone_until_commit(connection, _lock(view))
-        found = await _find(connection, view)
-        populated = bool(found and found[0])
+        found = await find(connection, view.qualified, "m")
+        populated = found is not None and found.populated
         await connection.exec_driver_sql(view.refresh(concurrently=concurrently and populated))
     await vacuum(database, view.qualified)
     return Refreshed(view.qualified, time.perf_counter() - started, concurrently and populated)
@@ -90,19 +85,5 @@ async def drop_view(database: Database, view: View) -> None:
         await connection.exec_driver_sql(view.drop())
 
 
-async def _find(connection: Connection, view: View) -> tuple[bool, str, int] | None:
-    rows = (await connection.exec_driver_sql(_FOUND, (view.qualified,))).all()
-    return (rows[0][0], rows[0][1], rows[0][2]) if rows else None
-
-
 def _lock(view: View) -> str:
     return f"the refresh of the materialized view {view.qualified}"
-
-
-def _mark(view: View) -> str:
-    """What is written on the view so that it is known again: PostgreSQL rewrites the query's own text."""
-    return f"tercet sha256:{hashlib.sha256(view.create().encode()).hexdigest()}"
-
-
-def _comment(view: View) -> str:
-    return f"comment on materialized view {view.qualified} is '{_mark(view)}'"

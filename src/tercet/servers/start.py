@@ -52,6 +52,10 @@ _TAKEN = "ddress already in use"
 _FULL = ("No space left on device", "Check free disk space")
 
 
+# What a server is doing that does not answer yet; a server's own `pending` says it in the same word.
+_STARTING = "starting"
+
+
 @dataclass(frozen=True, slots=True)
 class Start:
     """How servers are started this time."""
@@ -111,7 +115,7 @@ async def bring_up(server: Server, site: Site, start: Start) -> Running:
     except OSError as error:
         raise _failed(server, site, str(error)) from error
     for port in _ports(last):
-        tell("starting")
+        tell(_STARTING)
         begins = site.log_bytes()
         order = Order(
             server.command(site, program, port),
@@ -156,7 +160,7 @@ async def clear_leftovers(server: Server, site: Site) -> None:
 async def _wait(server: Server, site: Site, process: Process, port: int, start: Start) -> bool:
     """True when it works, False when it has ended; ServerFailed, and it is stopped, when it does neither."""
     deadline = time.monotonic() + start.ready_seconds
-    told = "starting"
+    told = _STARTING
     while process.alive():
         pending = await _unless_ended(process, server.pending(site, port, process.pid))
         if pending is None:
@@ -167,7 +171,9 @@ async def _wait(server: Server, site: Site, process: Process, port: int, start: 
         if time.monotonic() > deadline:
             await process.end()
             raise _failed(server, site, f"after {start.ready_seconds:.0f} s it was still {pending}")
-        await _unless_ended(process, server.complete(port))
+        if pending != _STARTING:
+            # Not before: else it could be complete without anybody having been told that it is being completed.
+            await _unless_ended(process, server.complete(port))
         await asyncio.sleep(LOOK_EVERY_SECONDS)
     return False
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import signal
 import socket
 import subprocess
@@ -78,6 +79,8 @@ class OwnRedis:
         """It keeps its connections and answers nobody."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
+        # The signal is sent before it has come to every thread; WUNTRACED waits for the stop of them all.
+        os.waitpid(self._process.pid, os.WUNTRACED)
 
     def thaw(self) -> None:
         """It goes on where it stood."""

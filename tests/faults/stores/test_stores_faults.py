@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import os
 import signal
@@ -65,12 +66,24 @@ class Machine:
                 os.kill(pid, number)
             except ProcessLookupError:
                 continue
+        if number == signal.SIGSTOP:
+            while not all(map(_stands_still, (found.pid, *map(int, children)))):
+                await asyncio.sleep(0.001)
 
     async def stop(self) -> None:
         """Take it down, or what is left of it."""
         if self._servers is not None:
             await self._servers.stop()
             self._servers = None
+
+
+def _stands_still(pid: int) -> bool:
+    """Whether every thread of this process has stopped: a signal is sent before it has come to all of them."""
+    for thread in Path(f"/proc/{pid}/task").glob("*/stat"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            if thread.read_text().rpartition(") ")[2][0] not in "TZX":
+                return False
+    return True
 
 
 @pytest.fixture(params=["postgres", "mongo", "redis"])

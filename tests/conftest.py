@@ -17,6 +17,7 @@ import signal
 import threading
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import hypothesis
 import pytest
 
 from tercet.servers import Servers
@@ -33,8 +34,13 @@ _TEMPLATE = "tercet_template"
 _START_SECONDS = 120.0
 
 
+# How long an example takes is the machine's business, whose cores others share; the first one also pays for imports.
+hypothesis.settings.register_profile("tercet", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+
+
 def pytest_configure() -> None:
     """Let Ctrl-C reach the programs that tests start: a shell's background job ignores it, and hands that on."""
+    hypothesis.settings.load_profile("tercet")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -33,11 +33,12 @@ ANYWHERE = {"msgspec"}
 # Files of values: rules and facts, with nothing to wait for.
 VALUES = (
     "tercet.address",
-    "tercet.cache.codec",
+    "tercet.cache.encoding.codec",
+    "tercet.cache.encoding.frame",
+    "tercet.cache.encoding.key",
+    "tercet.cache.encoding.tags",
     "tercet.cache.entry",
-    "tercet.cache.key",
     "tercet.cache.memory",
-    "tercet.cache.tags",
     "tercet.clock",
     "tercet.errors",
     "tercet.proof.ladder",

@@ -2,7 +2,7 @@
 
 from tercet.cache.cache import Cache
 from tercet.cache.cached import Cached, Found
+from tercet.cache.encoding.tags import tag
 from tercet.cache.entry import LAYERS
-from tercet.cache.tags import tag
 
 __all__ = ["LAYERS", "Cache", "Cached", "Found", "tag"]

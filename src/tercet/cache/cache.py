@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeGuard, TypeVar, over
 from weakref import WeakValueDictionary
 
 from tercet.cache.cached import Cached, Found, decorate
-from tercet.cache.codec import Codec, kind_of
+from tercet.cache.encoding.codec import Codec, kind_of
+from tercet.cache.encoding.key import Key, key_of
+from tercet.cache.encoding.tags import plain
 from tercet.cache.entry import Ask, policy
-from tercet.cache.key import Key, key_of
 from tercet.cache.memory import MEMORY_BYTES, MEMORY_ENTRIES, Memory
-from tercet.cache.tags import plain
 from tercet.cache.tiers import Tiers
 from tercet.clock import Clock, SystemClock
 from tercet.errors import SettingInvalid, UsageError

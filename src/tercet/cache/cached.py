@@ -8,11 +8,11 @@ import typing
 from dataclasses import dataclass
 from typing import Any, Generic, ParamSpec, TypeVar, cast
 
-from tercet.cache.codec import Codec
+from tercet.cache.encoding.codec import Codec
+from tercet.cache.encoding.key import Binder, bind, identity, key_of
+from tercet.cache.encoding.tags import Template, filled, templates
 from tercet.cache.entry import Ask, Tier
-from tercet.cache.key import Binder, bind, identity, key_of
 from tercet.cache.memory import Slot, Spot
-from tercet.cache.tags import Template, filled, templates
 from tercet.errors import Uncacheable, UsageError
 from tercet.telemetry import CacheRead
 

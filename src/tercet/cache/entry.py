@@ -13,8 +13,8 @@ from tercet.units import seconds
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tercet.cache.codec import Codec
-    from tercet.cache.key import Key
+    from tercet.cache.encoding.codec import Codec
+    from tercet.cache.encoding.key import Key
     from tercet.cache.memory import Spot
 
 T = TypeVar("T")

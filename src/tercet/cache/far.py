@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from tercet.cache.codec import Entry, Undecodable, pack, unpack
+from tercet.cache.encoding.codec import Undecodable
+from tercet.cache.encoding.frame import Entry, pack, unpack
 from tercet.cache.entry import Ask, Held, Versions, held
 from tercet.errors import StoreError, StoreMissing
 from tercet.telemetry import Operation, Telemetry

@@ -12,7 +12,7 @@ from tercet.errors import WrongLoop
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from tercet.cache.tags import Cell
+    from tercet.cache.encoding.tags import Cell
 
 T = TypeVar("T")
 

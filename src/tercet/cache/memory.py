@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
-from tercet.cache.tags import Cell
+from tercet.cache.encoding.tags import Cell
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -7,7 +7,7 @@ import logging
 import secrets
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tercet.cache.codec import Undecodable
+from tercet.cache.encoding.codec import Undecodable
 from tercet.cache.entry import Ask, Held, Tier, Versions, held
 from tercet.cache.far import Far, Kept
 from tercet.cache.flight import Flight, Flights
@@ -17,9 +17,9 @@ from tercet.telemetry import CacheRead, Telemetry
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
+    from tercet.cache.encoding.tags import Cell
     from tercet.cache.memory import Memory, Slot
     from tercet.cache.port import Shelf
-    from tercet.cache.tags import Cell
     from tercet.clock import Clock
     from tercet.telemetry.event import Outcome
 

@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from tercet.cache import Cache, Found
-from tercet.cache.codec import same
+from tercet.cache.encoding.codec import same
 from tercet.clock import StoppedClock
 from tercet.errors import Uncacheable, Unkeyable, UsageError
 from tercet.telemetry import CacheRead, Operation, Telemetry

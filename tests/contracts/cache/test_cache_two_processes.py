@@ -13,8 +13,8 @@ import pytest
 from redis.asyncio import Redis
 
 from tercet.cache import Cache, Cached, Found
-from tercet.cache.codec import Entry, pack, unpack
-from tercet.cache.key import key_of
+from tercet.cache.encoding.codec import Entry, pack, unpack
+from tercet.cache.encoding.key import key_of
 from tercet.clock import StoppedClock, SystemClock
 from tercet.errors import NotOpen, StoreMissing
 from tercet.telemetry import Telemetry

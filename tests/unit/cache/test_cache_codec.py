@@ -16,7 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tercet.cache.codec import PLAIN, Codec, Entry, Undecodable, kind_of, pack, same, unpack
+from tercet.cache.encoding.codec import PLAIN, Codec, Undecodable, kind_of, same
+from tercet.cache.encoding.frame import Entry, pack, unpack
 from tercet.errors import Uncacheable
 
 

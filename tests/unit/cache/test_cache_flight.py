@@ -8,8 +8,8 @@ import gc
 import pytest
 
 from tercet.cache import flight as room
+from tercet.cache.encoding.tags import Cell
 from tercet.cache.flight import Flight, Flights, duplicate
-from tercet.cache.tags import Cell
 from tercet.errors import ServerFailed, WrongLoop
 
 

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tercet.cache.key import KEY_CHARS_MAX, Binder, bind, encode, identity, key_of
+from tercet.cache.encoding.key import KEY_CHARS_MAX, Binder, bind, encode, identity, key_of
 from tercet.errors import Unkeyable, UsageError
 
 if TYPE_CHECKING:

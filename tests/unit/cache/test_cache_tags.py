@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tercet.cache import tag
-from tercet.cache.tags import TAG_CHARS_MAX, TAGS_MAX, filled, plain, templates
+from tercet.cache.encoding.tags import TAG_CHARS_MAX, TAGS_MAX, filled, plain, templates
 from tercet.errors import TemplateMismatch, UsageError
 
 

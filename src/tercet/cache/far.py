@@ -126,10 +126,12 @@ class Far:
             schema=ask.codec.schema,
             key=ask.key.full,
             created_ms=created,
-            expires_ms=created + int(lifetime * 1000),
+            fresh_ms=created + int(lifetime * 1000),
+            spent_ms=created + int(lifetime * 1000),
             load_seconds=took,
             tags=ask.tags,
             versions=tuple(versions.get(tag) or b"" for tag in ask.tags),
+            packing="",
             body=body,
         )
         async with self._turn((ask.key.name,)):
@@ -207,5 +209,5 @@ class Far:
             self.note("decode", error)
             _log.warning("an entry of %s is not of its type (%s) and counts as a miss", ask.label, error)
             return None
-        left = entry.expires_ms / 1000 - self._clock.now().timestamp()
+        left = entry.fresh_ms / 1000 - self._clock.now().timestamp()
         return Kept(held("redis", ask.codec, value, entry.body), entry.tags, len(entry.body), left)

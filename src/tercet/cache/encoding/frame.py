@@ -43,13 +43,7 @@ class Entry(msgspec.Struct, frozen=True, array_like=True, tag=FORMAT, gc=False):
 
     def is_current(self, versions: Mapping[str, bytes | None]) -> bool:
         """Whether every tag still has the version that it had before this value was loaded."""
-        tags, mine = self.tags, self.versions
-        if len(tags) != len(mine):
-            return False
-        for tag, version in zip(tags, mine):  # noqa: B905, SIM110 - run for every read: as lengths are known, twice as fast
-            if versions.get(tag) != version:
-                return False
-        return True
+        return self.versions == tuple(map(versions.get, self.tags))
 
 
 _encode = msgspec.msgpack.Encoder().encode

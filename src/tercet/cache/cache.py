@@ -269,13 +269,9 @@ class Cache:
         rules = self._policy
         if ttl is not None or layer is not None:
             rules = policy("This call", ttl=ttl, layer=layer, memory=None, jitter=None, default=rules)
-        return Ask(
-            key=_direct(key),
-            tags=plain(tags, of=f"the key {key!r}") if tags else (),
-            codec=self._codec(kind),
-            policy=rules,
-            label="direct",
-        )
+        found = _direct(key)
+        under = plain(tags, of=f"the key {key!r}") if tags else ()
+        return Ask(found.name, found.full, under, self._codec(kind), rules, "direct")
 
     def _codec(self, kind: object) -> Codec[Any]:
         try:

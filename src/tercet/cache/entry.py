@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
+import msgspec
+
 from tercet.errors import LayerUnknown, SettingInvalid
 from tercet.units import seconds
 
@@ -14,8 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from tercet.cache.encoding.codec import Codec
-    from tercet.cache.encoding.key import Key
-    from tercet.cache.memory import Spot
+    from tercet.cache.memory import Slot
 
 T = TypeVar("T")
 
@@ -59,17 +60,25 @@ class Policy:
         return min(self.memory * (1.0 - self.jitter * draw), self.lifetime(draw))
 
 
-@dataclass(frozen=True, slots=True)
-class Ask(Generic[T]):
-    """One value that is asked for: its key, what it depends on, its type, how long it lives."""
+class Ask(msgspec.Struct, Generic[T], frozen=True, eq=False, gc=False):
+    """One value that is asked for: its key, what it depends on, its type, how long it lives.
 
-    key: Key
+    One is made for each key of a bulk read, so it is a Struct, written by position: a tenth of the time that a
+    frozen dataclass takes.
+    """
+
+    # What the entry lies under, and the whole key where that had to be shortened, or nothing; see key.
+    name: str
+    full: str
     tags: tuple[str, ...]
     codec: Codec[T]
     policy: Policy
     # Whose reads these are, for telemetry and errors; never a value.
     label: str
-    spot: Spot | None = None
+    # Where a function finds its entries in this process by their arguments alone, and these arguments with
+    # their types; None where they are no key by themselves.
+    index: dict[tuple[object, ...], Slot] | None = None
+    raw: tuple[object, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

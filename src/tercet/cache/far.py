@@ -70,7 +70,7 @@ class Far:
         if self._shelf is None:
             return Answer({}, None)
         try:
-            frames, versions = await self._shelf.read([ask.key.name for ask in asks], tags)
+            frames, versions = await self._shelf.read([ask.name for ask in asks], tags)
             entries = [self._entry(ask, frame) for ask, frame in zip(asks, frames, strict=True)]
             more = tuple({tag for entry in entries if entry for tag in entry.tags if tag not in versions})
             if more:
@@ -84,7 +84,7 @@ class Far:
             self.note("read", error)
             return Answer({}, None)
         kept = {
-            ask.key.name: one
+            ask.name: one
             for ask, entry in zip(asks, entries, strict=True)
             if entry is not None and entry.is_current(versions)
             if (one := self._opened(ask, entry)) is not None
@@ -124,7 +124,7 @@ class Far:
         created = int(self._clock.now().timestamp() * 1000)
         entry = Entry(
             schema=ask.codec.schema,
-            key=ask.key.full,
+            key=ask.full,
             created_ms=created,
             fresh_ms=created + int(lifetime * 1000),
             spent_ms=created + int(lifetime * 1000),
@@ -134,11 +134,11 @@ class Far:
             packing="",
             body=body,
         )
-        async with self._turn((ask.key.name,)):
+        async with self._turn((ask.name,)):
             if not wanted():
                 return False
             try:
-                return entry.is_current(await self._shelf.write(ask.key.name, pack(entry), lifetime, ask.tags))
+                return entry.is_current(await self._shelf.write(ask.name, pack(entry), lifetime, ask.tags))
             except StoreMissing:
                 self._shelf = None
                 return True
@@ -199,7 +199,7 @@ class Far:
             _log.warning("an entry of %s is not readable and counts as a miss", ask.label)
             return None
         # Not another key under this digest, nor another shape of the type, nor one without a tag asked for.
-        fits = entry.key == ask.key.full and ask.codec.reads(entry.schema) and set(ask.tags) <= set(entry.tags)
+        fits = entry.key == ask.full and ask.codec.reads(entry.schema) and set(ask.tags) <= set(entry.tags)
         return entry if fits else None
 
     def _opened(self, ask: Ask[T], entry: Entry) -> Kept[T] | None:

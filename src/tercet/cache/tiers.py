@@ -11,6 +11,7 @@ from tercet.cache.encoding.codec import Undecodable
 from tercet.cache.entry import Ask, Held, Tier, Versions, held
 from tercet.cache.far import Far, Kept
 from tercet.cache.flight import Flight, Flights
+from tercet.cache.memory import Spot
 from tercet.errors import StoreError, Uncacheable
 from tercet.telemetry import CacheRead, Telemetry
 
@@ -61,7 +62,7 @@ class Tiers:
                 self._tell(ask, "memory", begun, "ok")
                 return near.take()
         place = self._flights.join(
-            ask.key.name,
+            ask.name,
             lambda: self.memory.cells(ask.tags),
             lambda flight: self._fly(ask, load, flight, anew=anew),
             anew=anew,
@@ -93,7 +94,7 @@ class Tiers:
             kept, _ = await self._ask_far(
                 missing, lambda: keep and self.memory.drops == drops, at=self.clock.monotonic()
             )
-            found = [one or kept.get(ask.key.name) for ask, one in zip(asks, found, strict=True)]
+            found = [one or kept.get(ask.name) for ask, one in zip(asks, found, strict=True)]
         if self.telemetry.heard:
             for ask, one in zip(asks, found, strict=True):
                 if one is not None:
@@ -106,7 +107,7 @@ class Tiers:
         Raises Uncacheable, and a StoreError when it did not reach the shelf: others may then show the old
         value.
         """
-        name = ask.key.name
+        name = ask.name
         body = ask.codec.encode(value, of=ask.label)
         new = held("loader", ask.codec, ask.codec.decode(body), body)
         self._drop_here((name,), ())
@@ -161,7 +162,7 @@ class Tiers:
         versions: Versions | None = {}
         if not anew:
             kept, versions = await self._ask_far([ask], flight.is_fresh, at=self.clock.monotonic())
-            found = kept.get(ask.key.name)
+            found = kept.get(ask.name)
             if found is not None:
                 return found
         if versions is not None and any(versions.get(tag) is None for tag in ask.tags):
@@ -221,7 +222,7 @@ class Tiers:
 
         answer = await self._far.read(asks, watch)
         for ask in asks:
-            kept: Kept[T] | None = answer.kept.get(ask.key.name)
+            kept: Kept[T] | None = answer.kept.get(ask.name)
             if kept is not None and is_fresh():
                 stay = min(ask.policy.in_memory(_draw()), kept.left)
                 under = tuple(cells[tag] for tag in kept.tags)
@@ -229,13 +230,14 @@ class Tiers:
         return {name: kept.held for name, kept in answer.kept.items()}, answer.versions
 
     def _near(self, ask: Ask[T]) -> Held[T] | None:
-        slot = self.memory.find(ask.key.name)
+        slot = self.memory.find(ask.name)
         if slot is None or not set(ask.tags) <= set(slot.tags):
             return None
         if slot.schema != ask.codec.schema:
             return _as_other(slot, ask)
-        if ask.spot is not None:
-            self.memory.place(slot, ask.spot)
+        spot = _spot(ask)
+        if spot is not None:
+            self.memory.place(slot, spot)
         return Held("memory", ask.codec, slot.value, slot.body)
 
     def _stay(self, ask: Ask[T], lifetime: float) -> float:
@@ -252,7 +254,7 @@ class Tiers:
         cells: tuple[Cell, ...],
     ) -> None:
         self.memory.put(
-            ask.key.name,
+            ask.name,
             schema=ask.codec.schema,
             value=new.value,
             body=new.body,
@@ -260,7 +262,7 @@ class Tiers:
             until=until,
             tags=tags,
             cells=cells,
-            spot=ask.spot,
+            spot=_spot(ask),
         )
 
     def _tell(self, ask: Ask[Any], tier: Tier, begun: float, outcome: Outcome) -> None:
@@ -277,6 +279,10 @@ def _as_other(slot: Slot, ask: Ask[T]) -> Held[T] | None:
     except Undecodable:
         return None
     return Held("memory", ask.codec, None, slot.body)
+
+
+def _spot(ask: Ask[Any]) -> Spot | None:
+    return None if ask.index is None or ask.raw is None else Spot(ask.index, ask.raw)
 
 
 def _draw() -> float:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec.structs import replace
+
+from tercet.cache.encoding.packing import PACKED_BYTES_MIN, Unopenable, opened, packed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,13 +54,17 @@ _decode = msgspec.msgpack.Decoder(Entry).decode
 
 
 def pack(entry: Entry) -> bytes:
-    """The bytes that lie in Redis."""
+    """The bytes that lie in Redis; a big body is compressed where that saves something."""
+    if entry.packing or len(entry.body) > PACKED_BYTES_MIN:
+        packing, body = packed(entry.body)
+        entry = replace(entry, packing=packing, body=body)
     return _encode(entry)
 
 
 def unpack(frame: bytes) -> Entry | None:
-    """The entry in these bytes, or None where they are no entry of this format."""
+    """The entry in these bytes, its body open, or None where they are no entry that this process can read."""
     try:
-        return _decode(frame)
-    except (msgspec.MsgspecError, ValueError):
+        entry = _decode(frame)
+        return replace(entry, body=opened(entry.packing, entry.body)) if entry.packing else entry
+    except (msgspec.MsgspecError, ValueError, Unopenable):
         return None

@@ -12,7 +12,6 @@ from tercet.cache.encoding.codec import Codec
 from tercet.cache.encoding.key import Binder, bind, identity, key_of
 from tercet.cache.encoding.tags import Template, filled, templates
 from tercet.cache.entry import Ask, Tier
-from tercet.cache.memory import Slot, Spot
 from tercet.errors import Uncacheable, UsageError
 from tercet.telemetry import CacheRead
 
@@ -20,6 +19,7 @@ if typing.TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
     from tercet.cache.entry import Policy
+    from tercet.cache.memory import Slot
     from tercet.cache.tiers import Tiers
 
 P = ParamSpec("P")
@@ -81,7 +81,7 @@ class Cached(Generic[P, R]):
 
         Raises StoreUnreachable when Redis could not be told; in this process it is forgotten even so.
         """
-        await self._tiers.drop((self._ask(self._values(*args, **kwargs)).key.name,), ())
+        await self._tiers.drop((self._ask(self._values(*args, **kwargs)).name,), ())
 
     async def peek(self, *args: P.args, **kwargs: P.kwargs) -> Found[R] | None:
         """The result for these arguments, or None if there is none; never calls the function."""
@@ -94,22 +94,17 @@ class Cached(Generic[P, R]):
 
     def key(self, *args: P.args, **kwargs: P.kwargs) -> str:
         """The key of the result for these arguments, as people can read it."""
-        key = self._ask(self._values(*args, **kwargs)).key
-        return key.full or key.name
+        ask = self._ask(self._values(*args, **kwargs))
+        return ask.full or ask.name
 
     async def _fetch(self, values: tuple[object, ...], *, anew: bool = False) -> R:
         return await self._tiers.fetch(self._ask(values), lambda: self._hand(values), anew=anew)
 
     def _ask(self, values: tuple[object, ...]) -> Ask[R]:
+        key = key_of(SPACE, self.name + self._binder.text(values))
+        tags = filled(self._templates, self._parameters, values)
         raw = self._binder.fast(values)
-        return Ask(
-            key=key_of(SPACE, self.name + self._binder.text(values)),
-            tags=filled(self._templates, self._parameters, values),
-            codec=self._codec,
-            policy=self.policy,
-            label=self.name,
-            spot=None if raw is None else Spot(self._index, raw),
-        )
+        return Ask(key.name, key.full, tags, self._codec, self.policy, self.name, self._index, raw)
 
 
 def decorate(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Generic, Literal, TypedDict, TypeVar
@@ -13,8 +14,6 @@ from tercet.errors import LayerUnknown, SettingInvalid
 from tercet.units import seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from tercet.cache.encoding.codec import Codec
     from tercet.cache.memory import Slot
     from tercet.cache.state import State
@@ -154,7 +153,7 @@ class Layers:
         """The layers in `given` beside tercet's own; each is a ttl, or the words of a policy."""
         known: dict[str, Mapping[str, object]] = {name: {"ttl": ttl} for name, ttl in LAYERS.items()}
         for name, words in (given or {}).items():
-            one = dict(words) if hasattr(words, "keys") else {"ttl": words}
+            one: Mapping[str, object] = dict(words) if isinstance(words, Mapping) else {"ttl": words}
             known[name] = one
             where = f"The layer {name!r}"
             unknown = set(one) - _NAMES

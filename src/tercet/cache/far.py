@@ -59,7 +59,8 @@ class Far:
             else:
                 frame, versions = await shelf.read_one(name), _NO_VERSIONS
         except StoreMissing:
-            return self._none_there()
+            self._none_there()
+            return None
         return None if frame is None else await self.open(ask, frame, versions)
 
     async def read_many(self, asks: Sequence[Ask[T]]) -> list[Sight[T] | None]:
@@ -123,7 +124,8 @@ class Far:
         try:
             return await self.shelf.lease(ask.name, ask.tags, anew=anew)
         except StoreMissing:
-            return self._none_there()
+            self._none_there()
+            return None
         except StoreError as error:
             self.note("lease", error)
             return None

@@ -94,6 +94,7 @@ class Cache:
         type: object | None = None,
         name: str | None = None,
         version: str | int | None = None,
+        self_key: str | tuple[str, ...] = (),
     ) -> Callable[[Callable[P, Awaitable[R]]], Cached[P, R]]: ...
 
     def __call__(
@@ -109,6 +110,7 @@ class Cache:
         type: object | None = None,  # noqa: A002 - what the user would call it
         name: str | None = None,
         version: str | int | None = None,
+        self_key: str | tuple[str, ...] = (),
     ) -> object:
         """Keep the results of an async function, by its arguments.
 
@@ -129,7 +131,16 @@ class Cache:
                 jitter=jitter,
                 default=self._policy,
             )
-            cached = decorate(given, self._tiers, tags=tags, policy=rules, kind=type, name=name, version=version)
+            cached = decorate(
+                given,
+                self._tiers,
+                tags=tags,
+                policy=rules,
+                kind=type,
+                name=name,
+                version=version,
+                self_key=self_key,
+            )
             self._register(cached, called)
             return cached
 

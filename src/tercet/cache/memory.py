@@ -31,7 +31,7 @@ class Slot:
 
     __slots__ = (
         "body", "cells", "epoch", "index", "name", "newer", "older", "raw", "schema", "seen", "size", "tags",
-        "until", "value",
+        "until", "untrusted_until", "value",
     )  # fmt: skip
 
     name: str
@@ -42,14 +42,16 @@ class Slot:
     size: int
     # By the monotonic clock.
     until: float
+    # Until when it answers though what was dropped elsewhere may not have been heard.
+    untrusted_until: float
     # The memory's epoch at which the cells were last seen alive.
     epoch: int
     cells: tuple[Cell, ...]
     # SIEVE's mark: looked at since the hand came by.
     seen: bool
     # Where a function finds it by its arguments alone.
-    index: dict[tuple[object, ...], Slot] | None
-    raw: tuple[object, ...]
+    index: dict[object, Slot] | None
+    raw: object
     newer: Slot | None
     older: Slot | None
 
@@ -58,8 +60,8 @@ class Slot:
 class Spot:
     """Where a function finds an entry by its arguments: its index, and the arguments with their types."""
 
-    index: dict[tuple[object, ...], Slot]
-    raw: tuple[object, ...]
+    index: dict[object, Slot]
+    raw: object
 
 
 class Memory:
@@ -71,7 +73,7 @@ class Memory:
 
     __slots__ = (
         "_bytes", "_bytes_max", "_cells", "_entries_max", "_hand", "_newest", "_now", "_oldest", "_slots",
-        "drops", "epoch",
+        "drops", "epoch", "trusted_until",
     )  # fmt: skip
 
     def __init__(
@@ -87,6 +89,8 @@ class Memory:
         self._hand: Slot | None = None
         self._bytes = 0
         self.epoch = 0
+        # Until when it is sure to have heard of everything that was dropped elsewhere.
+        self.trusted_until = float("inf")
         # Counts every drop of a key or tag: who reads without a flight keeps nothing when it moved meanwhile.
         self.drops = 0
 
@@ -153,6 +157,7 @@ class Memory:
         slot = Slot()
         slot.name, slot.schema, slot.value, slot.body, slot.size = name, schema, value, body, whole
         slot.until, slot.epoch, slot.seen = until, self.epoch, False
+        slot.untrusted_until = float("inf")
         slot.tags, slot.cells = tags, cells
         slot.newer, slot.older = None, self._newest
         if self._newest is not None:
@@ -161,7 +166,7 @@ class Memory:
         if self._oldest is None:
             self._oldest = slot
         slot.index = None
-        slot.raw = ()
+        slot.raw = None
         self._slots[name] = slot
         self._bytes += whole
         if spot is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tercet.cache.encoding.codec import Undecodable
@@ -16,7 +17,7 @@ from tercet.errors import StoreError, Uncacheable
 from tercet.telemetry import CacheRead, Telemetry
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from tercet.cache.encoding.tags import Cell
     from tercet.cache.memory import Memory, Slot
@@ -84,6 +85,27 @@ class Tiers:
         value: T = landing.value.take()
         return value
 
+    async def fetch_many(
+        self,
+        asks: Sequence[Ask[T]],
+        load_one: Callable[[int], Awaitable[T]],
+        load_many: Callable[[Sequence[int]], Awaitable[Mapping[int, T]]] | None,
+    ) -> list[T]:
+        """The values in the order asked; Redis is asked once for all, and only what is missing is loaded.
+
+        The numbers that loaders are given are places in `asks`; what `load_many` leaves out, `load_one` loads.
+        """
+        found = await self.look(asks)
+        missing = [number for number, one in enumerate(found) if one is None]
+        loaded: Mapping[int, T] = await load_many(missing) if load_many is not None and missing else {}
+
+        async def load(number: int) -> T:
+            return loaded[number] if number in loaded else await load_one(number)
+
+        rest = await asyncio.gather(*(self.fetch(asks[number], partial(load, number)) for number in missing))
+        values = dict(zip(missing, rest, strict=True))
+        return [values[number] if one is None else one.take() for number, one in enumerate(found)]
+
     async def look(self, asks: Sequence[Ask[T]], *, keep: bool = True) -> list[Held[T] | None]:
         """What memory and Redis have of these, without loading; Redis is asked once for all, or twice."""
         begun = self.clock.monotonic()
@@ -108,7 +130,7 @@ class Tiers:
         value.
         """
         name = ask.name
-        body = ask.codec.encode(value, of=ask.label)
+        body = ask.codec.encode(value, of=ask.label, key=ask.full or ask.name)
         new = held("loader", ask.codec, ask.codec.decode(body), body)
         self._drop_here((name,), ())
         cells = self.memory.cells(ask.tags)
@@ -126,13 +148,13 @@ class Tiers:
             if fresh:
                 self._keep(ask, new, len(body), at + self._stay(ask, lifetime), ask.tags, cells)
 
-    async def drop(self, names: Sequence[str], tags: Sequence[str]) -> None:
+    async def drop(self, names: Sequence[str], tags: Sequence[str]) -> bool:
         """Drop entries and tags, here at once and then on the shelf.
 
         Raises StoreUnreachable when it did not reach the shelf; here it is done even so.
         """
         if not names and not tags:
-            return
+            return True
         self._drop_here(names, tags)
         if self._far.there:
             try:
@@ -140,6 +162,7 @@ class Tiers:
             finally:
                 # Again: while that was on its way, somebody may have read the old value into memory.
                 self._drop_here(names, tags)
+        return True
 
     async def close(self) -> None:
         """Cancel what is under way, forget what is in memory, give the shelf's own client back."""
@@ -171,7 +194,7 @@ class Tiers:
         value = await load()
         took = self.clock.monotonic() - begun
         try:
-            body = ask.codec.encode(value, of=ask.label)
+            body = ask.codec.encode(value, of=ask.label, key=ask.full or ask.name)
             new = held("loader", ask.codec, ask.codec.decode(body), body)
         except (Uncacheable, Undecodable) as error:
             if ask.codec.loose and isinstance(error, Uncacheable):

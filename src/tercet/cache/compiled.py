@@ -55,8 +55,8 @@ def _tercet_made(_tercet_owner, _tercet_items):
     for _tercet_item in _tercet_items:
         {taken}
         try:
-            _tercet_slot = _tercet_index[{lookup}]
-        except (KeyError, TypeError):
+            _tercet_slot = _tercet_find({lookup})
+        except TypeError:
             _tercet_slot = None
         if (
             _tercet_slot is not None

@@ -176,6 +176,7 @@ class Work(Generic[R]):
         """What the compiled code refers to."""
         return {
             "index": self._index,
+            "find": self._index.get,
             "memory": self._tiers.memory,
             "now": self._tiers.clock.monotonic,
             "telemetry": self._tiers.telemetry,

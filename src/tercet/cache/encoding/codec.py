@@ -65,6 +65,7 @@ class Codec(Generic[T]):
 
     __slots__ = ("_decode", "_pickled", "_plain", "copy", "immutable", "loose", "schema", "takes_none")
 
+    _decode: Callable[[bytes], T]
     # A value of their own from bytes that were decoded here before: fit for what is called all the time.
     copy: Callable[[bytes], T]
 
@@ -115,7 +116,7 @@ class Codec(Generic[T]):
         try:
             if self._pickled is not None:
                 return cast("T", self._pickled.read(body, schema=self.schema, key=key))
-            return cast("T", self._decode(body))
+            return self._decode(body)
         except Exception as error:
             raise Undecodable(type(error).__name__) from error
 
@@ -156,11 +157,16 @@ def is_plain(value: object) -> bool:
     if kind in _SCALARS:
         return True
     if kind is dict:
-        return all(
-            type(name) is str and (type(part) in _SCALARS or is_plain(part))
-            for name, part in cast("dict[object, object]", value).items()
-        )
-    return kind is list and all(type(part) in _SCALARS or is_plain(part) for part in cast("list[object]", value))
+        for name, part in cast("dict[object, object]", value).items():
+            if type(name) is not str or (type(part) not in _SCALARS and not is_plain(part)):
+                return False
+        return True
+    if kind is list:
+        for part in cast("list[object]", value):  # noqa: SIM110 - a generator costs more than what it looks at
+            if type(part) not in _SCALARS and not is_plain(part):
+                return False
+        return True
+    return False
 
 
 def _plain_outside(tree: shape.Type) -> type | None:

@@ -144,6 +144,9 @@ def tag(template: str, /, **values: object) -> str:
 
 def write(value: object) -> str:
     """A value as it stands in a tag; raises TypeError for what has no such form."""
+    # The usual ones, of which nothing can be escaped.
+    if type(value) is int or (type(value) is str and value.isascii() and value.isalnum()):
+        return str(value)
     if isinstance(value, Enum):
         value = value.value
     match value:

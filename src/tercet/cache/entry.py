@@ -95,10 +95,10 @@ class Ask(msgspec.Struct, Generic[T], frozen=True, eq=False, gc=False):
     policy: Policy
     # Whose reads these are, for telemetry and errors; never a value.
     label: str
-    # Where a function finds its entries in this process by their arguments alone, and these arguments with
-    # their types; None where they are no key by themselves.
-    index: dict[tuple[object, ...], Slot] | None = None
-    raw: tuple[object, ...] | None = None
+    # Where a function finds its entries in this process by their arguments alone, and what stands for these
+    # arguments there; None where they are no key by themselves.
+    index: dict[object, Slot] | None = None
+    raw: object = None
 
 
 class Held(msgspec.Struct, Generic[T], frozen=True, eq=False, gc=False):

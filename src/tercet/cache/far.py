@@ -245,7 +245,7 @@ class Far:
         if found is State.SPENT:
             return None
         try:
-            value = ask.codec.decode(entry.body)
+            value = ask.codec.decode(entry.body, key=ask.full or ask.name)
         except Undecodable as error:
             self.note("decode", error)
             _log.warning("an entry of %s is not of its type (%s) and counts as a miss", ask.label, error)

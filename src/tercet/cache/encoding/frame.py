@@ -46,7 +46,16 @@ class Entry(msgspec.Struct, frozen=True, array_like=True, tag=FORMAT, gc=False):
 
     def is_current(self, versions: Mapping[str, bytes | None]) -> bool:
         """Whether every tag still has the version that it had before this value was loaded."""
-        return self.versions == tuple(map(versions.get, self.tags))
+        mine = self.versions
+        if len(mine) != len(self.tags):
+            return False
+        place = 0
+        # Run for every read: counted by hand it takes half of the time that zip or map takes.
+        for tag in self.tags:
+            if versions.get(tag) != mine[place]:
+                return False
+            place += 1  # noqa: SIM113 - see above
+        return True
 
 
 _encode = msgspec.msgpack.Encoder().encode

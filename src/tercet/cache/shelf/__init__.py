@@ -1,0 +1,5 @@
+"""The tier that processes share: entries, leases, tag versions and drops, in Redis."""
+
+from tercet.cache.shelf.port import BusState, Drop, Grant, Shelf, Versions
+
+__all__ = ["BusState", "Drop", "Grant", "Shelf", "Versions"]

@@ -18,7 +18,7 @@ class Drop:
 
     names: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
-    # Globs over the names of entries, as Redis understands them.
+    # Globs as a user writes them, over direct keys and the names of functions; see glob.Globs.
     patterns: tuple[str, ...] = ()
     # All there is: clear().
     everything: bool = False

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os.path
 import re
 from typing import TYPE_CHECKING
 
 from tercet.cache.encoding.key import PREFIX_CHARS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
 # What has a meaning in a glob.
 _SPECIAL = re.compile(r"([*?\[\]\\^])")
@@ -48,7 +47,7 @@ class Globs:
     @property
     def around(self) -> str:
         """A glob over names that finds every entry that is meant, and some others."""
-        beginning = os.path.commonprefix([_beginning(pattern) for pattern in self.patterns])
+        beginning = _common([_beginning(pattern) for pattern in self.patterns])
         # A shortened name shows only the first characters of its key.
         return f"[{DIRECT}{FUNCTION}{''.join(SHORTENED)}]:{escaped(beginning[:PREFIX_CHARS])}*"
 
@@ -81,6 +80,13 @@ def _beginning(pattern: str) -> str:
             break
         said.append(re.sub(r"\\(.)", r"\1", text, flags=re.DOTALL))
     return "".join(said)
+
+
+def _common(texts: Sequence[str]) -> str:
+    """What they all begin with."""
+    first, last = min(texts, default=""), max(texts, default="")
+    same = next((place for place, sign in enumerate(first) if last[place] != sign), len(first))
+    return first[:same]
 
 
 def _pieces(pattern: str) -> Iterator[tuple[str, str]]:

@@ -79,10 +79,13 @@ class Shelf(Protocol):
         """The versions of these tags; one that has none is given a new one, which nobody has ever seen."""
         ...
 
-    async def lease(self, name: str, tags: Sequence[str], *, anew: bool = False) -> Grant:
+    async def lease(self, name: str, tags: Sequence[str], *, anew: bool = False, instead: bytes | None = None) -> Grant:
         """The entry; or else leave to load it, which one caller gets, of all processes.
 
-        `anew` asks for leave to load although there is an entry, and takes it from whoever has it.
+        An entry of which the tags asked for say that it is no longer true counts as none; that costs a second
+        round trip. `instead` is an entry that the caller has read and wants a newer one for, because it is
+        stale or of another type: while it is still the one there, it counts as none too. `anew` asks for leave
+        to load whatever there is, and takes it from whoever has it.
         """
         ...
 
@@ -132,6 +135,10 @@ class Shelf(Protocol):
     @property
     def bus(self) -> BusState:
         """How the bus stands."""
+        ...
+
+    def watch(self, connected: Callable[[], None]) -> None:
+        """Tell this after each new connection: what was acknowledged shortly before may be lost."""
         ...
 
     async def close(self) -> None:

@@ -59,6 +59,9 @@ VALUES = (
     "tercet.stores.budget",
     "tercet.telemetry.event",
     "tercet.units",
+    "tercet.wire.batch",
+    "tercet.wire.breaker",
+    "tercet.wire.script",
 )
 
 

@@ -42,6 +42,7 @@ VALUES = (
     "tercet.cache.encoding.tags",
     "tercet.cache.entry",
     "tercet.cache.memory",
+    "tercet.cache.shelf.glob",
     "tercet.clock",
     "tercet.errors",
     "tercet.proof.ladder",

@@ -20,12 +20,13 @@ from tercet.telemetry import Telemetry
 from tercet.units import seconds, size_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
     from types import TracebackType
 
     from tercet.cache.port import Client, Home
     from tercet.cache.shelf import Shelf
     from tercet.cache.stats import Explanation, Stats
+    from tercet.wire import Wire
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -74,7 +75,8 @@ class Cache:
         self._layers = Layers.of(layers)
         self._policy = policy("Cache", words, layers=self._layers)
         near = Memory(ticks.monotonic, entries_max=_count(memory_entries), bytes_max=_size(memory_size))
-        shelf = _shelf(source, namespace=namespace, deadline=deadline, clock=ticks, telemetry=tells)
+        wire, self._own = _wire(source, clock=ticks, telemetry=tells)
+        shelf = _shelf(wire, namespace=namespace, deadline=deadline, clock=ticks, telemetry=tells)
         self._tiers = Tiers(near, shelf, clock=ticks, telemetry=tells)
         self._codecs: dict[object, Codec[Any]] = {}
         self._functions: WeakValueDictionary[str, Cached[..., Any]] = WeakValueDictionary()
@@ -92,7 +94,7 @@ class Cache:
         type: object | None = None,
         name: str | None = None,
         version: str | int | None = None,
-        self_key: str | Sequence[str] | None = None,
+        self_key: str | tuple[str, ...] = (),
         **words: Unpack[PolicyWords],
     ) -> Callable[[Callable[P, Awaitable[R]]], Cached[P, R]]: ...
 
@@ -105,7 +107,7 @@ class Cache:
         type: object | None = None,  # noqa: A002 - what the user would call it
         name: str | None = None,
         version: str | int | None = None,
-        self_key: str | Sequence[str] | None = None,
+        self_key: str | tuple[str, ...] = (),
         **words: Unpack[PolicyWords],
     ) -> object:
         """Keep the results of an async function, by its arguments.
@@ -241,8 +243,8 @@ class Cache:
         `*`, `?` and `[…]` mean what they mean to Redis, in keys and in the names of functions. It reads through
         all names in Redis, slice by slice: use tags where there are many.
         """
-        if not isinstance(pattern, str) or not pattern:
-            raise UsageError(f"{pattern!r} is no pattern.", "A pattern is a text such as 'users:list:*'.")
+        if not pattern:
+            raise UsageError("An empty text is no pattern.", "A pattern is a text such as 'users:list:*'.")
         return await self._tiers.drop(Drop(patterns=(pattern,)))
 
     async def clear(self) -> bool:
@@ -277,6 +279,8 @@ class Cache:
         A client or Tercet that was handed in stays open. The cache can be used again afterwards.
         """
         await self._tiers.close()
+        if self._own is not None:
+            await self._own.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -286,9 +290,7 @@ class Cache:
     ) -> None:
         await self.close()
 
-    def _ask(
-        self, key: str, kind: object, *, tags: Iterable[str] = (), words: PolicyWords | None = None
-    ) -> Ask[Any]:
+    def _ask(self, key: str, kind: object, *, tags: Iterable[str] = (), words: PolicyWords | None = None) -> Ask[Any]:
         rules = policy("This call", words, layers=self._layers, default=self._policy) if words else self._policy
         name, full = _direct(key)
         return Ask(
@@ -331,27 +333,18 @@ def _direct(key: object) -> tuple[str, str]:
     return made.name, made.full
 
 
-def _shelf(
-    source: object, *, namespace: str, deadline: str | float | None, clock: Clock, telemetry: Telemetry
-) -> Shelf | None:
-    """The shelf that `source` means: the one place where the room chooses its edge, loaded when wanted."""
+def _wire(source: object, *, clock: Clock, telemetry: Telemetry) -> tuple[Wire | None, Wire | None]:
+    """The wire that `source` means, and the same again if it was made here and has to be closed here."""
     if source is None:
-        return None
-    from tercet.cache.shelf.redis import DEADLINE_SECONDS, RedisShelf  # noqa: PLC0415 - see above
-    from tercet.wire import Wire  # noqa: PLC0415 - see above
-
-    try:
-        limit = seconds(deadline) if deadline is not None else DEADLINE_SECONDS
-    except ValueError as error:
-        raise SettingInvalid(
-            "deadline", where="Cache", shown=repr(deadline), wanted="a time such as '50ms'"
-        ) from error
+        return None, None
     if _is_home(source):
-        wire, owned = source.wire, False
-    elif isinstance(source, str):
-        wire, owned = Wire.at(source, clock=clock, telemetry=telemetry), True
+        return source.wire, None
+    from tercet.wire import Wire  # noqa: PLC0415 - a cache in memory needs none
+
+    if isinstance(source, str):
+        made = Wire.at(source, clock=clock, telemetry=telemetry)
     elif hasattr(source, "execute_command"):
-        wire, owned = Wire(lambda: source, clock=clock, telemetry=telemetry), True
+        made = Wire(lambda: source, clock=clock, telemetry=telemetry)
     else:
         raise SettingInvalid(
             "source",
@@ -359,7 +352,22 @@ def _shelf(
             shown=f"a {type(source).__name__}",
             wanted="a Tercet, a redis.asyncio client, a URL such as redis://localhost, or None for memory only",
         )
-    return RedisShelf(wire, namespace=namespace, deadline=limit, clock=clock, telemetry=telemetry, owned=owned)
+    return made, made
+
+
+def _shelf(
+    wire: Wire | None, *, namespace: str, deadline: str | float | None, clock: Clock, telemetry: Telemetry
+) -> Shelf | None:
+    """The shelf on a wire: the one place where the room chooses its edge, loaded when wanted."""
+    if wire is None:
+        return None
+    from tercet.cache.shelf.redis import DEADLINE_SECONDS, RedisShelf  # noqa: PLC0415 - see above
+
+    try:
+        limit = seconds(deadline) if deadline is not None else DEADLINE_SECONDS
+    except ValueError as error:
+        raise SettingInvalid("deadline", where="Cache", shown=repr(deadline), wanted="a time such as '50ms'") from error
+    return RedisShelf(wire, namespace=namespace, deadline=limit, clock=clock, telemetry=telemetry)
 
 
 def _is_home(source: object) -> TypeGuard[Home]:

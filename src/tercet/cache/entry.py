@@ -158,7 +158,7 @@ class Layers:
             where = f"The layer {name!r}"
             unknown = set(one) - _NAMES
             if unknown or "ttl" not in one:
-                shown = repr(sorted(unknown)[0]) if unknown else repr(one)
+                shown = repr(min(unknown)) if unknown else repr(one)
                 raise SettingInvalid("layers", where=where, shown=shown, wanted="a ttl, and words of a policy")
             _changed(Policy(), one, where)
         return cls(MappingProxyType(known))

@@ -41,7 +41,7 @@ class Far:
         self.shelf = shelf
         self._clock = clock
         self._telemetry = telemetry
-        self.delivery = Delivery(shelf.drop, clock=clock) if shelf is not None else None
+        self.delivery = Delivery(shelf, clock=clock) if shelf is not None else None
 
     @property
     def there(self) -> bool:
@@ -117,12 +117,12 @@ class Far:
         size = len(frame or b"")
         return Copy("redis", found, left, grace, size, entry.tags, created, entry.load_seconds, current), holder
 
-    async def lease(self, ask: Ask[Any], *, anew: bool) -> Grant | None:
-        """What is there, and leave to load; None where the shelf does not answer, and anybody may load."""
+    async def lease(self, ask: Ask[Any], *, anew: bool, instead: bytes | None) -> Grant | None:
+        """What is there, or leave to load; None where the shelf does not answer, and anybody may load."""
         if self.shelf is None:
             return None
         try:
-            return await self.shelf.lease(ask.name, ask.tags, anew=anew)
+            return await self.shelf.lease(ask.name, ask.tags, anew=anew, instead=instead)
         except StoreMissing:
             self._none_there()
             return None
@@ -143,13 +143,14 @@ class Far:
         if self.shelf is not None and grant.holder is not None:
             await self.shelf.wait(ask.name, grant.holder, WAIT_SECONDS)
 
-    async def fill(self, ask: Ask[T], body: bytes, grant: Grant, *, lifetime: float, took: float) -> bool:
-        """Keep what was loaded; False when it was dropped meanwhile. Raises a StoreError."""
+    async def fill(self, ask: Ask[T], body: bytes, grant: Grant, *, lifetime: float, took: float, tell: bool) -> bool:
+        """Keep what was loaded; False when it was dropped meanwhile. `tell` everybody. Raises a StoreError."""
         if self.shelf is None or grant.token is None or self._covered(ask):
             return False
         entry = self._made(ask, body, grant.versions, lifetime=lifetime, took=took)
         whole = lifetime + ask.policy.stale
-        kept, versions = await self.shelf.fill(ask.name, pack(entry), whole, ask.tags, grant.token)
+        frame = pack(entry)
+        kept, versions = await self.shelf.fill(ask.name, frame, whole, ask.tags, grant.token, tell=tell)
         return kept and entry.is_current(versions)
 
     async def write(self, ask: Ask[T], body: bytes, *, lifetime: float) -> bool:
@@ -206,7 +207,7 @@ class Far:
     def _covered(self, ask: Ask[Any]) -> bool:
         """Whether a drop of this is still on its way: then what the shelf says of it is not to be believed."""
         delivery = self.delivery
-        return delivery is not None and delivery.pending > 0 and delivery.covers(ask.name, ask.tags)
+        return delivery is not None and delivery.pending > 0 and delivery.covers(ask.name, ask.tags, ask.full)
 
     def _made(self, ask: Ask[T], body: bytes, versions: Versions, *, lifetime: float, took: float) -> Entry:
         created = int(self._clock.now().timestamp() * 1000)

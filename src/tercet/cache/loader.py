@@ -11,7 +11,7 @@ from tercet.cache.entry import THROTTLE_SECONDS, Ask, Held, Sight, held
 from tercet.cache.flight import Throttle, duplicate
 from tercet.cache.shelf import LEASE_SECONDS
 from tercet.cache.state import State, draw
-from tercet.errors import StoreError, Uncacheable, UsageError
+from tercet.errors import StoreError, Uncacheable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -29,6 +29,10 @@ T = TypeVar("T")
 # within some hundred microseconds.
 GATHER_SECONDS = 0.001
 
+# An entry that ends later than another by more than this is a newer one; by less, it may be the same one, seen
+# by another clock.
+NEWER_SECONDS = 0.01
+
 _log = logging.getLogger("tercet.cache")
 
 
@@ -41,17 +45,26 @@ class Loader:
         self.throttle = Throttle(clock.monotonic)
 
     async def fly(
-        self, ask: Ask[T], load: Callable[[], Awaitable[T]], flight: Flight[Held[Any]], *, anew: bool
+        self,
+        ask: Ask[T],
+        load: Callable[[], Awaitable[T]],
+        flight: Flight[Held[Any]],
+        *,
+        anew: bool = False,
+        after: float = float("-inf"),
     ) -> Held[T]:
-        """The value: as another process has just filled it, or as the loader makes it."""
-        found, grant = await self._allowed(ask, flight, anew=anew)
+        """The value: as another process has just filled it, or as the loader makes it.
+
+        `anew` loads it whatever is there; `after` is the end of an entry that is to be replaced by a newer one.
+        """
+        found, grant = await self._allowed(ask, flight, anew=anew, after=after)
         if found is not None:
             return found
         begun = self._now()
         value = await self._loaded(ask, grant, load)
         took = self._now() - begun
         try:
-            body = ask.codec.encode(value, of=ask.label)
+            body = ask.codec.encode(value, of=ask.label, key=ask.full or ask.name)
             new = held("loader", ask.codec, ask.codec.decode(body), body)
         except (Uncacheable, Undecodable) as error:
             await self._far.give_back(ask, grant)
@@ -61,30 +74,31 @@ class Loader:
             _log.warning("%s did not return what it declares (%s): handed on, not cached", ask.label, error)
             self._far.note("encode", error)
             return Held("loader", ask.codec, value, None)
-        await self._keep(ask, new, body, grant, flight, begun=begun, took=took, negative=value is None)
+        await self._keep(ask, new, body, grant, flight, begun=begun, took=took, negative=value is None, tell=anew)
         return new
 
     async def _allowed(
-        self, ask: Ask[T], flight: Flight[Held[Any]], *, anew: bool
+        self, ask: Ask[T], flight: Flight[Held[Any]], *, anew: bool, after: float
     ) -> tuple[Held[T] | None, Grant | None]:
         """Leave to load; or what another process has filled meanwhile, which is waited for."""
+        instead = None
         try:
             while True:
                 at = self._now()
-                grant = await self._far.lease(ask, anew=anew)
-                if grant is None:
-                    return None, None
-                if grant.frame is not None and not anew:
-                    sight = await self._far.open(ask, grant.frame, grant.versions)
-                    if sight is not None and sight.state in {State.FRESH, State.DUE}:
-                        await self._far.give_back(ask, grant)
-                        return self._kept(ask, sight, flight, at), None
-                if grant.token is not None:
+                grant = await self._far.lease(ask, anew=anew, instead=instead)
+                if grant is None or grant.token is not None:
                     return None, grant
+                if grant.frame is not None:
+                    sight = await self._far.open(ask, grant.frame, grant.versions)
+                    if sight is not None and _is_newer(sight, at, after):
+                        return self._kept(ask, sight, flight, at), None
+                    # Stale, or due, or of another type: a newer one is wanted.
+                    instead = grant.frame
+                    continue
                 await self._far.wait(ask, grant)
                 at = self._now()
                 sight = await self._far.read(ask)
-                if sight is not None and sight.state in {State.FRESH, State.DUE}:
+                if sight is not None and _is_newer(sight, at, after):
                     return self._kept(ask, sight, flight, at), None
         except StoreError as error:
             self._far.note("lease", error)
@@ -125,6 +139,7 @@ class Loader:
         begun: float,
         took: float,
         negative: bool,
+        tell: bool,
     ) -> None:
         """Keep what was loaded, unless something it depends on was dropped, here or elsewhere."""
         lifetime = ask.policy.lifetime(draw(), negative=negative)
@@ -134,7 +149,7 @@ class Loader:
         if fresh and grant is not None:
             try:
                 at = self._now()
-                fresh = await self._far.fill(ask, body, grant, lifetime=lifetime, took=took)
+                fresh = await self._far.fill(ask, body, grant, lifetime=lifetime, took=took, tell=tell)
             except StoreError as error:
                 self._far.note("fill", error)
                 at = begun
@@ -146,6 +161,10 @@ class Loader:
             return
         sight = Sight(new, State.FRESH, True, ask.tags, len(body), lifetime, ask.policy.stale, took)
         self._near.keep(ask, sight, at=at)
+
+
+def _is_newer(sight: Sight[Any], at: float, after: float) -> bool:
+    return sight.state is not State.STALE and at + sight.left > after + NEWER_SECONDS
 
 
 class _Renewal:
@@ -176,19 +195,24 @@ class _Renewal:
 class Bulk(Generic[T]):
     """The misses of one call, brought to a loader together that knows how to load many at once."""
 
-    def __init__(self, load: Callable[[Sequence[int]], Awaitable[Mapping[int, T]]]) -> None:
-        self._load = load
-        self._wanted: dict[int, asyncio.Future[T]] = {}
+    def __init__(
+        self,
+        load: Callable[[Sequence[int]], Awaitable[Mapping[int, T]]],
+        load_one: Callable[[int], Awaitable[T]],
+    ) -> None:
+        self._load, self._load_one = load, load_one
+        self._wanted: dict[int, asyncio.Future[Mapping[int, T]]] = {}
         # The loop itself keeps tasks only weakly.
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def want(self, number: int) -> T:
-        """The value of this number, loaded with those of the others that are wanted now."""
+        """The value of this number, loaded with those of the others that are wanted now, or else by itself."""
         loop = asyncio.get_running_loop()
         if not self._wanted:
             loop.call_later(GATHER_SECONDS, self._fire, loop)
         place = self._wanted[number] = loop.create_future()
-        return await place
+        found = await place
+        return found[number] if number in found else await self._load_one(number)
 
     def _fire(self, loop: asyncio.AbstractEventLoop) -> None:
         wanted, self._wanted = self._wanted, {}
@@ -196,15 +220,9 @@ class Bulk(Generic[T]):
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _bring(self, wanted: dict[int, asyncio.Future[T]]) -> None:
+    async def _bring(self, wanted: dict[int, asyncio.Future[Mapping[int, T]]]) -> None:
         try:
             found = await self._load(tuple(wanted))
-            lacking = [number for number in wanted if number not in found]
-            if lacking:
-                raise UsageError(
-                    f"The loader of many returned nothing for {len(lacking)} of {len(wanted)} that it was asked for.",
-                    "Return a value for each, None where there is none.",
-                )
         except Exception as error:  # noqa: BLE001 - whatever it is, it goes to all who wait
             for number, place in enumerate(wanted.values()):
                 if not place.done():
@@ -214,6 +232,6 @@ class Bulk(Generic[T]):
             for place in wanted.values():
                 place.cancel()
             raise
-        for number, place in wanted.items():
+        for place in wanted.values():
             if not place.done():
-                place.set_result(found[number])
+                place.set_result(found)

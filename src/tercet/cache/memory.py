@@ -63,8 +63,8 @@ class Slot:
     # SIEVE's mark: looked at since the hand came by.
     seen: bool
     # Where a function finds it by its arguments alone.
-    index: dict[tuple[object, ...], Slot] | None
-    raw: tuple[object, ...]
+    index: dict[object, Slot] | None
+    raw: object
     newer: Slot | None
     older: Slot | None
 
@@ -145,9 +145,7 @@ class Memory:
             return False
         recent = self._recent
         return (
-            mark < self._forgot
-            or recent.get(_NAME + name, 0) > mark
-            or any(recent.get(tag, 0) > mark for tag in tags)
+            mark < self._forgot or recent.get(_NAME + name, 0) > mark or any(recent.get(tag, 0) > mark for tag in tags)
         )
 
     def put(
@@ -160,8 +158,8 @@ class Memory:
         size: int,
         times: Times,
         tags: tuple[str, ...] = (),
-        index: dict[tuple[object, ...], Slot] | None = None,
-        raw: tuple[object, ...] | None = None,
+        index: dict[object, Slot] | None = None,
+        raw: object = None,
     ) -> None:
         """Keep an entry, in place of what has this name; what has ended or is too big is not kept."""
         old = self._slots.get(name)
@@ -186,13 +184,13 @@ class Memory:
         if self._oldest is None:
             self._oldest = slot
         slot.index = None
-        slot.raw = ()
+        slot.raw = None
         self._slots[name] = slot
         self._bytes += whole
         if index is not None and raw is not None:
             self.place(slot, index, raw)
 
-    def place(self, slot: Slot, index: dict[tuple[object, ...], Slot], raw: tuple[object, ...]) -> None:
+    def place(self, slot: Slot, index: dict[object, Slot], raw: object) -> None:
         """Let a function find this entry by its arguments alone."""
         if slot.index is None:
             slot.index, slot.raw = index, raw

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 from tercet.cache.encoding.codec import Undecodable
 from tercet.cache.entry import Ask, Held, Sight
 from tercet.cache.memory import Memory, Slot, Times
-from tercet.cache.shelf import TRUST_SECONDS, matcher
+from tercet.cache.shelf import TRUST_SECONDS, Globs
 from tercet.cache.state import State, draw, early
 from tercet.cache.stats import Copy
 
@@ -104,8 +104,8 @@ class Near:
             return
         self.memory.drop(drop.names)
         self.memory.drop_tags(drop.tags)
-        for pattern in drop.patterns:
-            self.memory.drop_where(matcher(pattern))
+        if drop.patterns:
+            self.memory.drop_where(Globs(drop.patterns).match)
 
 
 def _as_other(slot: Slot, ask: Ask[T]) -> Held[T] | None:

@@ -71,8 +71,7 @@ class Tiers:
         if sight is not None and self._answers(sight, away=away):
             if sight.state is State.FRESH:
                 return self._give(ask, sight, begun)
-            if self.loader.throttle.error(ask.name) is None and not self.flights.find(ask.name):
-                self.flights.launch(ask.name, ask.tags, partial(self.loader.fly, ask, load, anew=False))
+            self._behind(ask, load, sight)
             if sight.state is State.DUE or ask.policy.soft_timeout == 0.0:
                 return self._give(ask, sight, begun)
         return await self._land(ask, load, sight, begun)
@@ -97,7 +96,7 @@ class Tiers:
         if not missing:
             return values
         gate = asyncio.Semaphore(LOADS_AT_ONCE)
-        bulk = None if load_many is None else Bulk(load_many)
+        bulk = None if load_many is None else Bulk(load_many, load_one)
 
         async def load(number: int) -> T:
             if bulk is not None:
@@ -137,7 +136,7 @@ class Tiers:
         """
         self._enter()
         drop = Drop(names=(ask.name,))
-        body = ask.codec.encode(value, of=ask.label)
+        body = ask.codec.encode(value, of=ask.label, key=ask.full or ask.name)
         new = held("loader", ask.codec, ask.codec.decode(body), body)
         lifetime = ask.policy.lifetime(draw(), negative=value is None)
         self._drop_here(drop)
@@ -301,17 +300,20 @@ class Tiers:
         if not self.far.there and not self.near.alone:
             self.near.settle_alone()
 
-    async def _revived(
-        self, ask: Ask[T], load: Callable[[], Awaitable[T]], sight: Sight[T] | None, begun: float
-    ) -> T:
+    async def _revived(self, ask: Ask[T], load: Callable[[], Awaitable[T]], sight: Sight[T] | None, begun: float) -> T:
         """The value of what is missing, due or stale: by a load that somebody has begun, or begins."""
         if sight is None:
             return await self._land(ask, load, None, begun)
-        if self.loader.throttle.error(ask.name) is None and not self.flights.find(ask.name):
-            self.flights.launch(ask.name, ask.tags, partial(self.loader.fly, ask, load, anew=False))
+        self._behind(ask, load, sight)
         if sight.state is State.DUE or ask.policy.soft_timeout == 0.0:
             return self._give(ask, sight, begun)
         return await self._land(ask, load, sight, begun)
+
+    def _behind(self, ask: Ask[T], load: Callable[[], Awaitable[T]], sight: Sight[T]) -> None:
+        """Load anew what is due or stale, for nobody in particular."""
+        if self.loader.throttle.error(ask.name) is None and self.flights.find(ask.name) is None:
+            after = self.clock.monotonic() + sight.left
+            self.flights.launch(ask.name, ask.tags, partial(self.loader.fly, ask, load, after=after))
 
     async def _land(
         self,
@@ -392,4 +394,3 @@ class Tiers:
     def _tell(self, ask: Ask[Any], tier: Tier, begun: float, outcome: Outcome) -> None:
         if self.telemetry.heard:
             self.telemetry.tell(CacheRead(ask.label, tier, self.clock.monotonic() - begun, outcome))
-

@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tercet.cache.encoding.codec import Codec
+from tercet.cache.encoding.frame import unpack
 from tercet.cache.entry import Ask, Layers, policy
 from tercet.cache.memory import Memory
-from tercet.cache.shelf import BusState, Drop, Grant, matcher
+from tercet.cache.shelf import BusState, Drop, Globs, Grant
 from tercet.cache.tiers import Tiers
 from tercet.clock import StoppedClock
 from tercet.errors import StoreUnreachable
 from tercet.telemetry import Telemetry
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Callable, Sequence
 
     from tercet.cache.shelf import Versions
 
@@ -34,6 +35,7 @@ class Twin:
         self.listeners: dict[int, tuple[Callable[[Drop | None], None], Callable[[float], None]]] = {}
         self.away = False
         self.deaf = False
+        self.mute = False
         self.reads = 0
         self.number = 0
         self.changed = asyncio.Event()
@@ -68,13 +70,16 @@ class Twin:
         self._check()
         return {tag: self.tags.setdefault(tag, self._new()) for tag in tags}
 
-    async def lease(self, name: str, tags: Sequence[str], *, anew: bool = False) -> Grant:
+    async def lease(self, name: str, tags: Sequence[str], *, anew: bool = False, instead: bytes | None = None) -> Grant:
         versions = await self.versions(tags)
         frame, holder = self.entries.get(name), self.leases.get(name)
+        entry = None if frame is None else unpack(frame)
+        if entry is not None and frame != instead and not anew and entry.is_current(versions):
+            return Grant(frame, None, None, versions)
         if holder is not None and not anew:
-            return Grant(frame, None, holder, versions)
+            return Grant(None, None, holder, versions)
         self.leases[name] = token = self._new()
-        return Grant(frame, token, None, versions)
+        return Grant(None, token, None, versions)
 
     async def renew(self, name: str, token: bytes) -> bool:
         return self.leases.get(name) == token
@@ -109,8 +114,10 @@ class Twin:
 
     async def drop(self, drop: Drop) -> None:
         self._check()
+        if self.mute:
+            raise StoreUnreachable("redis", reason="the test says so")
         for name in list(self.entries.keys() | self.leases.keys()):
-            if drop.everything or name in drop.names or any(matcher(one)(name) for one in drop.patterns):
+            if drop.everything or name in drop.names or Globs(drop.patterns).match(name):
                 self.entries.pop(name, None)
                 self.leases.pop(name, None)
         for tag in drop.tags:
@@ -134,6 +141,9 @@ class Twin:
         if not self.deaf:
             for hear, _ in self.listeners.values():
                 hear(drop)
+
+    def watch(self, connected: Callable[[], None]) -> None:
+        """There are no connections."""
 
     @property
     def bus(self) -> BusState:

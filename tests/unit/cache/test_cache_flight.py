@@ -34,7 +34,7 @@ class Loads:
 def flights_of(memory: Memory | None = None) -> Flights[int]:
     """Flights of a cache that nothing was dropped of."""
     clock = StoppedClock()
-    return Flights(memory or Memory(clock.monotonic), clock.monotonic)
+    return Flights(Memory(clock.monotonic) if memory is None else memory, clock.monotonic)
 
 
 def board(flights: Flights[int], loads: Loads, name: str = "a", *, anew: bool = False) -> asyncio.Future[Landing[int]]:
@@ -169,9 +169,9 @@ async def test_a_flight_from_before_a_drop_is_not_joined(by: str) -> None:
     {"name": lambda: memory.drop(["a"]), "tag": lambda: memory.drop_tags(["t"]), "everything": memory.clear}[by]()
     assert (flights.find("a"), first.is_fresh()) == (None, False)
     second = flights.launch("a", ("t",), loads)
+    anew = second.board(asyncio.get_running_loop())
     loads.gate.set()
-    assert (await waiting).value == 1
-    assert (await second.board(asyncio.get_running_loop())).value == 2
+    assert ((await waiting).value, (await anew).value) == (1, 2)
     assert second.is_fresh()
 
 

@@ -268,7 +268,9 @@ async def test_when_a_load_fails_the_next_process_tries(bench: Bench) -> None:
     assert (await second, other.loads) == (1, 1)
 
 
-@pytest.mark.parametrize("drop", [Drop(names=("k:a",)), Drop(tags=("t",)), Drop(patterns=("a*",)), Drop(everything=True)])
+@pytest.mark.parametrize(
+    "drop", [Drop(names=("k:a",)), Drop(tags=("t",)), Drop(patterns=("a*",)), Drop(everything=True)]
+)
 @pytest.mark.parametrize("deaf", [False, True])
 async def test_a_late_fill_is_refused_whatever_dropped_it(bench: Bench, drop: Drop, deaf: bool) -> None:
     """Also when the loading process has not heard of it."""
@@ -307,13 +309,14 @@ async def test_a_drop_that_could_not_be_delivered_hides_what_the_shelf_has(bench
     shelf = bench.shelf
     assert shelf is not None
     await bench.fetch("a", "t")
-    shelf.away = True
+    shelf.mute = True
     assert await bench.tiers.drop(Drop(tags=("t",))) is False
-    shelf.away = False
     bench.value = 2
     assert await bench.fetch("a", "t") == 2
-    assert bench.tiers.stats().undelivered == 1
+    assert (bench.tiers.stats().undelivered, "t" in shelf.tags) == (1, True)
+    shelf.mute = False
     await bench.tiers.close()
+    assert "t" not in shelf.tags
 
 
 async def test_a_write_that_could_not_be_delivered_becomes_a_drop(bench: Bench) -> None:
@@ -396,15 +399,28 @@ async def test_an_error_of_one_is_the_error_of_all(each: Bench) -> None:
     assert len(each.tiers.memory) == 2
 
 
-async def test_a_loader_of_many_that_leaves_one_out_is_told_so(each: Bench) -> None:
-    """By an error that says what to return."""
+async def test_what_a_loader_of_many_leaves_out_is_loaded_by_itself(each: Bench) -> None:
+    """One by one."""
 
-    async def none(number: int) -> int:
-        raise AssertionError(number)
+    async def one(number: int) -> int:
+        return 10 * number
 
     async def together(numbers: Sequence[int]) -> Mapping[int, int]:
         return {numbers[0]: 1}
 
-    with pytest.raises(Exception, match="returned nothing for 1 of 2"):
-        await each.tiers.fetch_many([each.ask(name) for name in "ab"], none, together)
+    assert await each.tiers.fetch_many([each.ask(name) for name in "abc"], one, together) == [1, 10, 20]
+
+
+async def test_an_error_of_a_loader_of_many_goes_to_all_that_it_was_to_load(each: Bench) -> None:
+    """And nothing is kept."""
+
+    async def one(number: int) -> int:
+        raise AssertionError(number)
+
+    async def together(numbers: Sequence[int]) -> Mapping[int, int]:
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        await each.tiers.fetch_many([each.ask(name) for name in "ab"], one, together)
     await each.settled()
+    assert len(each.tiers.memory) == 0

@@ -7,14 +7,14 @@ import hashlib
 import os
 import secrets
 import socket
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from tercet.cache.encoding.frame import unpack
 from tercet.cache.shelf.bus import Bus
 from tercet.cache.shelf.drops import Drops
 from tercet.cache.shelf.gather import every
 from tercet.cache.shelf.layout import Layout, written
-from tercet.cache.shelf.port import BusState, Drop, Grant, Versions
+from tercet.cache.shelf.port import LEASE_SECONDS, BusState, Drop, Grant, Versions
 from tercet.cache.shelf.waiting import Waiting
 from tercet.units import duration
 from tercet.wire import Script
@@ -29,10 +29,6 @@ if TYPE_CHECKING:
 # What one read or fill may cost at most when Redis is slow. A healthy one answers in well under a
 # millisecond; a first connection on a loaded machine takes some tens.
 DEADLINE_SECONDS = 0.25
-
-# How long a lease holds without being renewed: the longest that others wait for a process that was frozen, or
-# whose death nobody can see. A loader that takes longer renews it at a third.
-LEASE_SECONDS: Final = 5.0
 
 # A version outlives every entry that carries it; two days cover the longest layer twice, and longer entries
 # ask for twice their own time.
@@ -109,10 +105,13 @@ class RedisShelf:
         await self._waiting.release(name, token)
 
     async def fill(
-        self, name: str, frame: bytes, seconds: float, tags: Sequence[str], token: bytes
+        self, name: str, frame: bytes, seconds: float, tags: Sequence[str], token: bytes, *, tell: bool = False
     ) -> tuple[bool, Versions]:
-        """Keep what was loaded if the lease is still ours, in one round trip; a large one takes two."""
-        return await self._keep(name, frame, seconds, tags, token)
+        """Keep what was loaded if the lease is still ours, in one round trip; a large one takes two, a told one too."""
+        kept, versions = await self._keep(name, frame, seconds, tags, token)
+        if kept and tell:
+            await self._drops.tell(Drop(names=(name,)))
+        return kept, versions
 
     async def wait(self, name: str, holder: bytes, seconds: float) -> None:
         """Return when somebody else's load is over, whatever way, or after `seconds`."""

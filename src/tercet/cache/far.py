@@ -69,15 +69,18 @@ class Far:
         if shelf is None:
             return [None] * len(asks)
         tags = tuple(dict.fromkeys(tag for ask in asks for tag in ask.tags))
+        # Before it is asked: what is delivered until the answer comes may have come after the read.
+        covered = {ask.name for ask in asks if self._covered(ask)}
         try:
             frames, versions = await shelf.read([ask.name for ask in asks], tags)
         except StoreMissing:
             self._none_there()
             return [None] * len(asks)
         entries = [
-            None if frame is None or self._covered(ask) else self._entry(ask, frame)
+            None if frame is None or ask.name in covered else self._entry(ask, frame)
             for ask, frame in zip(asks, frames, strict=True)
         ]
+        entries = [None if entry is None or self._hidden(entry) else entry for entry in entries]
         more = tuple({tag for entry in entries if entry for tag in entry.tags if tag not in versions})
         if more:
             versions |= (await shelf.read((), more))[1]
@@ -95,6 +98,8 @@ class Far:
         if len(entry.tags) != len(ask.tags):
             # Its writer gave it tags that this reader did not know.
             more = tuple(tag for tag in entry.tags if tag not in versions)
+            if self._hidden(entry):
+                return None
             if more:
                 versions = {**versions, **(await self.shelf.read((), more))[1]}
         return self._sight(ask, entry, versions, self._clock.now().timestamp())
@@ -118,11 +123,14 @@ class Far:
         return Copy("redis", found, left, grace, size, entry.tags, created, entry.load_seconds, current), holder
 
     async def lease(self, ask: Ask[Any], *, anew: bool, instead: bytes | None) -> Grant | None:
-        """What is there, or leave to load; None where the shelf does not answer, and anybody may load."""
+        """What is there, or leave to load; None where the shelf does not answer, and anybody may load.
+
+        While a drop of this is on its way, what is there is as good as gone, and so is what others are loading.
+        """
         if self.shelf is None:
             return None
         try:
-            return await self.shelf.lease(ask.name, ask.tags, anew=anew, instead=instead)
+            return await self.shelf.lease(ask.name, ask.tags, anew=anew or self._covered(ask), instead=instead)
         except StoreMissing:
             self._none_there()
             return None
@@ -145,7 +153,10 @@ class Far:
 
     async def fill(self, ask: Ask[T], body: bytes, grant: Grant, *, lifetime: float, took: float, tell: bool) -> bool:
         """Keep what was loaded; False when it was dropped meanwhile. `tell` everybody. Raises a StoreError."""
-        if self.shelf is None or grant.token is None or self._covered(ask):
+        if self.shelf is None or grant.token is None:
+            return False
+        if self._covered(ask):
+            await self.give_back(ask, grant)
             return False
         entry = self._made(ask, body, grant.versions, lifetime=lifetime, took=took)
         whole = lifetime + ask.policy.stale
@@ -208,6 +219,15 @@ class Far:
         """Whether a drop of this is still on its way: then what the shelf says of it is not to be believed."""
         delivery = self.delivery
         return delivery is not None and delivery.pending > 0 and delivery.covers(ask.name, ask.tags, ask.full)
+
+    def _hidden(self, entry: Entry) -> bool:
+        """The same for tags of an entry that its reader did not ask for.
+
+        Asked when the entry has come, and before its versions are read: a drop that was delivered in between is
+        seen in these.
+        """
+        delivery = self.delivery
+        return delivery is not None and delivery.pending > 0 and delivery.covers("", entry.tags)
 
     def _made(self, ask: Ask[T], body: bytes, versions: Versions, *, lifetime: float, took: float) -> Entry:
         created = int(self._clock.now().timestamp() * 1000)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter, deque
+from collections import Counter
 from typing import TYPE_CHECKING, Protocol
 
 from link import WAYS, Link, Way
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 # Some end within the bound, some long after it.
 SHORT_SECONDS, LONG_SECONDS = 0.05, 5.0
-# The last ones are shown beside what goes wrong.
-REMEMBERED = 25
+# How much longer or shorter the time between two faults is.
+WEATHER = (0.4, 1.0, 2.0)
 _EVICT = (
     "for i = 1, 200 do local k = redis.call('RANDOMKEY') "
     f"if k and string.sub(k, 1, {len(PREFIX)}) == '{PREFIX}' then redis.call('UNLINK', k) end end"
@@ -45,7 +45,8 @@ class Chaos:
     def __init__(self, server: Server, links: Sequence[Link], crew: Crew, rng: random.Random) -> None:
         self._server, self._links, self._crew, self._rng = server, links, crew, rng
         self.happened: Counter[str] = Counter()
-        self.last: deque[tuple[float, float, str]] = deque(maxlen=REMEMBERED)
+        # When each began and ended, and which it was.
+        self.log: list[tuple[float, float, str]] = []
         self._busy: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         say = server.say
@@ -80,14 +81,19 @@ class Chaos:
         self.kinds = (*self._of_redis, *self._of_link, *self._of_worker)
 
     async def rage(self, gap: float) -> None:
-        """Faults without end, every `gap` seconds on average; each kind once before any comes again."""
+        """Faults without end, every `gap` seconds or so; each kind once before any comes again.
+
+        Some rounds are storms, in which hardly anything gets through, and in some there is peace in between.
+        """
         waiting: list[str] = []
+        pace = gap
         while True:
             if not waiting:
                 waiting = list(self.kinds)
                 self._rng.shuffle(waiting)
+                pace = gap * self._rng.choice(WEATHER)
             self._begin(waiting)
-            await asyncio.sleep(self._rng.expovariate(1 / gap))
+            await asyncio.sleep(self._rng.expovariate(1 / pace))
 
     async def calm(self) -> None:
         """Wait until the last fault is over."""
@@ -119,7 +125,7 @@ class Chaos:
                 await self._of_worker[name](slot)
         finally:
             self._busy.discard(place)
-            self.last.append((begun, time.monotonic(), f"{name} ({place})"))
+            self.log.append((begun, time.monotonic(), f"{name} ({place})"))
 
     async def _while(self) -> None:
         """For some time: mostly short, at times longer than the bound."""

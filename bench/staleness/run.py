@@ -38,7 +38,9 @@ _END_SECONDS = 150.0
 # All faults over: so long do the workers go on in peace, and believe the bus again.
 _PEACE_SECONDS = 3.0
 # What is shown of what went wrong; the rest of it will not be different.
-_SHOWN = 5
+_SHOWN = 10
+# Faults that ended up to so long before something was older than it should be may be why.
+_BEFORE_SECONDS = 3.0
 
 
 class Crew:
@@ -181,9 +183,19 @@ def _result(
         "faults": dict(sorted(chaos.happened.items())),
         "of_workers_alive_at_the_end": {name: sum(one[name] for one in stats) for name in names},
         "wrong": wrong,
-        "found": found[:_SHOWN],
-        "last_faults": [list(one) for one in chaos.last] if found or wrong else [],
+        "kinds_found": dict(Counter(" · ".join((one["what"], one["action"], one["family"])) for one in found)),
+        "found": [one | {"faults": _around(chaos, one)} for one in found[:_SHOWN]],
     }
+
+
+def _around(chaos: Chaos, found: dict[str, Any]) -> list[str]:
+    """The faults that were there when this was found, or a little before."""
+    since = found["begun"] - found["age"] - _BEFORE_SECONDS
+    return [
+        f"{name}: {begun - found['ended']:.3f} to {ended - found['ended']:.3f} s"
+        for begun, ended, name in chaos.log
+        if ended > since and begun < found["ended"]
+    ]
 
 
 def main() -> None:

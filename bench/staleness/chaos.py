@@ -100,6 +100,11 @@ class Chaos:
         while self._tasks:
             await asyncio.wait(self._tasks)
 
+    def end(self) -> None:
+        """Whatever goes on is left as it is."""
+        for task in self._tasks:
+            task.cancel()
+
     def _begin(self, waiting: list[str]) -> None:
         for name in waiting:
             slot = self._rng.randrange(self._crew.slots)

@@ -145,12 +145,13 @@ async def _run(folder: Path, words: argparse.Namespace) -> dict[str, Any]:
         wrong.append(await _until_done(truth, crew, words))
         raging.cancel()
         await asyncio.wait([raging])
-        await chaos.calm()
         if not words.until_found:
+            await chaos.calm()
             await asyncio.sleep(_PEACE_SECONDS)
-        truth.stop()
-        wrong += [f"worker {slot} did not end well: {crew.output(slot)}" for slot in await crew.end()]
+            truth.stop()
+            wrong += [f"worker {slot} did not end well: {crew.output(slot)}" for slot in await crew.end()]
     finally:
+        chaos.end()
         crew.kill()
         for link in links:
             await link.close()

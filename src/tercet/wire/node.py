@@ -81,7 +81,9 @@ class Node:
         self._idle: list[Line] = []
         self._blocking = 0
         self._later: asyncio.TimerHandle | None = None
-        self._closed = False
+        self._busy: set[Line] = set()
+        self._opening: set[asyncio.Task[Line]] = set()
+        self._closed: Callable[[], Exception] | None = None
 
     @property
     def address(self) -> str:
@@ -204,37 +206,57 @@ class Node:
 
     async def block(self, payload: bytes, seconds: float) -> Reply:
         """One command on a connection of its own, which is kept for the next."""
+        if self._closed is not None:
+            raise self._closed()
         if self.breaker.is_open:
             raise self.breaker.refusal()
         if self._blocking >= BLOCKING_MAX:
             raise PoolExhausted("redis", size=BLOCKING_MAX, waited=0.0, held=None, holder=None)
         self._blocking += 1
         line: Line | None = None
+        call = Call(payload, seconds, self._loop.create_future())
         try:
-            line = await self._idle_line()
-            call = Call(payload, seconds, self._loop.create_future())
-            line.send([call])
             async with asyncio.timeout(seconds + self._deadline):
+                line = await self._idle_line()
+                line.send([call])
                 await asyncio.wait([call.future, line.gone], return_when=asyncio.FIRST_COMPLETED)
-            if not call.future.done():
-                raise StoreUnreachable("redis", reason="the connection was lost", address=self.address)
         except TimeoutError as error:
             raise DeadlinePassed("redis", what="a blocking command", deadline=seconds + self._deadline) from error
         finally:
             self._blocking -= 1
             if line is not None:
                 self._give(line)
+        if not call.future.done():
+            raise self._ended()
         return call.future.result()
+
+    def _ended(self) -> Exception:
+        if self._closed is not None:
+            return self._closed()
+        return StoreUnreachable("redis", reason="the connection was lost", address=self.address)
 
     async def _idle_line(self) -> Line:
         while self._idle:
             line = self._idle.pop()
             if not line.closed:
-                return line
-        return await open_line(_Blocking(self), self, CONNECT_SECONDS)
+                break
+        else:
+            task = self._loop.create_task(open_line(_Blocking(self), self, CONNECT_SECONDS))
+            self._opening.add(task)
+            try:
+                line = await task
+            except asyncio.CancelledError:
+                if not asyncio.current_task().cancelling():  # type: ignore[union-attr]  # this runs in a task
+                    raise self._ended() from None
+                raise
+            finally:
+                self._opening.discard(task)
+        self._busy.add(line)
+        return line
 
     def _give(self, line: Line) -> None:
-        if line.closed or line.expected or self._closed:
+        self._busy.discard(line)
+        if line.closed or line.expected or self._closed is not None:
             # Cancelled or late: what is still to come on it belongs to nobody.
             line.abort()
         else:
@@ -259,11 +281,17 @@ class Node:
 
     async def close(self, make: Callable[[], Exception]) -> None:
         """End all lanes; who waits is told."""
-        self._closed = True
+        self._closed = make
         if self._later is not None:
             self._later.cancel()
-        idle, self._idle = self._idle, []
-        await asyncio.gather(self.main.close(make), self.big.close(make), *map(close_line, idle))
+        opening = tuple(self._opening)
+        for task in opening:
+            task.cancel()
+        lines = [*self._idle, *self._busy]
+        self._idle.clear()
+        await asyncio.gather(self.main.close(make), self.big.close(make), *map(close_line, lines))
+        if opening:
+            await asyncio.wait(opening)
 
 
 class _Probe(Ask):

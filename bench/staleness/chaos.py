@@ -73,6 +73,8 @@ class Chaos:
             "link holds, down": lambda link: self._holding(link, ("down",)),
             "link holds, both ways": lambda link: self._holding(link, WAYS),
             "one connection deaf": self._deaf,
+            "one connection held, up": lambda link: self._one_held(link, "up"),
+            "one connection held, down": lambda link: self._one_held(link, "down"),
         }
         self._of_worker: dict[str, Callable[[int], Awaitable[None]]] = {
             "worker frozen": self._worker_frozen,
@@ -180,7 +182,17 @@ class Chaos:
         link.let_go(ways)
 
     async def _deaf(self, link: Link) -> None:
-        link.deafen(self._rng)
+        pair = link.one(self._rng)
+        if pair is not None:
+            pair.holed.add("down")
+
+    async def _one_held(self, link: Link, way: Way) -> None:
+        pair = link.one(self._rng)
+        if pair is not None:
+            pair.held.add(way)
+            await self._while()
+            pair.held.discard(way)
+            pair.release()
 
     # ---- of workers ----
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ class Link:
         self.lost: set[Way] = set()
         self.held: set[Way] = set()
         self.pairs: set[Pair] = set()
+        self.numbers = itertools.count()
 
     async def start(self) -> None:
         """Listen on a port that it keeps."""
@@ -53,13 +55,9 @@ class Link:
                 if pair.holed:
                     pair.abort()
 
-    def deafen(self, rng: random.Random) -> bool:
-        """One connection brings nothing back any more, and nobody is told; False where there is none."""
-        if not self.pairs:
-            return False
-        pair = rng.choice(sorted(self.pairs, key=id))
-        pair.holed.add("down")
-        return True
+    def one(self, rng: random.Random) -> Pair | None:
+        """One connection of those that there are."""
+        return rng.choice(sorted(self.pairs, key=lambda pair: pair.number)) if self.pairs else None
 
     async def close(self) -> None:
         """End it."""
@@ -73,6 +71,9 @@ class Pair:
 
     def __init__(self, link: Link, port: int) -> None:
         self._link, self._port = link, port
+        self.number = next(link.numbers)
+        # Ways that keep what comes until they are let go, while other connections go on.
+        self.held: set[Way] = set()
         self._sides: dict[Way, asyncio.Transport] = {}
         # What waits for its moment, in order; None is the end of that way.
         self._queues: dict[Way, list[tuple[float, bytes | None]]] = {"up": [], "down": []}
@@ -113,7 +114,7 @@ class Pair:
             return
         queue = self._queues[way]
         target = self._sides.get("down" if way == "up" else "up")
-        if target is not None and not queue and not self._link.delay and way not in self._link.held:
+        if target is not None and not queue and not self._link.delay and not self._is_held(way):
             _pass(target, data)
             return
         loop = asyncio.get_running_loop()
@@ -128,10 +129,13 @@ class Pair:
         for way in WAYS:
             target = self._sides.get("down" if way == "up" else "up")
             queue = self._queues[way]
-            while target is not None and queue and queue[0][0] <= now and way not in self._link.held:
+            while target is not None and queue and queue[0][0] <= now and not self._is_held(way):
                 _pass(target, queue.pop(0)[1])
-            if queue and way not in self._link.held:
+            if queue and target is not None and not self._is_held(way):
                 asyncio.get_running_loop().call_at(queue[0][0] + 0.001, self.release)
+
+    def _is_held(self, way: Way) -> bool:
+        return way in self._link.held or way in self.held
 
     def abort(self) -> None:
         """End both sides."""

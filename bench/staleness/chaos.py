@@ -42,7 +42,9 @@ class Crew(Protocol):
 class Chaos:
     """One fault after the other, and several at once; each thing has one at a time."""
 
-    def __init__(self, server: Server, links: Sequence[Link], crew: Crew, rng: random.Random) -> None:
+    def __init__(
+        self, server: Server, links: Sequence[Link], crew: Crew, rng: random.Random, *, only: Sequence[str] = ()
+    ) -> None:
         self._server, self._links, self._crew, self._rng = server, links, crew, rng
         self.happened: Counter[str] = Counter()
         # When each began and ended, and which it was.
@@ -80,7 +82,8 @@ class Chaos:
             "worker frozen": self._worker_frozen,
             "worker killed": self._crew.replace,
         }
-        self.kinds = (*self._of_redis, *self._of_link, *self._of_worker)
+        every = (*self._of_redis, *self._of_link, *self._of_worker)
+        self.kinds = tuple(one for one in every if one in only) if only else every
 
     async def rage(self, gap: float) -> None:
         """Faults without end, every `gap` seconds or so; each kind once before any comes again.

@@ -134,7 +134,7 @@ async def _run(folder: Path, words: argparse.Namespace) -> dict[str, Any]:
     await server.start()
     links = [Link(server.port) for _ in range(words.workers)]
     crew = Crew(folder, links, words)
-    chaos = Chaos(server, links, crew, rng)
+    chaos = Chaos(server, links, crew, rng, only=words.only)
     begun = time.monotonic()
     wrong = []
     try:
@@ -209,6 +209,7 @@ def main() -> None:
     parser.add_argument("--tasks", type=int, default=32, help="of each worker")
     parser.add_argument("--pace", type=float, default=0.02, help="seconds between two steps of a task")
     parser.add_argument("--gap", type=float, default=0.6, help="seconds between two faults")
+    parser.add_argument("--only", action="append", default=[], help="a fault; may be said again; all, where it is not")
     parser.add_argument("--broken", default="", help="a breakage of breakages.py, to see that it is found")
     parser.add_argument("--until-found", action="store_true", help="end with the first finding")
     parser.add_argument("--results", type=Path, help="a folder for staleness-<date>.json")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import os
 import secrets
 import socket
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from tercet.cache.encoding.frame import unpack
 from tercet.cache.shelf.bus import Bus
@@ -26,13 +25,9 @@ if TYPE_CHECKING:
     from tercet.telemetry import Telemetry
     from tercet.wire import Reply, Wire, Word
 
-# What one read or fill may cost at most when Redis is slow. A healthy one answers in well under a
-# millisecond; a first connection on a loaded machine takes some tens.
-DEADLINE_SECONDS = 0.25
-
 # How long a lease holds without being renewed: the longest that others wait for a process that was frozen, or
 # whose death nobody can see. A loader that takes longer renews it at a third.
-LEASE_SECONDS: Final = 5.0
+LEASE_SECONDS = 5.0
 
 # A version outlives every entry that carries it; two days cover the longest layer twice, and longer entries
 # ask for twice their own time.
@@ -55,10 +50,13 @@ _EXTEND = Script.beside(__file__, "extend")
 
 
 class RedisShelf:
-    """Entries, leases and tag versions in one Redis, Sentinel's primary or cluster; fulfils the port."""
+    """Entries, leases and tag versions in one Redis, Sentinel's primary or cluster; fulfils the port.
+
+    `deadline` is what one read or fill may cost when Redis is slow; None is the wire's own, and a little faster.
+    """
 
     def __init__(
-        self, wire: Wire, *, namespace: str, deadline: float = DEADLINE_SECONDS, clock: Clock, telemetry: Telemetry
+        self, wire: Wire, *, namespace: str, deadline: float | None = None, clock: Clock, telemetry: Telemetry
     ) -> None:
         self._wire = wire
         self._keys = Layout(namespace)
@@ -70,13 +68,14 @@ class RedisShelf:
 
     def read_one(self, name: str, *, big: bool = False) -> Awaitable[bytes | None]:
         """The entry, by a GET that shares its round trip with all others of this tick."""
-        return self._wire.get(self._keys.entry(name), big=big)
+        return self._wire.get(self._keys.entry(name), deadline=self._deadline, big=big)
 
     async def read(
         self, names: Sequence[str], tags: Sequence[str], *, big: bool = False
     ) -> tuple[Sequence[bytes | None], Versions]:
         """Entries and versions, by one MGET."""
-        found = await self._wire.get_many([*map(self._keys.entry, names), *map(self._keys.tag, tags)], big=big)
+        keys = [*map(self._keys.entry, names), *map(self._keys.tag, tags)]
+        found = await self._wire.get_many(keys, deadline=self._deadline, big=big)
         return found[: len(names)], dict(zip(tags, found[len(names) :], strict=True))
 
     async def versions(self, tags: Sequence[str]) -> Versions:
@@ -101,8 +100,8 @@ class RedisShelf:
     async def renew(self, name: str, token: bytes) -> bool:
         """Hold on to a lease for its time again, by the connection that we have now."""
         lease = self._keys.lease(name)
-        client = await self._wire.client_id(lease)
-        return bool(await self._wire.run(_RENEW, [lease], [token, client, _ms(LEASE_SECONDS)]))
+        words = [token, await self._client(lease), _ms(LEASE_SECONDS)]
+        return bool(await self._wire.run(_RENEW, [lease], words, deadline=self._deadline))
 
     async def release(self, name: str, token: bytes) -> None:
         """Give a lease back without filling, and wake those who wait."""
@@ -174,25 +173,44 @@ class RedisShelf:
         """What makes and reads versions; the answer to the last is theirs."""
         keys = [*map(self._keys.tag, tags)]
         made: list[Awaitable[Reply]] = [
-            self._wire.call("SET", key, secrets.token_bytes(VERSION_BYTES), "NX", "PX", _ms(TAG_SECONDS_MIN), key=key)
+            self._wire.call(
+                "SET",
+                key,
+                secrets.token_bytes(VERSION_BYTES),
+                "NX",
+                "PX",
+                _ms(TAG_SECONDS_MIN),
+                key=key,
+                deadline=self._deadline,
+            )
             for key in keys
         ]
-        return [*made, asyncio.ensure_future(self._wire.get_many(keys))] if keys else []
+        return [*made, self._wire.get_many(keys, deadline=self._deadline)] if keys else []
+
+    async def _client(self, key: bytes) -> int | str:
+        """The connection by which others see that we live; nothing where it is not known."""
+        return await self._wire.client_id(key) or ""
 
     async def _take(
         self, name: str, tags: Sequence[str], *, anew: bool, digest: str, versions: Versions | None = None
     ) -> Grant:
         keys = [self._keys.entry(name), self._keys.lease(name)]
-        client = await self._wire.client_id(keys[1])
+        ours = secrets.token_bytes(TOKEN_BYTES)
         words: list[Word] = [
-            secrets.token_bytes(TOKEN_BYTES),
-            client,
+            ours,
+            await self._client(keys[1]),
             f"process {os.getpid()} {self._who}",
             _ms(LEASE_SECONDS),
             "1" if anew else "",
             digest,
         ]
-        (frame, token, holder), *rest = await every([self._wire.run(_LEASE, keys, words), *self._asked(tags)])
+        taken = self._wire.run(_LEASE, keys, words, deadline=self._deadline)
+        try:
+            (frame, token, holder), *rest = await every([taken, *self._asked(tags)])
+        except BaseException:
+            # Perhaps it was granted, and nobody is left who knows it: others would wait for nothing.
+            self._waiting.forsake(name, ours)
+            raise
         if versions is None:
             versions = dict(zip(tags, rest[-1], strict=True)) if tags else {}
         return Grant(frame, token, holder, versions)
@@ -206,11 +224,12 @@ class RedisShelf:
             _FILL,
             [self._keys.entry(name), self._keys.lease(name)],
             [token, frame, _ms(seconds), self._keys.filled, written(name)],
+            deadline=self._deadline,
             big=len(frame) > BIG_BYTES,
         )
         # A large one travels on another connection: what is asked after it must be sent after it.
         first = [await kept] if len(frame) > BIG_BYTES else []
-        extended = [self._wire.run(_EXTEND, [self._keys.tag(tag)], [life]) for tag in tags]
+        extended = [self._wire.run(_EXTEND, [self._keys.tag(tag)], [life], deadline=self._deadline) for tag in tags]
         answers = [*first, *await every(extended if first else [kept, *extended])]
         return bool(answers[0]), dict(zip(tags, answers[1:], strict=True))
 

@@ -31,6 +31,7 @@
     └── Refused                  tercet itself says no
         ├── FolderBusy           another process holds this folder
         ├── LockBusy             retryable; somebody else is doing it right now
+        ├── LoadTimeout          retryable; a cached function takes longer than its callers wait
         └── ProofFailed          .verdict: not faster, or not the same rows
 
 An error's facts are its fields; its sentence is built from them, and a second sentence says how to mend it.
@@ -388,6 +389,19 @@ class LockBusy(Refused):
         says = f"{what[:1].upper()}{what[1:]} is under way already" + (f", by {holder}." if holder else ".")
         super().__init__(says, "Nothing was changed; try again when it has ended.")
         self.what, self.holder = what, holder
+
+
+class LoadTimeout(Refused):
+    """A load takes longer than `limit` seconds; it goes on, and what it brings is kept."""
+
+    retryable = True
+
+    def __init__(self, what: str, *, limit: float) -> None:
+        super().__init__(
+            f"The load of {what} takes longer than {duration(limit)}.",
+            "It goes on, and what it brings is kept: ask again, or allow a longer hard_timeout.",
+        )
+        self.what, self.limit = what, limit
 
 
 class ProofFailed(Refused):

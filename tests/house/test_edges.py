@@ -17,6 +17,8 @@ BY_FILE = {
     "redis": {"redis", "hiredis"},
     "otel": {"opentelemetry"},
     "prometheus": {"prometheus_client"},
+    # Or the module of Python's own, from 3.14 on.
+    "zstandard": {"zstandard", "compression"},
     # Its messages are protobuf's, and so are their errors.
     "postgast": {"postgast", "google"},
     # The shop comes with the wheel, and is above everything: only its command reaches for it.
@@ -36,6 +38,7 @@ VALUES = (
     "tercet.cache.encoding.codec",
     "tercet.cache.encoding.frame",
     "tercet.cache.encoding.key",
+    "tercet.cache.encoding.packing",
     "tercet.cache.encoding.tags",
     "tercet.cache.entry",
     "tercet.cache.memory",

@@ -19,6 +19,7 @@ from tercet.errors import (
     ExtraMissing,
     FolderBusy,
     LayerUnknown,
+    LoadTimeout,
     LockBusy,
     LoginRefused,
     NotComparable,
@@ -181,6 +182,13 @@ SAID: dict[str, tuple[TercetError, str]] = {
         (
             "The folder .tercet is in use by process 41 (tercet demo). Wait for it, choose another folder, "
             "or share its servers by starting them with 'tercet up'."
+        ),
+    ),
+    "LoadTimeout": (
+        LoadTimeout("shop.users.profile", limit=0.5),
+        (
+            "The load of shop.users.profile takes longer than 500 ms. It goes on, and what it brings is kept: "
+            "ask again, or allow a longer hard_timeout."
         ),
     ),
     "LockBusy": (

@@ -6,28 +6,29 @@ import functools
 import inspect
 import typing
 from dataclasses import dataclass
-from typing import Any, Generic, ParamSpec, TypeVar, cast
+from types import new_class
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast, overload
 
+import msgspec
+
+from tercet.cache.encoding.binder import bind
 from tercet.cache.encoding.codec import Codec
-from tercet.cache.encoding.key import Binder, bind, identity, key_of
-from tercet.cache.encoding.tags import Template, filled, templates
-from tercet.cache.entry import Ask, Tier
-from tercet.cache.memory import Slot, Spot
+from tercet.cache.encoding.key import identity
+from tercet.cache.encoding.tags import templates
+from tercet.cache.work import Work
 from tercet.errors import Uncacheable, UsageError
-from tercet.telemetry import CacheRead
 
 if typing.TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
 
-    from tercet.cache.entry import Policy
+    from tercet.cache.entry import Policy, Tier
     from tercet.cache.tiers import Tiers
 
 P = ParamSpec("P")
+Q = ParamSpec("Q")
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
-
-# The space of keys that belong to functions; those that people write themselves have their own.
-SPACE = "f"
+Loader = TypeVar("Loader", bound="Callable[..., Awaitable[Mapping[Any, Any]]]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,103 +39,172 @@ class Found(Generic[R_co]):
     tier: Tier
 
 
-class Cached(Generic[P, R]):
-    """An async function whose results are kept.
+class Answers(Generic[P, R]):
+    """What can be asked of a cached function; every method takes the function's own arguments."""
 
-    Every method takes the function's own arguments, in whatever way they may be passed.
-    """
+    __slots__ = ()
 
-    # Each decorated function gets a subclass with a __call__ written for its signature; see _class_for.
-    def __init__(
-        self,
-        function: Callable[P, Awaitable[R]],
-        tiers: Tiers,
-        binder: Binder,
-        *,
-        name: str,
-        codec: Codec[R],
-        found: tuple[Template, ...],
-        policy: Policy,
-        index: dict[tuple[object, ...], Slot],
-    ) -> None:
-        functools.update_wrapper(self, function)
-        self.name = name
-        self.policy = policy
-        self._tiers = tiers
-        self._binder = binder
-        self._codec = codec
-        self._templates = found
-        self._index = index
-        self._values = binder.values()
-        self._hand: Callable[[tuple[object, ...]], Awaitable[R]] = binder.hand(function)
-        self._parameters = tuple(one.lstrip("*") for one in binder.names)
-
-    def __repr__(self) -> str:
-        return f"<cached {self.name}>"
+    _work: Work[R]
 
     async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """The result for these arguments: from this process, from Redis, or from the function itself."""
-        return await self._fetch(self._values(*args, **kwargs))
+        return await self._work.fetch(*self._call(args, kwargs))
 
-    async def drop(self, *args: P.args, **kwargs: P.kwargs) -> None:
+    async def many(self, items: Iterable[object]) -> list[R]:
+        """The results for many arguments at once, in their order; what has none yet is loaded, and only that.
+
+        An item is the argument of a function that takes one; of one that takes several, a tuple of them, or a
+        dict by their names. Redis is asked once for all.
+        """
+        return await self._work.many(self._of_all(), list(items))
+
+    async def drop(self, *args: P.args, **kwargs: P.kwargs) -> bool:
         """Forget the result for these arguments, here and in Redis.
 
-        Raises StoreUnreachable when Redis could not be told; in this process it is forgotten even so.
+        False when Redis could not be told yet; here it is forgotten even so.
         """
-        await self._tiers.drop((self._ask(self._values(*args, **kwargs)).key.name,), ())
+        return await self._work.drop(self._call(args, kwargs)[1])
 
     async def peek(self, *args: P.args, **kwargs: P.kwargs) -> Found[R] | None:
         """The result for these arguments, or None if there is none; never calls the function."""
-        (held,) = await self._tiers.look([self._ask(self._values(*args, **kwargs))], keep=False)
+        held = await self._work.look(self._call(args, kwargs)[1])
         return None if held is None else Found(held.take(), held.tier)
 
     async def refresh(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function whatever is cached, and keep what it returns; others get the old one."""
-        return await self._fetch(self._values(*args, **kwargs), anew=True)
+        owner, values = self._call(args, kwargs)
+        return await self._work.fetch(owner, values, anew=True)
 
     def key(self, *args: P.args, **kwargs: P.kwargs) -> str:
         """The key of the result for these arguments, as people can read it."""
-        key = self._ask(self._values(*args, **kwargs)).key
-        return key.full or key.name
+        ask = self._work.ask(self._call(args, kwargs)[1])
+        return ask.full or ask.name
 
-    async def _fetch(self, values: tuple[object, ...], *, anew: bool = False) -> R:
-        return await self._tiers.fetch(self._ask(values), lambda: self._hand(values), anew=anew)
+    def _call(self, args: tuple[object, ...], kwargs: Mapping[str, object]) -> tuple[object, tuple[object, ...]]:
+        """Whose call this is, and its values."""
+        raise NotImplementedError
 
-    def _ask(self, values: tuple[object, ...]) -> Ask[R]:
-        raw = self._binder.fast(values)
-        return Ask(
-            key=key_of(SPACE, self.name + self._binder.text(values)),
-            tags=filled(self._templates, self._parameters, values),
-            codec=self._codec,
-            policy=self.policy,
-            label=self.name,
-            spot=None if raw is None else Spot(self._index, raw),
-        )
+    def _of_all(self) -> object:
+        """Whose calls those of a bulk read are."""
+        raise NotImplementedError
+
+
+class Bound(msgspec.Struct, Answers[P, R], eq=False):
+    """A cached method of one object: it is handed to the function, and never kept."""
+
+    # Each decorated method gets a subclass with a __call__ written for its signature. One object is made for
+    # each look at the method, so it is a Struct, which is made in half of the time.
+    _work: Work[R]
+    _owner: object
+
+    def __repr__(self) -> str:
+        return f"<cached {self._work.name} of a {type(self._owner).__name__}>"
+
+    def _call(self, args: tuple[object, ...], kwargs: Mapping[str, object]) -> tuple[object, tuple[object, ...]]:
+        return self._owner, self._work.values(self._owner, *args, **kwargs)
+
+    def _of_all(self) -> object:
+        return self._owner
+
+
+class Cached(Answers[P, R]):
+    """An async function whose results are kept.
+
+    Every method takes the function's own arguments, in whatever way they may be passed. In a class it is a
+    method: `user.profile(42)`, `user.profile.drop(42)`.
+    """
+
+    # Each decorated function gets a subclass with a __call__ written for its signature.
+    def __init__(
+        self,
+        function: Callable[P, Awaitable[R]],
+        work: Work[R],
+        bound: type[Bound[..., R]] | None = None,
+        *,
+        of_class: bool = False,
+    ) -> None:
+        functools.update_wrapper(self, function)
+        self.name = work.name
+        self.policy = work.policy
+        self._work = work
+        self._bound = bound
+        self._of_class = of_class
+
+    def __repr__(self) -> str:
+        return f"<cached {self.name}>"
+
+    @overload
+    def __get__(self, owner: None, kind: type) -> Cached[P, R]: ...
+
+    @overload
+    def __get__(self: Cached[Concatenate[Any, Q], R], owner: object, kind: type | None = None) -> Bound[Q, R]: ...
+
+    def __get__(self, owner: object, kind: type | None = None) -> object:
+        bound = self._bound
+        if bound is None:
+            return self
+        if self._of_class:
+            return bound(self._work, kind or type(owner))
+        return self if owner is None else bound(self._work, owner)
+
+    def bulk(self, loader: Loader) -> Loader:
+        """Let an async function load many at once, for `many`: from a list of arguments to a dict of results.
+
+        It is given only what is to be loaded: where the function takes several arguments, tuples of them. What
+        it leaves out is None where that is a result, and is loaded by the function itself where it is not.
+        """
+        self._work.add_bulk(loader)
+        return loader
+
+    def _call(self, args: tuple[object, ...], kwargs: Mapping[str, object]) -> tuple[object, tuple[object, ...]]:
+        if self._bound is None:
+            return None, self._work.values(None, *args, **kwargs)
+        if not args:
+            raise TypeError(f"{self._work.called}() is a method and needs its object: call it on one.")
+        return args[0], self._work.values(*args, **kwargs)
+
+    def _of_all(self) -> object:
+        if self._bound is not None:
+            raise TypeError(f"{self._work.called}() is a method: ask an object of its class for many.")
+        return None
 
 
 def decorate(
     function: Callable[P, Awaitable[R]],
     tiers: Tiers,
     *,
-    tags: str | typing.Iterable[str],
+    tags: str | Iterable[str],
     policy: Policy,
     kind: object | None,
     name: str | None,
     version: str | int | None,
+    self_key: str | tuple[str, ...] = (),
 ) -> Cached[P, R]:
     """The cached form of a function; whatever is wrong with it is raised here, where the decorator stands."""
-    called = getattr(function, "__qualname__", type(function).__qualname__)
-    if not inspect.iscoroutinefunction(function):
+    # As @staticmethod or @classmethod leave it, whichever stands below ours.
+    inside: Any = function.__func__ if isinstance(function, classmethod | staticmethod) else function
+    owned = None if inside is function else isinstance(function, classmethod)
+    called = getattr(inside, "__qualname__", type(inside).__qualname__)
+    if not inspect.iscoroutinefunction(inside):
         raise UsageError(f"{called} is not an async function.", "Cache a function that is defined with 'async def'.")
-    binder = bind(function)
+    binder = bind(inside, self_key=self_key, owned=owned)
     parameters = [one for one in binder.names if not one.startswith("*")]
     found = templates(tags, function=called, parameters=parameters)
-    codec: Codec[R] = Codec(kind if kind is not None else _declared(function, called), of=f"the result of {called}()")
-    said = identity(function, name=name, version=version)
-    index: dict[tuple[object, ...], Slot] = {}
-    made = _class_for(called, tiers, binder, codec=codec, index=index, label=said)
-    cached = made(function, tiers, binder, name=said, codec=codec, found=found, policy=policy, index=index)
-    return cast("Cached[P, R]", cached)
+    codec: Codec[R] = Codec(kind if kind is not None else _declared(inside, called), of=f"the result of {called}()")
+    said = identity(inside, name=name, version=version)
+    work = Work(inside, tiers, binder, name=said, codec=codec, found=found, policy=policy)
+    written: dict[str, object] = {"__module__": __name__}
+    if work.call is not None:
+        work.call.__doc__ = Answers.__call__.__doc__
+        written["__call__"] = work.call
+    if not binder.owner:
+        written["_owner"] = None
+        return cast("Cached[P, R]", type("Cached", (Cached,), written)(inside, work))
+    return Cached(inside, work, _bound_class(written), of_class=bool(owned))
+
+
+def _bound_class(written: Mapping[str, object]) -> type[Bound[..., Any]]:
+    return cast("type[Bound[..., Any]]", new_class("Bound", (Bound,), {"eq": False}, lambda made: made.update(written)))
 
 
 def _declared(function: Callable[..., object], called: str) -> object:
@@ -159,52 +229,3 @@ def _declared(function: Callable[..., object], called: str) -> object:
             reason=f"the annotation cannot be resolved: {error}",
             mend="Import or define the type above the function, or give it to the decorator as type=….",
         ) from error
-
-
-def _class_for(
-    called: str,
-    tiers: Tiers,
-    binder: Binder,
-    *,
-    codec: Codec[Any],
-    index: dict[tuple[object, ...], Slot],
-    label: str,
-) -> type[Cached[..., Any]]:
-    """A class whose __call__ answers from memory with one look into a dict and one at the clock."""
-    if binder.tuple_of_types is None:
-        return Cached
-    telemetry, now = tiers.telemetry, tiers.clock.monotonic
-
-    def tell(since: float) -> None:
-        telemetry.tell(CacheRead(label, "memory", now() - since, "ok"))
-
-    head = f", {binder.head}" if binder.head else ""
-    kept = "slot.value" if codec.immutable else "decode(_tercet_slot.body)"
-    source = f"""\
-async def _tercet_made(_tercet_self{head}):
-    try:
-        _tercet_slot = _tercet_index[{binder.tuple_of_types}]
-    except (KeyError, TypeError):
-        _tercet_slot = None
-    if _tercet_slot is not None:
-        if _tercet_slot.epoch == _tercet_memory.epoch or _tercet_memory.is_current(_tercet_slot):
-            _tercet_moment = _tercet_now()
-            if _tercet_slot.until > _tercet_moment:
-                _tercet_slot.seen = True
-                if _tercet_telemetry.heard:
-                    _tercet_tell(_tercet_moment)
-                return _tercet_{kept}
-    return await _tercet_self._fetch({binder.tuple_of_values})
-"""
-    call: Callable[..., Coroutine[Any, Any, Any]] = binder.compile(
-        source,
-        index=index,
-        memory=tiers.memory,
-        now=now,
-        telemetry=telemetry,
-        tell=tell,
-        decode=codec.decode,
-    )
-    call.__doc__ = Cached.__call__.__doc__
-    call.__qualname__ = called
-    return type("Cached", (Cached,), {"__call__": call, "__module__": __name__})

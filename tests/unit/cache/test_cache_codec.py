@@ -245,10 +245,12 @@ ENTRIES = st.builds(
     schema=st.binary(),
     key=st.text(),
     created_ms=st.integers(0, 2**53),
-    expires_ms=st.integers(0, 2**53),
+    fresh_ms=st.integers(0, 2**53),
+    spent_ms=st.integers(0, 2**53),
     load_seconds=st.floats(allow_nan=False),
     tags=st.lists(st.text(), max_size=3).map(tuple),
     versions=st.lists(st.binary(), max_size=3).map(tuple),
+    packing=st.just(""),
     body=st.binary(),
 )
 
@@ -275,16 +277,23 @@ def test_foreign_bytes_are_no_entry(frame: bytes) -> None:
 
 def test_a_later_version_may_add_to_the_header() -> None:
     """This version reads what it knows, and the rest does not hurt."""
-    entry = Entry(b"s", "", 1, 2, 0.5, ("t",), (b"v",), b"body")
-    longer = msgspec.msgpack.encode([*msgspec.msgpack.decode(pack(entry)[1:]), "more"])
-    assert unpack(pack(entry)[:1] + longer) == entry
+    entry = Entry(b"s", "", 1, 2, 3, 0.5, ("t",), (b"v",), "", b"body")
+    longer = msgspec.msgpack.encode([*msgspec.msgpack.decode(pack(entry)), "more", {"and": [b"more"]}])
+    assert unpack(longer) == entry
+
+
+@pytest.mark.parametrize("first", [1, 3, "2", None])
+def test_an_entry_of_another_layout_is_none(first: object) -> None:
+    """Neither an older one nor a later one is read as this one."""
+    entry = Entry(b"s", "", 1, 2, 3, 0.5, ("t",), (b"v",), "", b"body")
+    assert unpack(msgspec.msgpack.encode([first, *msgspec.msgpack.decode(pack(entry))[1:]])) is None
 
 
 def test_an_entry_is_current_only_under_all_its_versions() -> None:
     """A version that is missing, or another one, makes it invalid."""
-    entry = Entry(b"s", "", 1, 2, 0.5, ("a", "b"), (b"1", b"2"), b"")
+    entry = Entry(b"s", "", 1, 2, 3, 0.5, ("a", "b"), (b"1", b"2"), "", b"")
     assert entry.is_current({"a": b"1", "b": b"2", "c": None})
     assert not entry.is_current({"a": b"1", "b": b"3"})
     assert not entry.is_current({"a": b"1", "b": None})
     assert not entry.is_current({"a": b"1"})
-    assert not Entry(b"s", "", 1, 2, 0.5, ("a", "b"), (b"1",), b"").is_current({"a": b"1", "b": None})
+    assert not Entry(b"s", "", 1, 2, 3, 0.5, ("a", "b"), (b"1",), "", b"").is_current({"a": b"1", "b": None})

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from enum import Enum, StrEnum
+from functools import partial
 from pathlib import PurePosixPath
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,8 +18,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tercet.cache.encoding.key import KEY_CHARS_MAX, Binder, bind, encode, identity, key_of
-from tercet.errors import Unkeyable, UsageError
+from tercet.cache.encoding.binder import Binder, bind
+from tercet.cache.encoding.key import KEY_CHARS_MAX, encode, identity, key_of
+from tercet.errors import Unkeyable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -205,12 +207,12 @@ async def at(moment: datetime, place: str = "") -> int:
 @pytest.mark.parametrize(
     "call",
     [
-        lambda values: values(7, "x"),
-        lambda values: values(7, term="x"),
-        lambda values: values(7, "x", 1),
-        lambda values: values(7, page=1, term="x"),
-        lambda values: values(7, "x", exact=False),
-        lambda values: values(7, exact=False, page=1, term="x"),
+        lambda values: values(None, 7, "x"),
+        lambda values: values(None, 7, term="x"),
+        lambda values: values(None, 7, "x", 1),
+        lambda values: values(None, 7, page=1, term="x"),
+        lambda values: values(None, 7, "x", exact=False),
+        lambda values: values(None, 7, exact=False, page=1, term="x"),
     ],
 )
 def test_one_call_has_one_key_however_it_is_written(call: Callable[[Any], tuple[object, ...]]) -> None:
@@ -222,7 +224,7 @@ def test_one_call_has_one_key_however_it_is_written(call: Callable[[Any], tuple[
 def test_any_number_of_arguments_is_bound_in_order() -> None:
     """Further positions are a tuple of their own, further names are sorted."""
     binder = bind(gather)
-    values = binder.values()
+    values = partial(binder.values(), None)
     assert binder.text(values(1, 2, 3, b=4, a=5)) == binder.text(values(1, 2, 3, a=5, b=4))
     assert binder.text(values(1, 2, 3)) != binder.text(values(1, 23))
     assert binder.text(values(1, a=2)) != binder.text(values(1, b=2))
@@ -233,7 +235,7 @@ def test_any_number_of_arguments_is_bound_in_order() -> None:
 def test_a_wrong_call_is_python_s_own_error(call: Callable[[Any], object]) -> None:
     """A cached function takes exactly what the function takes."""
     with pytest.raises(TypeError):
-        call(bind(search).values())
+        call(partial(bind(search).values(), None))
 
 
 async def test_the_function_gets_the_arguments_back() -> None:
@@ -243,8 +245,8 @@ async def test_the_function_gets_the_arguments_back() -> None:
         return a, b, c, d, e
 
     binder = bind(echo)
-    values = binder.values()(1, 2, 3, 3, x=9)
-    assert await binder.hand(echo)(values) == (1, 2, (3, 3), 4, {"x": 9})
+    values = binder.values()(None, 1, 2, 3, 3, x=9)
+    assert await binder.hand(echo)(None, values) == (1, 2, (3, 3), 4, {"x": 9})
 
 
 @given(ATOMS, ATOMS)
@@ -258,28 +260,6 @@ def test_the_fast_key_and_the_text_agree(one: Any, other: Any) -> None:
     fast, slow = binder.fast((one,)), binder.fast((other,))
     if fast is not None and slow is not None:
         assert (fast == slow) is (binder.text((one,)) == binder.text((other,)))
-
-
-def test_the_fast_key_is_what_the_compiled_call_makes() -> None:
-    """Both sides of the index write the same tuple."""
-    binder = bind(at)
-    made = binder.compile(f"def _tercet_made({binder.head}):\n    return {binder.tuple_of_types}\n")
-    moment = datetime(2024, 1, 1, tzinfo=SEOUL)
-    assert made(moment, "x") == binder.fast((moment, "x"))
-    assert binder.fast((moment, ["x"])) is None
-    assert bind(gather).fast((1, (), ())) is None
-
-
-def test_a_method_is_refused_and_told_what_to_do() -> None:
-    """Whose entry it would be is not known where the decorator stands."""
-
-    class Users:
-        async def load(self, user_id: int) -> int:
-            return 0
-
-    with pytest.raises(UsageError, match="bound method"):
-        bind(Users.load)
-    assert bind(Users().load).names == ("user_id",)
 
 
 def test_a_default_that_can_change_is_refused_at_once() -> None:

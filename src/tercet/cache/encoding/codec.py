@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 import msgspec
 from msgspec import inspect as shape
 
+from tercet.cache.encoding.pickled import Pickled
 from tercet.errors import Uncacheable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 T = TypeVar("T")
 
@@ -24,7 +25,8 @@ PLAIN = b"plain"
 # 128 bits of the shape: two shapes that differ are never taken for each other.
 SCHEMA_BYTES = 16
 
-_PLAIN_TYPES = frozenset({type(None), bool, int, float, str, bytes, list, dict})
+_SCALARS = frozenset({type(None), bool, int, float, str, bytes})
+_PLAIN_TYPES = _SCALARS | {list, dict}
 
 # Types of which nobody can change a value, so that one object can be handed to everybody.
 _IMMUTABLE = (
@@ -47,7 +49,7 @@ _IMMUTABLE = (
 # msgspec takes these, and they would not come back as they went in: it leaves them to the user's own code.
 _FOREIGN = (shape.CustomType, shape.RawType, shape.ExtType, shape.MemoryViewType)
 
-_encoder = msgspec.msgpack.Encoder()
+_encode = msgspec.msgpack.Encoder().encode
 
 
 class Undecodable(Exception):
@@ -61,35 +63,44 @@ class Codec(Generic[T]):
     same moment. Make one per type and keep it: making it costs some 100 µs.
     """
 
-    __slots__ = ("_decode", "immutable", "loose", "schema")
+    __slots__ = ("_decode", "_pickled", "_plain", "copy", "immutable", "loose", "schema", "takes_none")
+
+    _decode: Callable[[bytes], T]
+    # A value of their own from bytes that were decoded here before: fit for what is called all the time.
+    copy: Callable[[bytes], T]
 
     def __init__(self, kind: object, *, of: str) -> None:
-        try:
-            tree = shape.type_info(kind)
-            decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(cast("type[Any]", kind))
-        except (TypeError, ValueError, NameError, AttributeError) as error:
-            raise Uncacheable(f"{_name(kind)} ({of})", reason=_clause(error), mend=_MEND_TYPE) from error
-        for node in walk(tree):
-            if isinstance(node, _FOREIGN):
-                inside = _name(getattr(node, "cls", None) or node)
-                raise Uncacheable(
-                    f"{_name(kind)} ({of})",
-                    reason=f"nobody can tell how to rebuild a {inside}",
-                    mend=_MEND_TYPE,
-                )
+        self._pickled = kind if isinstance(kind, Pickled) else None
+        if isinstance(kind, Pickled):
+            self.schema = kind.schema(SCHEMA_BYTES)
+            self.loose = self.immutable = False
+            self.takes_none = issubclass(type(None), kind.kind)
+            self._plain: type | None = None
+            self.copy = self._unpickled
+            return
+        tree, decoder = _read(kind, of)
         self.loose = any(isinstance(node, shape.AnyType) for node in walk(tree))
         self.schema = PLAIN if isinstance(tree, shape.AnyType) else _digest(tree)
         self.immutable = _is_immutable(tree, ())
-        self._decode = decoder.decode
+        self.takes_none = _takes_none(tree)
+        self._plain = _plain_outside(tree)
+        self._decode = self.copy = decoder.decode
 
-    def encode(self, value: T, *, of: str) -> bytes:
-        """The bytes of a value; raises Uncacheable for one that would come back as something else."""
+    def encode(self, value: T, *, of: str, key: str = "") -> bytes:
+        """The bytes of a value; raises Uncacheable for one that would come back as something else.
+
+        Signed bytes are good for this key only.
+        """
         try:
-            body = _encoder.encode(value)
-            returned = self._decode(body) if self.loose else value
+            if self._pickled is not None:
+                return self._pickled.write(value, schema=self.schema, key=key)
+            body = _encode(value)
+            if not self.loose or self._is_plain(value):
+                return body
+            returned = self._decode(body)
         except Exception as error:
             raise Uncacheable(f"The value of {of}", reason=_clause(error), mend=_MEND_VALUE) from error
-        if self.loose and not same(value, returned):
+        if not same(value, returned):
             raise Uncacheable(
                 f"The value of {of}",
                 reason=f"it is a {_name(type(value))} with parts of which only plain data would come back",
@@ -97,16 +108,83 @@ class Codec(Generic[T]):
             )
         return body
 
-    def decode(self, body: bytes) -> T:
-        """The value in these bytes; raises Undecodable where they hold none of this type."""
+    def decode(self, body: bytes, *, key: str | None = None) -> T:
+        """The value in these bytes; raises Undecodable where they hold none of this type.
+
+        Whoever has read them from where others can write says the key too: signed bytes are good for one.
+        """
         try:
-            return cast("T", self._decode(body))
+            if self._pickled is not None:
+                return cast("T", self._pickled.read(body, schema=self.schema, key=key))
+            return self._decode(body)
         except Exception as error:
             raise Undecodable(type(error).__name__) from error
 
     def reads(self, schema: bytes) -> bool:
         """Whether a value written under this schema may be tried."""
-        return schema in (self.schema, PLAIN)
+        return schema == self.schema or (schema == PLAIN and self._pickled is None)
+
+    def _is_plain(self, value: object) -> bool:
+        """Whether a value is sure to come back as it is, so that it need not be decoded to see it."""
+        kind = type(value)
+        return (self._plain is object or self._plain is kind) and is_plain(value)
+
+    def _unpickled(self, body: bytes) -> T:
+        return self.decode(body)
+
+
+def _read(kind: object, of: str) -> tuple[shape.Type, msgspec.msgpack.Decoder[Any]]:
+    """A type as msgspec sees it, and its decoder; raises Uncacheable."""
+    try:
+        tree = shape.type_info(kind)
+        decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(cast("type[Any]", kind))
+    except (TypeError, ValueError, NameError, AttributeError) as error:
+        raise Uncacheable(f"{_name(kind)} ({of})", reason=_clause(error), mend=_MEND_TYPE) from error
+    for node in walk(tree):
+        if isinstance(node, _FOREIGN):
+            inside = _name(getattr(node, "cls", None) or node)
+            raise Uncacheable(
+                f"{_name(kind)} ({of})",
+                reason=f"nobody can tell how to rebuild a {inside}",
+                mend=_MEND_TYPE,
+            )
+    return tree, decoder
+
+
+def is_plain(value: object) -> bool:
+    """Whether a value is None, a bool, number, text, bytes, or a list or dict by text of such, exactly."""
+    kind = type(value)
+    if kind in _SCALARS:
+        return True
+    if kind is dict:
+        for name, part in cast("dict[object, object]", value).items():
+            if type(name) is not str or (type(part) not in _SCALARS and not is_plain(part)):
+                return False
+        return True
+    if kind is list:
+        for part in cast("list[object]", value):  # noqa: SIM110 - a generator costs more than what it looks at
+            if type(part) not in _SCALARS and not is_plain(part):
+                return False
+        return True
+    return False
+
+
+def _plain_outside(tree: shape.Type) -> type | None:
+    """The type of a value that comes back as it is if it is plain: `object` is any, None is none."""
+    if isinstance(tree, shape.AnyType):
+        return object
+    if tree == shape.ListType(shape.AnyType()):
+        return list
+    return dict if tree == shape.DictType(shape.StrType(), shape.AnyType()) else None
+
+
+def _takes_none(tree: shape.Type) -> bool:
+    parts = tree.types if isinstance(tree, shape.UnionType) else (tree,)
+    return any(
+        isinstance(part, shape.NoneType | shape.AnyType)
+        or (isinstance(part, shape.LiteralType) and None in part.values)
+        for part in parts
+    )
 
 
 _MEND_TYPE = (

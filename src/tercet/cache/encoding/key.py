@@ -1,21 +1,19 @@
-"""Calls to keys: full, readable, typed; equal for equal calls and for no others."""
+"""Values to keys: full, readable, typed; equal for equal values and for no others."""
 
 from __future__ import annotations
 
 import hashlib
-import inspect
-import keyword
 import sys
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
 from pathlib import PurePath
-from types import FunctionType, MappingProxyType
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
-from tercet.errors import Unkeyable, UsageError
+import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -27,21 +25,8 @@ PREFIX_CHARS = 120
 # blake2b-256: no two keys share a digest, and it works where md5 is switched off.
 DIGEST_BYTES = 32
 
-# Types whose equal values are equal calls and that nobody can change: together with its type such a value is
-# a key of this process as it is. A Decimal is none: 1.0 and 1.00 are equal, and are two calls.
-ATOMS = frozenset({int, float, str, bool, bytes, type(None), UUID, date, timedelta})
 
-_MEND = (
-    "Pass something that cannot change: a number, str, bytes, date, UUID, Enum, tuple, frozenset, "
-    "or a frozen dataclass or Struct of such."
-)
-
-# Names in the code that is made per function; no parameter may begin like them.
-_OURS = "_tercet_"
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
+class Key(msgspec.Struct, frozen=True):
     """The name of one entry; `full` is the whole key where `name` had to be shortened, or empty."""
 
     name: str
@@ -66,14 +51,14 @@ def encode(value: object) -> str:
     if write is not None:
         return write(value)
     if isinstance(value, Enum):
-        return f"e{_sized(f'{_class_name(type(value))}.{value.name}')}"
+        return f"e{_sized(f'{class_name(type(value))}.{value.name}')}"
     if isinstance(value, PurePath):
         return f"P{_sized(f'{type(value).__name__}:{value}')}"
     names = _frozen_fields(value)
     if names is None:
-        raise TypeError(_class_name(type(value)))
+        raise TypeError(class_name(type(value)))
     inside = ",".join(encode(getattr(value, name)) for name in names)
-    return f"o{_sized(_class_name(type(value)))}({inside})"
+    return f"o{_sized(class_name(type(value)))}({inside})"
 
 
 def _sized(text: str) -> str:
@@ -131,7 +116,8 @@ def _frozen_fields(value: object) -> tuple[str, ...] | None:
     return None
 
 
-def _class_name(kind: type) -> str:
+def class_name(kind: type) -> str:
+    """What a class is called in keys and sentences: with its module, but for Python's own."""
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
 
@@ -149,160 +135,3 @@ def _module(function: Callable[..., object]) -> str:
     main = sys.modules["__main__"]
     spec = getattr(main, "__spec__", None)
     return spec.name if spec is not None else PurePath(getattr(main, "__file__", None) or "__main__").stem
-
-
-@dataclass(frozen=True, slots=True)
-class Binder:
-    """How the calls of one function become values in the order of its parameters; compiled once."""
-
-    function: str
-    names: tuple[str, ...]
-    # Source of the parameter list, of the tuple of values, and of the tuple that finds an entry in this
-    # process without writing a key (None where the function takes any number of arguments).
-    head: str
-    tuple_of_values: str
-    tuple_of_types: str | None
-    # Source of the call that hands the values of a tuple `_tercet_values` to the function.
-    handing: str
-    defaults: Mapping[str, object]
-    # Parameters that are said to be moments: equal moments of different zones are different calls, so their
-    # zone is looked at too.
-    zoned: tuple[bool, ...]
-
-    def compile(self, source: str, **names: object) -> FunctionType:
-        """The one function that `source` defines, with `names` and the defaults known to it."""
-        scope: dict[str, Any] = {
-            f"{_OURS}type": type,
-            f"{_OURS}datetime": datetime,
-            **self.defaults,
-            **{f"{_OURS}{name}": given for name, given in names.items()},
-        }
-        # Python binds its own arguments faster and more rightly than any code of ours could; as namedtuple
-        # and dataclasses do, the function is written for its signature. Only checked identifiers get into the
-        # text.
-        exec(source, scope)  # noqa: S102 - see above
-        return cast("FunctionType", scope[f"{_OURS}made"])
-
-    def values(self) -> Callable[..., tuple[object, ...]]:
-        """A function with these parameters that returns its arguments in their order, defaults filled in."""
-        return self.compile(f"def {_OURS}made({self.head}):\n    return {self.tuple_of_values}\n")
-
-    def hand(self, function: Callable[..., Any]) -> Callable[[tuple[object, ...]], Any]:
-        """A function that calls `function` with the values of such a tuple."""
-        source = f"def {_OURS}made({_OURS}values):\n    return {_OURS}function({self.handing})\n"
-        return self.compile(source, function=function)
-
-    def text(self, values: tuple[object, ...]) -> str:
-        """The arguments as they stand in a key; raises Unkeyable, which names the parameter."""
-        written = []
-        for name, value in zip(self.names, values, strict=True):
-            try:
-                written.append(encode(value))
-            except (TypeError, RecursionError) as error:
-                raise Unkeyable(
-                    _class_name(type(value)), parameter=name.lstrip("*"), function=self.function, mend=_MEND
-                ) from error
-        return f"({','.join(written)})"
-
-    def fast(self, values: tuple[object, ...]) -> tuple[object, ...] | None:
-        """What `tuple_of_types` makes of these values; None where that is no key by itself."""
-        if self.tuple_of_types is None:
-            return None
-        parts: list[object] = []
-        for value, zoned in zip(values, self.zoned, strict=True):
-            kind = type(value)
-            if kind not in ATOMS and not (zoned and kind is datetime):
-                return None
-            parts += (kind, value)
-            if zoned:
-                parts.append((value.tzinfo, value.fold) if isinstance(value, datetime) else None)
-        return tuple(parts)
-
-
-def bind(function: Callable[..., object]) -> Binder:
-    """The binder of a function; raises UsageError for a method and for what has no signature to read."""
-    called = getattr(function, "__qualname__", type(function).__qualname__)
-    try:
-        parameters = tuple(inspect.signature(function).parameters.values())
-    except (TypeError, ValueError) as error:
-        raise UsageError(
-            f"The signature of {called} cannot be read.", "Cache an async function of your own."
-        ) from error
-    if parameters and parameters[0].name in {"self", "cls"}:
-        raise UsageError(
-            f"{called}() is a method, and {parameters[0].name} can be no part of a key.",
-            "Cache a function; or, for one object that all share, the bound method: "
-            "self.profile = cache(tags=…)(self.load_profile).",
-        )
-    for parameter in parameters:
-        bad = parameter.name.startswith(_OURS) or keyword.iskeyword(parameter.name)
-        if bad or not parameter.name.isidentifier():
-            raise UsageError(
-                f"{called}() has a parameter {parameter.name!r}, of which no code can be made.", "Rename it."
-            )
-    binder = _written(called, parameters)
-    for parameter in parameters:
-        if parameter.default is not parameter.empty:
-            _check_default(parameter, called)
-    return binder
-
-
-def _check_default(parameter: inspect.Parameter, function: str) -> None:
-    try:
-        encode(parameter.default)
-    except (TypeError, RecursionError) as error:
-        kind = _class_name(type(parameter.default))
-        raise Unkeyable(kind, parameter=parameter.name, function=function, mend=_MEND) from error
-
-
-def _typed(name: str, zoned: bool) -> str:
-    known = f"{_OURS}type({name}), {name}"
-    if not zoned:
-        return known
-    return f"{known}, ({name}.tzinfo, {name}.fold) if {_OURS}type({name}) is {_OURS}datetime else None"
-
-
-def _written(function: str, parameters: tuple[inspect.Parameter, ...]) -> Binder:
-    head: list[str] = []
-    handing: list[str] = []
-    values: list[str] = []
-    names: list[str] = []
-    defaults: dict[str, object] = {}
-    kinds = [parameter.kind for parameter in parameters]
-    for place, parameter in enumerate(parameters):
-        name, kind, stars = parameter.name, parameter.kind, ""
-        given = f"{_OURS}values[{place}]"
-        if kind is parameter.KEYWORD_ONLY and parameter.VAR_POSITIONAL not in kinds[:place] and "*" not in head:
-            head.append("*")
-        if kind is parameter.VAR_POSITIONAL:
-            stars = "*"
-            handing.append(f"*{given}")
-            values.append(name)
-        elif kind is parameter.VAR_KEYWORD:
-            stars = "**"
-            handing.append(f"**dict({given})")
-            values.append(f"tuple(sorted({name}.items()))")
-        else:
-            handing.append(f"{name}={given}" if kind is parameter.KEYWORD_ONLY else given)
-            values.append(name)
-        default = ""
-        if parameter.default is not parameter.empty:
-            defaults[f"{_OURS}default_{place}"] = parameter.default
-            default = f"={_OURS}default_{place}"
-        head.append(f"{stars}{name}{default}")
-        names.append(f"{stars}{name}")
-        if kind is parameter.POSITIONAL_ONLY and kinds[place + 1 : place + 2] != [parameter.POSITIONAL_ONLY]:
-            head.append("/")
-    open_ended = any(name.startswith("*") for name in names)
-    zoned = tuple("datetime" in str(parameter.annotation) for parameter in parameters)
-    typed = ", ".join(map(_typed, values, zoned))
-    return Binder(
-        function=function,
-        names=tuple(names),
-        head=", ".join(head),
-        tuple_of_values=f"({', '.join(values)},)" if values else "()",
-        tuple_of_types=None if open_ended else (f"({typed},)" if values else "()"),
-        handing=", ".join(handing),
-        defaults=MappingProxyType(defaults),
-        zoned=zoned,
-    )

@@ -96,8 +96,8 @@ def parse(text: object, *, function: str, parameters: Sequence[str]) -> Template
             parts.append(literal)
         if field is None:
             continue
-        name, *attributes = field.split(".")
-        if name not in parameters:
+        name, attributes = _longest(field, parameters)
+        if not name:
             raise TemplateMismatch(text, field=field, function=function, parameters=tuple(parameters))
         if form or conversion or not all(attribute.isidentifier() for attribute in attributes):
             raise UsageError(
@@ -106,6 +106,16 @@ def parse(text: object, *, function: str, parameters: Sequence[str]) -> Template
             )
         parts.append(Hole(field, name, tuple(attributes)))
     return Template(text, tuple(parts))
+
+
+def _longest(field: str, parameters: Sequence[str]) -> tuple[str, list[str]]:
+    """The parameter at the beginning of a field, which may be "self.tenant", and the attributes to follow."""
+    pieces = field.split(".")
+    for end in range(len(pieces), 0, -1):
+        name = ".".join(pieces[:end])
+        if name in parameters:
+            return name, pieces[end:]
+    return "", []
 
 
 def templates(tags: str | Iterable[str], *, function: str, parameters: Sequence[str]) -> tuple[Template, ...]:
@@ -134,6 +144,9 @@ def tag(template: str, /, **values: object) -> str:
 
 def write(value: object) -> str:
     """A value as it stands in a tag; raises TypeError for what has no such form."""
+    # The usual ones, of which nothing can be escaped.
+    if type(value) is int or (type(value) is str and value.isascii() and value.isalnum()):
+        return str(value)
     if isinstance(value, Enum):
         value = value.value
     match value:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from tercet.cache.shelf.gather import every
 from tercet.cache.shelf.layout import message
-from tercet.cache.shelf.port import BusState
+from tercet.cache.shelf.port import TRUST_SECONDS, BusState
 from tercet.errors import CommandRefused, StoreError, UsageError
 from tercet.telemetry import Operation
 
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 
 # How often a quiet bus is looked at. A quarter of the trust it gives: three looks may come late.
 HEARTBEAT_SECONDS = 0.5
-
-# The stated bound: a process that heard nothing may answer by itself for so long after it last asked.
-TRUST_SECONDS = 2.0
 
 # Messages that are read at once. More would hold the loop up; what is left is read right after.
 BATCH = 500

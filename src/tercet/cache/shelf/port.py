@@ -8,6 +8,13 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
+# How long a lease holds without being renewed: the longest that others wait for a process that was frozen, or
+# whose death nobody can see. A loader that takes longer renews it at a third.
+LEASE_SECONDS = 5.0
+
+# The stated bound: a process that heard nothing may answer by itself for so long after it last asked.
+TRUST_SECONDS = 2.0
+
 # The version of every tag asked for; None where it has none.
 Versions = dict[str, bytes | None]
 
@@ -98,12 +105,12 @@ class Shelf(Protocol):
         ...
 
     async def fill(
-        self, name: str, frame: bytes, seconds: float, tags: Sequence[str], token: bytes
+        self, name: str, frame: bytes, seconds: float, tags: Sequence[str], token: bytes, *, tell: bool = False
     ) -> tuple[bool, Versions]:
         """Keep what was loaded for so long, give the lease back, and wake those who wait.
 
         False when the lease was taken away, as a drop does: then nothing is written. The versions are those
-        from after it.
+        from after it. `tell` tells the bus too, for a load that replaces what others may keep; another round trip.
         """
         ...
 

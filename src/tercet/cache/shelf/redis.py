@@ -13,7 +13,7 @@ from tercet.cache.shelf.bus import Bus
 from tercet.cache.shelf.drops import Drops
 from tercet.cache.shelf.gather import every
 from tercet.cache.shelf.layout import Layout, written
-from tercet.cache.shelf.port import BusState, Drop, Grant, Versions
+from tercet.cache.shelf.port import LEASE_SECONDS, BusState, Drop, Grant, Versions
 from tercet.cache.shelf.waiting import Waiting
 from tercet.units import duration
 from tercet.wire import Script
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from tercet.telemetry import Telemetry
     from tercet.wire import Reply, Wire, Word
 
-# How long a lease holds without being renewed: the longest that others wait for a process that was frozen, or
-# whose death nobody can see. A loader that takes longer renews it at a third.
-LEASE_SECONDS = 5.0
+# What one read or fill may cost at most when Redis is slow. A healthy one answers in well under a
+# millisecond; a first connection on a loaded machine takes some tens.
+DEADLINE_SECONDS = 0.25
 
 # A version outlives every entry that carries it; two days cover the longest layer twice, and longer entries
 # ask for twice their own time.
@@ -52,7 +52,7 @@ _EXTEND = Script.beside(__file__, "extend")
 class RedisShelf:
     """Entries, leases and tag versions in one Redis, Sentinel's primary or cluster; fulfils the port.
 
-    `deadline` is what one read or fill may cost when Redis is slow; None is the wire's own, and a little faster.
+    `deadline` is what one read or fill may cost when Redis is slow; None is the wire's own.
     """
 
     def __init__(
@@ -60,7 +60,8 @@ class RedisShelf:
     ) -> None:
         self._wire = wire
         self._keys = Layout(namespace)
-        self._deadline = deadline
+        # The usual one is the wire's too; commands that name none share a round trip more cheaply.
+        self._deadline = None if deadline == DEADLINE_SECONDS else deadline
         self._drops = Drops(wire, self._keys)
         self._waiting = Waiting(wire, self._keys)
         self._bus = Bus(wire, self._keys.bus, self._drops.mark, clock=clock, telemetry=telemetry)
@@ -108,10 +109,13 @@ class RedisShelf:
         await self._waiting.release(name, token)
 
     async def fill(
-        self, name: str, frame: bytes, seconds: float, tags: Sequence[str], token: bytes
+        self, name: str, frame: bytes, seconds: float, tags: Sequence[str], token: bytes, *, tell: bool = False
     ) -> tuple[bool, Versions]:
-        """Keep what was loaded if the lease is still ours, in one round trip; a large one takes two."""
-        return await self._keep(name, frame, seconds, tags, token)
+        """Keep what was loaded if the lease is still ours, in one round trip; a large one takes two, a told one too."""
+        kept, versions = await self._keep(name, frame, seconds, tags, token)
+        if kept and tell:
+            await self._drops.tell(Drop(names=(name,)))
+        return kept, versions
 
     async def wait(self, name: str, holder: bytes, seconds: float) -> None:
         """Return when somebody else's load is over, whatever way, or after `seconds`."""

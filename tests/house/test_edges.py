@@ -43,6 +43,8 @@ VALUES = (
     "tercet.cache.entry",
     "tercet.cache.memory",
     "tercet.cache.shelf.glob",
+    "tercet.cache.shelf.layout",
+    "tercet.cache.shelf.owed",
     "tercet.clock",
     "tercet.errors",
     "tercet.proof.ladder",

@@ -163,9 +163,7 @@ def is_one_call(one: object, other: object) -> bool:
 @example(0.0, -0.0, of_anything)
 @example("a", b"a", of_text)
 @example(datetime(2024, 1, 1, 9, tzinfo=SEOUL), datetime(2024, 1, 1, tzinfo=UTC), of_moments)
-def test_two_calls_share_an_entry_only_if_they_are_the_same(
-    one: Any, other: Any, function: Callable[..., Any]
-) -> None:
+def test_two_calls_share_an_entry_only_if_they_are_the_same(one: Any, other: Any, function: Callable[..., Any]) -> None:
     """In this process too, where no key is written for a hit; by one call and by many."""
 
     async def run() -> tuple[int, list[object]]:

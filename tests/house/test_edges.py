@@ -35,11 +35,14 @@ ANYWHERE = {"msgspec"}
 # Files of values: rules and facts, with nothing to wait for.
 VALUES = (
     "tercet.address",
+    "tercet.cache.encoding.binder",
     "tercet.cache.encoding.codec",
     "tercet.cache.encoding.frame",
     "tercet.cache.encoding.key",
     "tercet.cache.encoding.packing",
+    "tercet.cache.encoding.pickled",
     "tercet.cache.encoding.tags",
+    "tercet.cache.encoding.writing",
     "tercet.cache.entry",
     "tercet.cache.memory",
     "tercet.clock",

@@ -236,6 +236,47 @@ def test_what_nobody_can_change_is_known(kind: object, immutable: bool) -> None:
     assert codec.immutable is immutable
 
 
+def changeable(value: object) -> bool:
+    """Whether somebody could change a value, or something in it."""
+    if isinstance(value, list | dict | set | bytearray):
+        return True
+    if isinstance(value, tuple | frozenset):
+        return any(map(changeable, value))
+    names = getattr(value, "__struct_fields__", None) or getattr(value, "__dataclass_fields__", ())
+    for name in names:
+        try:
+            setattr(value, name, getattr(value, name))
+        except AttributeError:
+            continue
+        return True
+    return any(changeable(getattr(value, name)) for name in names)
+
+
+PROFILE = Profile(1, Decimal("0.5"), datetime(2024, 1, 1, tzinfo=UTC), UUID(int=1), Level.LOW, Address("x", ("y",)))
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        (Profile, PROFILE),
+        (tuple[Profile, ...], (PROFILE,)),
+        (Pair, Pair(1, "a")),
+        (Tree, Tree("a", (Tree("b"),))),
+        (frozenset[int], frozenset({1})),
+        (Address | None, Address("x", ("y",))),
+        (Basket, Basket([1])),
+        (list[int], [1]),
+        (tuple[list[int], ...], ([1],)),
+    ],
+)
+def test_what_is_handed_out_as_it_is_cannot_be_changed(kind: object, value: object) -> None:
+    """Tried on every field, all the way down; and what can be changed is a new object for each."""
+    codec: Codec[object] = Codec(kind, of="x")
+    body = codec.encode(value, of="x")
+    assert changeable(codec.decode(body)) is not codec.immutable
+    assert codec.immutable or codec.copy(body) is not codec.copy(body)
+
+
 def test_the_type_of_a_value_is_its_own_or_plain() -> None:
     """What `set` takes when nobody says a type."""
     assert (kind_of([1]), kind_of(None), kind_of(Decimal(1))) == (Any, Any, Decimal)

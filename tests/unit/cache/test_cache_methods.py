@@ -180,6 +180,29 @@ async def test_attributes_of_attributes_work_alike() -> None:
     assert await asia.near.many([(5, 1), {"row_id": 5}]) == ["1:asia:5:1"] * 2
 
 
+async def test_heirs_that_answer_differently_can_be_told_apart() -> None:
+    """Where the object's own class decides, its name is an attribute like others."""
+
+    class Table:
+        """Something of which there are several kinds."""
+
+        @cache(self_key="__class__.__name__", name="tests.table")
+        async def named(self, number: int) -> str:
+            return f"{type(self).__name__}:{number}"
+
+    class Orders(Table):
+        """One kind."""
+
+    class Lines(Table):
+        """Another."""
+
+    assert [await Orders().named(1), await Lines().named(1), await Orders().named(1)] == [
+        "Orders:1",
+        "Lines:1",
+        "Orders:1",
+    ]
+
+
 @pytest.mark.parametrize("values", [(1, 5), ("a" * 500, 5), (True, 5), (None, 10**90)])
 def test_what_is_compiled_for_a_method_is_what_is_defined(values: tuple[object, ...]) -> None:
     """Attributes of the object included."""

@@ -242,7 +242,7 @@ def changeable(value: object) -> bool:
         return True
     if isinstance(value, tuple | frozenset):
         return any(map(changeable, value))
-    names = getattr(value, "__struct_fields__", None) or getattr(value, "__dataclass_fields__", ())
+    names: tuple[str, ...] = (*getattr(value, "__struct_fields__", ()), *getattr(value, "__dataclass_fields__", ()))
     for name in names:
         try:
             setattr(value, name, getattr(value, name))

@@ -45,7 +45,9 @@ class Answers(Generic[P, R]):
 
     __slots__ = ()
 
-    _work: Work[R]
+    if typing.TYPE_CHECKING:
+        # Hidden when it runs: Bound's fields would be looked for here too, and this name is not known then.
+        _work: Work[R]
 
     async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """The result for these arguments: from this process, from Redis, or from the function itself."""
@@ -96,7 +98,7 @@ class Bound(msgspec.Struct, Answers[P, R], eq=False):
     # Each decorated method gets a subclass with a __call__ written for its signature. One object is made for
     # each look at the method, so it is a Struct, which is made in half of the time.
     _work: Any
-    _owner: Any
+    _owner: object
 
     def __repr__(self) -> str:
         return f"<cached {self._work.name} of a {type(self._owner).__name__}>"

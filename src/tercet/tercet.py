@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tercet.stores.postgres import Postgres
     from tercet.stores.redis import Redis as RedisStore
     from tercet.telemetry.event import Store as StoreName
+    from tercet.wire import Wire
 
 LOCAL_FOLDER = ".tercet"
 ALL_STORES: tuple[StoreName, ...] = ("postgres", "mongo", "redis")
@@ -103,6 +104,7 @@ class Tercet:
         self._health: HealthCheck | None = None
         self._local = local
         self._servers: Servers | None = None
+        self._wire: Wire | None = None
 
     # ---- life ----
 
@@ -189,6 +191,8 @@ class Tercet:
         health, self._health = self._health, None
         if health is not None:
             await health.close()
+        if self._wire is not None:
+            await self._wire.close()
         closing = [one.close() for one in self._stores.values()]
         results = await asyncio.gather(*closing, return_exceptions=True)
         servers, self._servers = self._servers, None
@@ -217,6 +221,16 @@ class Tercet:
         """Redis: redis-py's asyncio client as it is."""
         self._gate.check()
         return cast("RedisStore", self._store("redis", "Tercet.redis")).client
+
+    @property
+    def wire(self) -> Wire:
+        """The connection to Redis that cache, locks, limits and sessions share; it opens when it is first used."""
+        if self._wire is None:
+            # Only who uses it needs the room, and Redis' driver.
+            from tercet.wire import Wire  # noqa: PLC0415
+
+            self._wire = Wire(lambda: self.redis, clock=self._clock, telemetry=self._telemetry)
+        return self._wire
 
     def has(self, name: str) -> bool:
         """Whether this Tercet has this store."""

@@ -45,6 +45,7 @@ VALUES = (
     "tercet.cache.encoding.writing",
     "tercet.cache.entry",
     "tercet.cache.memory",
+    "tercet.cache.shelf.glob",
     "tercet.clock",
     "tercet.errors",
     "tercet.proof.ladder",
@@ -64,6 +65,9 @@ VALUES = (
     "tercet.stores.budget",
     "tercet.telemetry.event",
     "tercet.units",
+    "tercet.wire.batch",
+    "tercet.wire.breaker",
+    "tercet.wire.script",
 )
 
 

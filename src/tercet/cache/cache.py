@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeGuard, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeGuard, TypeVar, Unpack, overload
 from weakref import WeakValueDictionary
 
 from tercet.cache.cached import Cached, Found, decorate
 from tercet.cache.encoding.codec import Codec, kind_of
-from tercet.cache.encoding.key import Key, key_of
+from tercet.cache.encoding.key import key_of
 from tercet.cache.encoding.tags import plain
-from tercet.cache.entry import Ask, policy
+from tercet.cache.entry import Ask, Layers, PolicyWords, policy
 from tercet.cache.memory import MEMORY_BYTES, MEMORY_ENTRIES, Memory
+from tercet.cache.shelf import Drop
 from tercet.cache.tiers import Tiers
 from tercet.clock import Clock, SystemClock
 from tercet.errors import SettingInvalid, UsageError
@@ -22,7 +23,10 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
     from types import TracebackType
 
-    from tercet.cache.port import Client, Home, Shelf
+    from tercet.cache.port import Client, Home
+    from tercet.cache.shelf import Shelf
+    from tercet.cache.stats import Explanation, Stats
+    from tercet.wire import Wire
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -56,23 +60,23 @@ class Cache:
         self,
         source: Home | Client | str | None = None,
         *,
-        ttl: str | float | None = None,
-        layer: str | None = None,
-        memory: str | float | None = None,
-        jitter: float | None = None,
+        layers: Mapping[str, object] | None = None,
         namespace: str = "tercet",
         memory_entries: int = MEMORY_ENTRIES,
         memory_size: str | int = MEMORY_BYTES,
         deadline: str | float | None = None,
         telemetry: Telemetry | None = None,
         clock: Clock | None = None,
+        **words: Unpack[PolicyWords],
     ) -> None:
         home = source if _is_home(source) else None
         ticks: Clock = clock or (home.clock if home else SystemClock())
         tells = telemetry or (home.telemetry if home else Telemetry())
-        self._policy = policy("Cache", ttl=ttl, layer=layer, memory=memory, jitter=jitter)
+        self._layers = Layers.of(layers)
+        self._policy = policy("Cache", words, layers=self._layers)
         near = Memory(ticks.monotonic, entries_max=_count(memory_entries), bytes_max=_size(memory_size))
-        shelf = _shelf(source, namespace=namespace, deadline=deadline, now=ticks.monotonic)
+        wire, self._own = _wire(source, clock=ticks, telemetry=tells)
+        shelf = _shelf(wire, namespace=namespace, deadline=deadline, clock=ticks, telemetry=tells)
         self._tiers = Tiers(near, shelf, clock=ticks, telemetry=tells)
         self._codecs: dict[object, Codec[Any]] = {}
         self._functions: WeakValueDictionary[str, Cached[..., Any]] = WeakValueDictionary()
@@ -87,14 +91,11 @@ class Cache:
         /,
         *,
         tags: Iterable[str] = (),
-        ttl: str | float | None = None,
-        layer: str | None = None,
-        memory: str | float | None = None,
-        jitter: float | None = None,
         type: object | None = None,
         name: str | None = None,
         version: str | int | None = None,
         self_key: str | tuple[str, ...] = (),
+        **words: Unpack[PolicyWords],
     ) -> Callable[[Callable[P, Awaitable[R]]], Cached[P, R]]: ...
 
     def __call__(
@@ -103,14 +104,11 @@ class Cache:
         /,
         *,
         tags: Iterable[str] = (),
-        ttl: str | float | None = None,
-        layer: str | None = None,
-        memory: str | float | None = None,
-        jitter: float | None = None,
         type: object | None = None,  # noqa: A002 - what the user would call it
         name: str | None = None,
         version: str | int | None = None,
         self_key: str | tuple[str, ...] = (),
+        **words: Unpack[PolicyWords],
     ) -> object:
         """Keep the results of an async function, by its arguments.
 
@@ -118,19 +116,12 @@ class Cache:
         or cannot be resolved. `name` is what its keys begin with instead of its module and name, and
         `version` sets them apart from those of an earlier release that means something else. Everything is
         checked here: an unknown parameter in a tag, a layer that does not exist, a type that would not come
-        back as it was.
+        back as it was. Of a method, self is no part of the key but for what `self_key` names of it.
         """
 
         def decorator(given: Callable[P, Awaitable[R]]) -> Cached[P, R]:
             called = getattr(given, "__qualname__", repr(given))
-            rules = policy(
-                f"The decorator of {called}()",
-                ttl=ttl,
-                layer=layer,
-                memory=memory,
-                jitter=jitter,
-                default=self._policy,
-            )
+            rules = policy(f"The decorator of {called}()", words, layers=self._layers, default=self._policy)
             cached = decorate(
                 given,
                 self._tiers,
@@ -190,16 +181,15 @@ class Cache:
         *,
         type: object | None = None,  # noqa: A002 - what the user would call it
         tags: Iterable[str] = (),
-        ttl: str | float | None = None,
-        layer: str | None = None,
-    ) -> None:
+        **words: Unpack[PolicyWords],
+    ) -> bool:
         """Keep a value under a key, in place of what is there.
 
-        Say `type` for a container of more than plain data: list[Profile]. Raises StoreUnreachable when Redis
-        could not be told: other processes may then go on with the old value.
+        Say `type` for a container of more than plain data: list[Profile]. False when Redis could not be told:
+        it is told to forget the old value as soon as it answers, and nobody here is shown it.
         """
         kind = type if type is not None else kind_of(value)
-        await self._tiers.put(self._ask(key, kind, tags=tags, ttl=ttl, layer=layer), value)
+        return await self._tiers.put(self._ask(key, kind, tags=tags, words=words), value)
 
     @overload
     async def get_or_load(
@@ -209,8 +199,7 @@ class Cache:
         type: type[T],
         *,
         tags: Iterable[str] = ...,
-        ttl: str | float | None = ...,
-        layer: str | None = ...,
+        **words: Unpack[PolicyWords],
     ) -> T: ...
 
     @overload
@@ -221,8 +210,7 @@ class Cache:
         type: object = Any,
         *,
         tags: Iterable[str] = ...,
-        ttl: str | float | None = ...,
-        layer: str | None = ...,
+        **words: Unpack[PolicyWords],
     ) -> T: ...
 
     async def get_or_load(
@@ -232,22 +220,54 @@ class Cache:
         type: object = Any,  # noqa: A002 - as above
         *,
         tags: Iterable[str] = (),
-        ttl: str | float | None = None,
-        layer: str | None = None,
+        **words: Unpack[PolicyWords],
     ) -> object:
         """The value under a key, or what the loader returns, which is called once for all who ask."""
-        return await self._tiers.fetch(self._ask(key, type, tags=tags, ttl=ttl, layer=layer), loader)
+        return await self._tiers.fetch(self._ask(key, type, tags=tags, words=words), loader)
 
-    async def drop(self, *keys: str) -> None:
-        """Forget what is under these keys, here and in Redis; fails aloud like `drop_tags`."""
-        await self._tiers.drop([_direct(key).name for key in keys], ())
+    async def drop(self, *keys: str) -> bool:
+        """Forget what is under these keys, here and in Redis; as `drop_tags`."""
+        return await self._tiers.drop(Drop(names=tuple(_direct(key)[0] for key in keys)))
 
-    async def drop_tags(self, *tags: str) -> None:
+    async def drop_tags(self, *tags: str) -> bool:
         """Make everything that carries one of these tags invalid everywhere, for one write a tag.
 
-        Raises StoreUnreachable when Redis could not be told; in this process it is done even so.
+        True when Redis knows. False when it does not answer: then the drop is kept and delivered as soon as it
+        does, which `delivered` waits for; in this process it is done either way.
         """
-        await self._tiers.drop((), plain(tags, of="drop_tags"))
+        return await self._tiers.drop(Drop(tags=plain(tags, of="drop_tags")))
+
+    async def drop_pattern(self, pattern: str) -> bool:
+        """Forget every key that a glob matches, such as "users:list:*"; as `drop_tags`.
+
+        `*`, `?` and `[…]` mean what they mean to Redis, in keys and in the names of functions. It reads through
+        all names in Redis, slice by slice: use tags where there are many.
+        """
+        if not pattern:
+            raise UsageError("An empty text is no pattern.", "A pattern is a text such as 'users:list:*'.")
+        return await self._tiers.drop(Drop(patterns=(pattern,)))
+
+    async def clear(self) -> bool:
+        """Forget everything under this cache's namespace, everywhere, and no other key; as `drop_tags`."""
+        return await self._tiers.drop(Drop(everything=True))
+
+    async def delivered(self, *, wait: str | float = "5s") -> None:
+        """Return when Redis knows of every drop; raises DeadlinePassed when it still does not after `wait`."""
+        delivery = self._tiers.far.delivery
+        if delivery is not None:
+            await delivery.delivered(seconds(wait))
+
+    def stats(self) -> Stats:
+        """What this cache has done in this process, and how it stands."""
+        return self._tiers.stats()
+
+    async def explain(self, key: str) -> Explanation:
+        """Where a key is, how old it is there, what it depends on, and who is loading it.
+
+        `key` is one of `set`'s, or what a function's `key(…)` returns.
+        """
+        name = key if key[:2] in {"f:", "F:", "k:", "K:"} else _direct(key)[0]
+        return await self._tiers.explain(key, name)
 
     def clear_memory(self) -> None:
         """Forget what this process keeps; Redis and other processes keep what they have."""
@@ -259,6 +279,8 @@ class Cache:
         A client or Tercet that was handed in stays open. The cache can be used again afterwards.
         """
         await self._tiers.close()
+        if self._own is not None:
+            await self._own.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -268,21 +290,17 @@ class Cache:
     ) -> None:
         await self.close()
 
-    def _ask(
-        self,
-        key: str,
-        kind: object,
-        *,
-        tags: Iterable[str] = (),
-        ttl: str | float | None = None,
-        layer: str | None = None,
-    ) -> Ask[Any]:
-        rules = self._policy
-        if ttl is not None or layer is not None:
-            rules = policy("This call", ttl=ttl, layer=layer, memory=None, jitter=None, default=rules)
-        found = _direct(key)
-        under = plain(tags, of=f"the key {key!r}") if tags else ()
-        return Ask(found.name, found.full, under, self._codec(kind), rules, "direct")
+    def _ask(self, key: str, kind: object, *, tags: Iterable[str] = (), words: PolicyWords | None = None) -> Ask[Any]:
+        rules = policy("This call", words, layers=self._layers, default=self._policy) if words else self._policy
+        name, full = _direct(key)
+        return Ask(
+            name,
+            full,
+            plain(tags, of=f"the key {key!r}") if tags else (),
+            self._codec(kind),
+            rules,
+            "direct",
+        )
 
     def _codec(self, kind: object) -> Codec[Any]:
         try:
@@ -308,45 +326,57 @@ class Cache:
         self._functions[cached.name] = cached
 
 
-def _direct(key: object) -> Key:
+def _direct(key: object) -> tuple[str, str]:
     if not isinstance(key, str) or not key:
         raise UsageError(f"{key!r} is no cache key.", "A key is a text such as 'profile:42'.")
-    return key_of(SPACE, key)
+    made = key_of(SPACE, key)
+    return made.name, made.full
 
 
-def _shelf(source: object, *, namespace: str, deadline: str | float | None, now: Callable[[], float]) -> Shelf | None:
-    """The shelf that `source` means: the one place where the room chooses its edge, loaded when wanted."""
+def _wire(source: object, *, clock: Clock, telemetry: Telemetry) -> tuple[Wire | None, Wire | None]:
+    """The wire that `source` means, and the same again if it was made here and has to be closed here."""
     if source is None:
+        return None, None
+    if _is_home(source):
+        return source.wire, None
+    from tercet.wire import Wire  # noqa: PLC0415 - a cache in memory needs none
+
+    if isinstance(source, str):
+        made = Wire.at(source, clock=clock, telemetry=telemetry)
+    elif hasattr(source, "execute_command"):
+        made = Wire(lambda: source, clock=clock, telemetry=telemetry)
+    else:
+        raise SettingInvalid(
+            "source",
+            where="Cache",
+            shown=f"a {type(source).__name__}",
+            wanted="a Tercet, a redis.asyncio client, a URL such as redis://localhost, or None for memory only",
+        )
+    return made, made
+
+
+def _shelf(
+    wire: Wire | None, *, namespace: str, deadline: str | float | None, clock: Clock, telemetry: Telemetry
+) -> Shelf | None:
+    """The shelf on a wire: the one place where the room chooses its edge, loaded when wanted."""
+    if wire is None:
         return None
-    from tercet.cache.redis import DEADLINE_SECONDS, OwnRedisShelf, RedisShelf  # noqa: PLC0415 - see above
+    from tercet.cache.shelf.redis import DEADLINE_SECONDS, RedisShelf  # noqa: PLC0415 - see above
 
     try:
         limit = seconds(deadline) if deadline is not None else DEADLINE_SECONDS
     except ValueError as error:
-        raise SettingInvalid(
-            "deadline", where="Cache", shown=repr(deadline), wanted="a time such as '250ms'"
-        ) from error
-    if isinstance(source, str):
-        return OwnRedisShelf(source, namespace=namespace, deadline=limit, now=now)
-    if _is_home(source):
-        return RedisShelf(lambda: source.redis, namespace=namespace, deadline=limit, now=now)
-    if hasattr(source, "execute_command") and hasattr(source, "pipeline"):
-        return RedisShelf(lambda: source, namespace=namespace, deadline=limit, now=now)
-    raise SettingInvalid(
-        "source",
-        where="Cache",
-        shown=f"a {type(source).__name__}",
-        wanted="a Tercet, a redis.asyncio client, a URL such as redis://localhost, or None for memory only",
-    )
+        raise SettingInvalid("deadline", where="Cache", shown=repr(deadline), wanted="a time such as '50ms'") from error
+    return RedisShelf(wire, namespace=namespace, deadline=limit, clock=clock, telemetry=telemetry)
 
 
 def _is_home(source: object) -> TypeGuard[Home]:
-    """Whether this has what a Tercet has; its redis is not touched, which need not be open yet."""
+    """Whether this has what a Tercet has; its wire is not touched, which need not be open yet."""
     absent = object()
     return all(
         hasattr(source, name) or inspect.getattr_static(source, name, absent) is not absent
         for name in ("clock", "telemetry")
-    ) and (inspect.getattr_static(source, "redis", absent) is not absent)
+    ) and (inspect.getattr_static(source, "wire", absent) is not absent)
 
 
 def _count(given: object) -> int:

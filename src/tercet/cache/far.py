@@ -1,187 +1,198 @@
-"""The tier that processes share: values and versions on a shelf, and what to do when it is not there."""
+"""The tier that processes share: entries on a shelf, and what to do when it is not there."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tercet.cache.encoding.codec import Undecodable
 from tercet.cache.encoding.frame import Entry, pack, unpack
-from tercet.cache.entry import Ask, Held, Versions, held
+from tercet.cache.entry import Ask, Sight, held
+from tercet.cache.shelf import Delivery, Drop
+from tercet.cache.state import State, draw, early, state
+from tercet.cache.stats import Copy
 from tercet.errors import StoreError, StoreMissing
 from tercet.telemetry import Operation, Telemetry
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import Sequence
 
-    from tercet.cache.port import Shelf
+    from tercet.cache.shelf import Grant, Shelf, Versions
     from tercet.clock import Clock
 
 T = TypeVar("T")
 
+# Who waits for another process's load looks again after this long, whatever it has heard.
+WAIT_SECONDS = 5.0
+
+_NO_VERSIONS: Versions = {}
+
 _log = logging.getLogger("tercet.cache")
-
-
-@dataclass(frozen=True, slots=True)
-class Kept(Generic[T]):
-    """A valid value from the shelf, with what memory must know of it."""
-
-    held: Held[T]
-    tags: tuple[str, ...]
-    size: int
-    # Seconds until the shelf forgets it, by the clocks of two machines.
-    left: float
-
-
-@dataclass(frozen=True, slots=True)
-class Answer(Generic[T]):
-    """What the shelf said: the valid values by name, and the versions; None where it said nothing."""
-
-    kept: dict[str, Kept[T]]
-    versions: Versions | None
 
 
 class Far:
     """A shelf, or none: then everything is a miss.
 
-    Reads that fail are misses, and told; writes and drops that fail raise a StoreError.
+    Reads and fills raise a StoreError where the shelf does not answer; drops are kept and delivered.
     """
 
     def __init__(self, shelf: Shelf | None, *, clock: Clock, telemetry: Telemetry) -> None:
-        self._shelf = shelf
+        self.shelf = shelf
         self._clock = clock
         self._telemetry = telemetry
-        # The last of those who write or drop a name, by name: each waits for the one before, or an old value
-        # could overtake a new one, or a drop, on another connection.
-        self._last: dict[str, asyncio.Future[None]] = {}
+        self.delivery = Delivery(shelf, clock=clock) if shelf is not None else None
 
     @property
     def there(self) -> bool:
         """Whether there is a shelf at all; it may still be out of reach."""
-        return self._shelf is not None
+        return self.shelf is not None
 
-    async def read(self, asks: Sequence[Ask[T]], watch: Callable[[Sequence[str]], None]) -> Answer[T]:
-        """The values that are valid now; `watch` is told of tags before their versions are read."""
+    async def read(self, ask: Ask[T]) -> Sight[T] | None:
+        """One entry, if it is valid now."""
+        name, shelf = ask.name, self.shelf
+        if shelf is None or self._covered(ask):
+            return None
+        try:
+            if ask.tags:
+                (frame,), versions = await shelf.read((name,), ask.tags)
+            else:
+                frame, versions = await shelf.read_one(name), _NO_VERSIONS
+        except StoreMissing:
+            self._none_there()
+            return None
+        return None if frame is None else await self.open(ask, frame, versions)
+
+    async def read_many(self, asks: Sequence[Ask[T]]) -> list[Sight[T] | None]:
+        """Those entries that are valid now, in one round trip, or two where one has tags that were not asked for."""
+        shelf = self.shelf
+        if shelf is None:
+            return [None] * len(asks)
         tags = tuple(dict.fromkeys(tag for ask in asks for tag in ask.tags))
-        watch(tags)
-        if self._shelf is None:
-            return Answer({}, None)
         try:
-            frames, versions = await self._shelf.read([ask.name for ask in asks], tags)
-            entries = [self._entry(ask, frame) for ask, frame in zip(asks, frames, strict=True)]
-            more = tuple({tag for entry in entries if entry for tag in entry.tags if tag not in versions})
-            if more:
-                # Its writer gave it tags that this reader did not know.
-                watch(more)
-                versions |= (await self._shelf.read((), more))[1]
+            frames, versions = await shelf.read([ask.name for ask in asks], tags)
         except StoreMissing:
-            self._shelf = None
-            return Answer({}, None)
-        except StoreError as error:
-            self.note("read", error)
-            return Answer({}, None)
-        kept = {
-            ask.name: one
+            self._none_there()
+            return [None] * len(asks)
+        entries = [
+            None if frame is None or self._covered(ask) else self._entry(ask, frame)
+            for ask, frame in zip(asks, frames, strict=True)
+        ]
+        more = tuple({tag for entry in entries if entry for tag in entry.tags if tag not in versions})
+        if more:
+            versions |= (await shelf.read((), more))[1]
+        now = self._clock.now().timestamp()
+        return [
+            None if entry is None else self._sight(ask, entry, versions, now)
             for ask, entry in zip(asks, entries, strict=True)
-            if entry is not None and entry.is_current(versions)
-            if (one := self._opened(ask, entry)) is not None
-        }
-        return Answer(kept, versions)
+        ]
 
-    async def versions(self, tags: Sequence[str]) -> Versions | None:
-        """The versions of these tags, made where there are none; None where the shelf does not answer."""
-        if self._shelf is None or not tags:
-            return {}
+    async def open(self, ask: Ask[T], frame: bytes, versions: Versions) -> Sight[T] | None:
+        """What a frame holds for this asker, if it is valid by these versions."""
+        entry = self._entry(ask, frame)
+        if entry is None or self.shelf is None:
+            return None
+        if len(entry.tags) != len(ask.tags):
+            # Its writer gave it tags that this reader did not know.
+            more = tuple(tag for tag in entry.tags if tag not in versions)
+            if more:
+                versions = {**versions, **(await self.shelf.read((), more))[1]}
+        return self._sight(ask, entry, versions, self._clock.now().timestamp())
+
+    async def examine(self, name: str) -> tuple[Copy | None, str | None]:
+        """What the shelf has under this name, in words, and who is loading it; raises a StoreError."""
+        if self.shelf is None:
+            return None, None
+        (frame,), _ = await self.shelf.read((name,), ())
+        holder = await self.shelf.holder(name)
+        entry = None if frame is None else unpack(frame)
+        if entry is None:
+            return None, holder
+        versions = (await self.shelf.read((), entry.tags))[1] if entry.tags else _NO_VERSIONS
+        left = entry.fresh_ms / 1000 - self._clock.now().timestamp()
+        grace = (entry.spent_ms - entry.fresh_ms) / 1000
+        current = tuple(versions.get(tag) == one for tag, one in zip(entry.tags, entry.versions, strict=True))
+        found = state(left=left, grace=grace).value if all(current) else "dropped"
+        created = datetime.fromtimestamp(entry.created_ms / 1000, UTC)
+        size = len(frame or b"")
+        return Copy("redis", found, left, grace, size, entry.tags, created, entry.load_seconds, current), holder
+
+    async def lease(self, ask: Ask[Any], *, anew: bool, instead: bytes | None) -> Grant | None:
+        """What is there, or leave to load; None where the shelf does not answer, and anybody may load."""
+        if self.shelf is None:
+            return None
         try:
-            return await self._shelf.versions(tags)
+            return await self.shelf.lease(ask.name, ask.tags, anew=anew, instead=instead)
         except StoreMissing:
-            self._shelf = None
-            return {}
+            self._none_there()
+            return None
         except StoreError as error:
-            self.note("versions", error)
+            self.note("lease", error)
             return None
 
-    async def write(
-        self,
-        ask: Ask[T],
-        body: bytes,
-        versions: Versions,
-        *,
-        lifetime: float,
-        took: float,
-        wanted: Callable[[], bool] = lambda: True,
-    ) -> bool:
-        """Keep a value under versions from before it was loaded; False when one of them changed since.
-
-        Also False, and not written, when it is no longer `wanted` as its turn comes. Raises a StoreError when
-        it could not be written.
-        """
-        if self._shelf is None:
+    async def renew(self, ask: Ask[Any], token: bytes) -> bool:
+        """Hold on to a lease; False when it is lost. A shelf that does not answer is asked again."""
+        try:
+            return self.shelf is not None and await self.shelf.renew(ask.name, token)
+        except StoreError as error:
+            self.note("renew", error)
             return True
-        created = int(self._clock.now().timestamp() * 1000)
-        entry = Entry(
-            schema=ask.codec.schema,
-            key=ask.full,
-            created_ms=created,
-            fresh_ms=created + int(lifetime * 1000),
-            spent_ms=created + int(lifetime * 1000),
-            load_seconds=took,
-            tags=ask.tags,
-            versions=tuple(versions.get(tag) or b"" for tag in ask.tags),
-            packing="",
-            body=body,
-        )
-        async with self._turn((ask.name,)):
-            if not wanted():
-                return False
-            try:
-                return entry.is_current(await self._shelf.write(ask.name, pack(entry), lifetime, ask.tags))
-            except StoreMissing:
-                self._shelf = None
-                return True
 
-    async def drop(self, names: Sequence[str], tags: Sequence[str]) -> None:
-        """Forget entries and versions, and nothing that was being written before may come after."""
-        if self._shelf is None:
-            return
-        async with self._turn(names):
+    async def wait(self, ask: Ask[Any], grant: Grant) -> None:
+        """Wait for the process that is loading this; raises a StoreError."""
+        if self.shelf is not None and grant.holder is not None:
+            await self.shelf.wait(ask.name, grant.holder, WAIT_SECONDS)
+
+    async def fill(self, ask: Ask[T], body: bytes, grant: Grant, *, lifetime: float, took: float, tell: bool) -> bool:
+        """Keep what was loaded; False when it was dropped meanwhile. `tell` everybody. Raises a StoreError."""
+        if self.shelf is None or grant.token is None or self._covered(ask):
+            return False
+        entry = self._made(ask, body, grant.versions, lifetime=lifetime, took=took)
+        whole = lifetime + ask.policy.stale
+        frame = pack(entry)
+        kept, versions = await self.shelf.fill(ask.name, frame, whole, ask.tags, grant.token, tell=tell)
+        return kept and entry.is_current(versions)
+
+    async def write(self, ask: Ask[T], body: bytes, *, lifetime: float) -> bool:
+        """Put a value over whatever is there; False when one of its tags was dropped meanwhile."""
+        if self.shelf is None:
+            return True
+        try:
+            versions = await self.shelf.versions(ask.tags) if ask.tags else _NO_VERSIONS
+            entry = self._made(ask, body, versions, lifetime=lifetime, took=0.0)
+            whole = lifetime + ask.policy.stale
+            return entry.is_current(await self.shelf.write(ask.name, pack(entry), whole, ask.tags))
+        except StoreMissing:
+            self._none_there()
+            return True
+
+    async def drop(self, drop: Drop) -> bool:
+        """Forget what is no longer true; False when that is kept, and delivered later."""
+        if self.delivery is None or self.shelf is None:
+            return True
+        try:
+            done = await self.delivery.deliver(drop)
+        except StoreMissing:
+            self._none_there()
+            return True
+        if not done:
+            self.note("drop kept", StoreError("redis", "", ""))
+        return done
+
+    async def give_back(self, ask: Ask[Any], grant: Grant | None) -> None:
+        """Let others load: this load has failed."""
+        if self.shelf is not None and grant is not None and grant.token is not None:
             try:
-                await self._shelf.drop(names, tags)
-            except StoreMissing:
-                self._shelf = None
+                await self.shelf.release(ask.name, grant.token)
+            except StoreError as error:
+                self.note("release", error)
 
     async def close(self) -> None:
-        """Give the shelf's own client back."""
-        if self._shelf is not None:
-            await self._shelf.close()
-
-    @asynccontextmanager
-    async def _turn(self, names: Sequence[str]) -> AsyncIterator[None]:
-        """Wait until everybody is done who came before with one of these names; all have their deadlines."""
-        mine: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        before = {self._last[name] for name in names if name in self._last}
-        self._last.update(dict.fromkeys(names, mine))
-
-        def end(_: object = None) -> None:
-            mine.set_result(None)
-            for name in names:
-                if self._last.get(name) is mine:
-                    del self._last[name]
-
-        try:
-            if before:
-                await asyncio.wait(before)
-            yield
-        finally:
-            # Cancelled while waiting, its place is kept: who comes after waits for those before all the same.
-            waiting = [one for one in before if not one.done()]
-            if waiting:
-                asyncio.gather(*waiting).add_done_callback(end)
-            else:
-                end()
+        """End what goes on behind."""
+        if self.delivery is not None:
+            await self.delivery.close()
+        if self.shelf is not None:
+            await self.shelf.close()
 
     def note(self, name: str, error: BaseException | None = None) -> None:
         """Tell who listens that something out of the ordinary has happened."""
@@ -190,24 +201,62 @@ class Far:
             outcome: Any = "ok" if error is None else "failed"
             self._telemetry.tell(Operation("cache", name, 0.0, outcome, "redis", kind))
 
-    def _entry(self, ask: Ask[T], frame: bytes | None) -> Entry | None:
-        if frame is None:
-            return None
+    def _none_there(self) -> None:
+        self.shelf = self.delivery = None
+
+    def _covered(self, ask: Ask[Any]) -> bool:
+        """Whether a drop of this is still on its way: then what the shelf says of it is not to be believed."""
+        delivery = self.delivery
+        return delivery is not None and delivery.pending > 0 and delivery.covers(ask.name, ask.tags, ask.full)
+
+    def _made(self, ask: Ask[T], body: bytes, versions: Versions, *, lifetime: float, took: float) -> Entry:
+        created = int(self._clock.now().timestamp() * 1000)
+        fresh = created + int(lifetime * 1000)
+        return Entry(
+            schema=ask.codec.schema,
+            key=ask.full,
+            created_ms=created,
+            fresh_ms=fresh,
+            spent_ms=fresh + int(ask.policy.stale * 1000),
+            load_seconds=took,
+            tags=ask.tags,
+            versions=tuple(versions.get(tag) or b"" for tag in ask.tags),
+            packing="",
+            body=body,
+        )
+
+    def _entry(self, ask: Ask[T], frame: bytes) -> Entry | None:
         entry = unpack(frame)
         if entry is None:
             self.note("decode", Undecodable())
             _log.warning("an entry of %s is not readable and counts as a miss", ask.label)
             return None
         # Not another key under this digest, nor another shape of the type, nor one without a tag asked for.
-        fits = entry.key == ask.full and ask.codec.reads(entry.schema) and set(ask.tags) <= set(entry.tags)
-        return entry if fits else None
+        if entry.key != ask.full or not ask.codec.reads(entry.schema):
+            return None
+        return entry if entry.tags == ask.tags or set(ask.tags) <= set(entry.tags) else None
 
-    def _opened(self, ask: Ask[T], entry: Entry) -> Kept[T] | None:
+    def _sight(self, ask: Ask[T], entry: Entry, versions: Versions, now: float) -> Sight[T] | None:
+        if entry.tags and not entry.is_current(versions):
+            return None
+        left = entry.fresh_ms / 1000 - now
+        grace = (entry.spent_ms - entry.fresh_ms) / 1000
+        due = early(entry.load_seconds, ask.policy.early, draw())
+        found = state(left=left, grace=grace, early=due)
+        if found is State.SPENT:
+            return None
         try:
             value = ask.codec.decode(entry.body, key=ask.full or ask.name)
         except Undecodable as error:
             self.note("decode", error)
             _log.warning("an entry of %s is not of its type (%s) and counts as a miss", ask.label, error)
             return None
-        left = entry.fresh_ms / 1000 - self._clock.now().timestamp()
-        return Kept(held("redis", ask.codec, value, entry.body), entry.tags, len(entry.body), left)
+        return Sight(
+            held("redis", ask.codec, value, entry.body),
+            found,
+            tags=entry.tags,
+            size=len(entry.body),
+            left=left,
+            grace=grace,
+            load_seconds=entry.load_seconds,
+        )

@@ -12,7 +12,7 @@ from tercet.errors import WrongLoop
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from tercet.cache.encoding.tags import Cell
+    from tercet.cache.memory import Memory
 
 T = TypeVar("T")
 
@@ -33,20 +33,21 @@ class Landing(Generic[T]):
 class Flight(Generic[T]):
     """One load under way and those who wait for it."""
 
-    __slots__ = ("_grace", "cells", "refused", "task", "waiters")
+    __slots__ = ("_grace", "_mark", "_memory", "_name", "_tags", "begun", "replaced", "task", "waiters")
 
-    def __init__(self, cells: tuple[Cell, ...]) -> None:
-        self.cells = cells
-        # Set when the key was dropped or written meanwhile: what lands then is for those who wait, not for
-        # keeping.
-        self.refused = False
+    def __init__(self, name: str, tags: tuple[str, ...], memory: Memory, *, begun: float) -> None:
+        self._name, self._tags, self._memory = name, tags, memory
+        self.begun = begun
+        self._mark = memory.mark
+        # Set when a newer load took its place: what lands then is for those who wait, not for keeping.
+        self.replaced = False
         self.waiters: set[asyncio.Future[Landing[T]]] = set()
         self.task: asyncio.Task[T] | None = None
         self._grace: asyncio.TimerHandle | None = None
 
     def is_fresh(self) -> bool:
         """Whether nothing that this load depends on was dropped since it began."""
-        return not self.refused and all(cell.alive for cell in self.cells)
+        return not self.replaced and not self._memory.dropped_since(self._mark, self._name, self._tags)
 
     def board(self, loop: asyncio.AbstractEventLoop) -> asyncio.Future[Landing[T]]:
         """A place for one more caller; giving it up hurts nobody else."""
@@ -60,8 +61,13 @@ class Flight(Generic[T]):
 
     def _leave(self, place: asyncio.Future[Landing[T]]) -> None:
         self.waiters.discard(place)
-        if not self.waiters and self.task is not None and not self.task.done():
-            self._grace = place.get_loop().call_later(ORPHAN_SECONDS, self.task.cancel)
+        if not self.waiters:
+            self.leave_alone(place.get_loop())
+
+    def leave_alone(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Give it a time to end in, now that nobody waits for it."""
+        if self.task is not None and not self.task.done() and self._grace is None:
+            self._grace = loop.call_later(ORPHAN_SECONDS, self.task.cancel)
 
     def land(self, landing: Landing[T]) -> None:
         """Tell everybody who waits how it has ended: the first gets the error itself, each other a copy."""
@@ -79,58 +85,33 @@ class Flight(Generic[T]):
 class Flights(Generic[T]):
     """The flights of one cache, by key; they live in one event loop."""
 
-    __slots__ = ("_loop", "_open", "_running")
+    __slots__ = ("_loop", "_memory", "_now", "_open", "_running")
 
-    def __init__(self) -> None:
+    def __init__(self, memory: Memory, now: Callable[[], float]) -> None:
+        self._memory, self._now = memory, now
         self._open: dict[str, Flight[T]] = {}
         # asyncio itself keeps tasks only weakly, and a flight that was replaced is in no other place.
         self._running: set[asyncio.Task[T]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    def join(
-        self,
-        name: str,
-        cells: Callable[[], tuple[Cell, ...]],
-        launch: Callable[[Flight[T]], Coroutine[Any, Any, T]],
-        *,
-        anew: bool = False,
-    ) -> asyncio.Future[Landing[T]]:
-        """A place in the flight to `name`; one is launched where none is under way that may be joined.
+    def find(self, name: str) -> Flight[T] | None:
+        """The flight to `name` that may be joined, if one is under way.
 
-        A flight from before a drop is not joined: it may carry what was dropped. `anew` joins none at all.
+        A flight from before a drop is not joined: it may carry what was dropped.
         """
-        loop = self._here()
         flight = self._open.get(name)
-        if flight is None or anew or not flight.is_fresh():
-            if flight is not None:
-                flight.refused = True
-            flight = self._launch(name, Flight(cells()), launch, loop)
-        return flight.board(loop)
+        return flight if flight is not None and flight.is_fresh() else None
 
-    def refuse(self, name: str) -> None:
-        """Let nobody join, and let nothing be kept of, what is under way to `name`."""
-        flight = self._open.pop(name, None)
-        if flight is not None:
-            flight.refused = True
-
-    def cancel(self) -> list[asyncio.Task[T]]:
-        """Cancel everything under way; returns the tasks to wait for."""
-        tasks = list(self._running)
-        for task in tasks:
-            task.cancel()
-        return tasks
-
-    def __len__(self) -> int:
-        return len(self._running)
-
-    def _launch(
-        self,
-        name: str,
-        flight: Flight[T],
-        launch: Callable[[Flight[T]], Coroutine[Any, Any, T]],
-        loop: asyncio.AbstractEventLoop,
+    def launch(
+        self, name: str, tags: tuple[str, ...], work: Callable[[Flight[T]], Coroutine[Any, Any, T]]
     ) -> Flight[T]:
-        task = loop.create_task(launch(flight))
+        """A new flight to `name`, in place of one that is under way; it ends by itself if nobody boards."""
+        loop = self.here()
+        before = self._open.get(name)
+        if before is not None:
+            before.replaced = True
+        flight: Flight[T] = Flight(name, tags, self._memory, begun=self._now())
+        task = loop.create_task(work(flight))
         flight.task = task
         self._open[name] = flight
         self._running.add(task)
@@ -142,9 +123,21 @@ class Flights(Generic[T]):
             flight.land(_landing(done))
 
         task.add_done_callback(landed)
+        flight.leave_alone(loop)
         return flight
 
-    def _here(self) -> asyncio.AbstractEventLoop:
+    def cancel(self) -> list[asyncio.Task[T]]:
+        """Cancel everything under way; returns the tasks to wait for."""
+        tasks = list(self._running)
+        for task in tasks:
+            task.cancel()
+        return tasks
+
+    def __len__(self) -> int:
+        return len(self._running)
+
+    def here(self) -> asyncio.AbstractEventLoop:
+        """The one event loop in which this cache is used; raises WrongLoop for a second one."""
         loop = asyncio.get_running_loop()
         if loop is not self._loop:
             # One asyncio.run after the other is fine; two loops at once would wake each other's futures.
@@ -154,6 +147,46 @@ class Flights(Generic[T]):
             self._running.clear()
             self._loop = loop
         return loop
+
+
+# Failures that are remembered at once; beyond, the oldest is forgotten, which costs one load.
+FAILURES_MAX = 10_000
+
+
+class Throttle:
+    """Loads that failed a moment ago, and are not tried again before their time."""
+
+    __slots__ = ("_failed", "_now")
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._failed: dict[str, tuple[float, Exception]] = {}
+
+    def failed(self, name: str, error: Exception, seconds: float) -> None:
+        """This load has failed, and is to be left alone for so long."""
+        if seconds <= 0.0:
+            return
+        self._failed.pop(name, None)
+        self._failed[name] = (self._now() + seconds, error)
+        if len(self._failed) > FAILURES_MAX:
+            del self._failed[next(iter(self._failed))]
+
+    def error(self, name: str) -> Exception | None:
+        """The error to answer with instead of a load; None where one may be tried."""
+        held = self._failed.get(name) if self._failed else None
+        if held is None:
+            return None
+        if held[0] <= self._now():
+            del self._failed[name]
+            return None
+        return duplicate(held[1])
+
+    def forget(self, name: str | None = None) -> None:
+        """Let this load, or every one, be tried again at once."""
+        if name is None:
+            self._failed.clear()
+        else:
+            self._failed.pop(name, None)
 
 
 def _landing(done: asyncio.Task[T]) -> Landing[T]:

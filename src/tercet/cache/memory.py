@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
+
+import msgspec
 
 from tercet.cache.encoding.tags import Cell
 
@@ -25,13 +26,21 @@ SLOT_BYTES = 700
 # One value may take an eighth of the whole: a bigger one would sweep out a lot to be swept out itself.
 SHARE_OF_ONE = 8
 
+# Drops that are known one by one; what began before the oldest of them counts as dropped, which costs a load.
+RECENT_MAX = 4_096
+
+_EVER = float("inf")
+
+# Before the names among the recent drops: no tag begins so.
+_NAME = "\0"
+
 
 class Slot:
     """One entry in memory: a `value` that nobody can change, or a `body` that is decoded for each."""
 
     __slots__ = (
-        "body", "cells", "epoch", "index", "name", "newer", "older", "raw", "schema", "seen", "size", "tags",
-        "until", "untrusted_until", "value",
+        "body", "cells", "due", "epoch", "fresh", "index", "name", "newer", "older", "raw", "schema", "seen", "size",
+        "spent", "tags", "until", "untrusted_until", "value",
     )  # fmt: skip
 
     name: str
@@ -40,10 +49,14 @@ class Slot:
     value: Any
     body: bytes | None
     size: int
-    # By the monotonic clock.
+    # All moments are of the monotonic clock. Until when it answers without a thought:
     until: float
-    # Until when it answers though what was dropped elsewhere may not have been heard.
+    # the same, where nobody knows what others have dropped;
     untrusted_until: float
+    # when to load it anew, before its end; its end; and the end of its being shown as stale.
+    due: float
+    fresh: float
+    spent: float
     # The memory's epoch at which the cells were last seen alive.
     epoch: int
     cells: tuple[Cell, ...]
@@ -56,12 +69,14 @@ class Slot:
     older: Slot | None
 
 
-@dataclass(frozen=True, slots=True)
-class Spot:
-    """Where a function finds an entry by its arguments: its index, and the arguments with their types."""
+class Times(msgspec.Struct, frozen=True, eq=False, gc=False):
+    """The moments of one entry, by the monotonic clock; see Slot."""
 
-    index: dict[object, Slot]
-    raw: object
+    until: float
+    untrusted_until: float = _EVER
+    due: float = _EVER
+    fresh: float = _EVER
+    spent: float = 0.0
 
 
 class Memory:
@@ -72,8 +87,8 @@ class Memory:
     """
 
     __slots__ = (
-        "_bytes", "_bytes_max", "_cells", "_entries_max", "_hand", "_newest", "_now", "_oldest", "_slots",
-        "drops", "epoch", "trusted_until",
+        "_bytes", "_bytes_max", "_cells", "_entries_max", "_forgot", "_hand", "_newest", "_now", "_oldest", "_recent",
+        "_slots", "epoch", "evicted", "mark", "trusted_until",
     )  # fmt: skip
 
     def __init__(
@@ -89,10 +104,13 @@ class Memory:
         self._hand: Slot | None = None
         self._bytes = 0
         self.epoch = 0
-        # Until when it is sure to have heard of everything that was dropped elsewhere.
-        self.trusted_until = float("inf")
-        # Counts every drop of a key or tag: who reads without a flight keeps nothing when it moved meanwhile.
-        self.drops = 0
+        # Until when it is known that nothing was dropped elsewhere; for ever, where there is no elsewhere.
+        self.trusted_until = _EVER
+        # Counts every drop: whoever reads or loads takes the mark before, and asks afterwards what it missed.
+        self.mark = 0
+        self._recent: dict[str, int] = {}
+        self._forgot = 0
+        self.evicted = 0
 
     def __len__(self) -> int:
         return len(self._slots)
@@ -103,11 +121,11 @@ class Memory:
         return self._bytes
 
     def find(self, name: str) -> Slot | None:
-        """The entry of this name, if it is valid now."""
+        """The entry of this name, fresh or stale; None where there is none that could be shown."""
         slot = self._slots.get(name)
         if slot is None:
             return None
-        if slot.until <= self._now() or not self.is_current(slot):
+        if slot.spent <= self._now() or not self.is_current(slot):
             self._remove(slot)
             return None
         slot.seen = True
@@ -121,15 +139,14 @@ class Memory:
             slot.epoch = self.epoch
         return True
 
-    def cells(self, tags: Iterable[str]) -> tuple[Cell, ...]:
-        """The living cells of these tags; take them before the first look at what depends on them."""
-        found = []
-        for tag in tags:
-            cell = self._cells.get(tag)
-            if cell is None:
-                cell = self._cells[tag] = Cell()
-            found.append(cell)
-        return tuple(found)
+    def dropped_since(self, mark: int, name: str, tags: Iterable[str]) -> bool:
+        """Whether this name or one of these tags was dropped since the mark; true where that is not known."""
+        if mark == self.mark:
+            return False
+        recent = self._recent
+        return (
+            mark < self._forgot or recent.get(_NAME + name, 0) > mark or any(recent.get(tag, 0) > mark for tag in tags)
+        )
 
     def put(
         self,
@@ -139,26 +156,27 @@ class Memory:
         value: object,
         body: bytes | None,
         size: int,
-        until: float,
+        times: Times,
         tags: tuple[str, ...] = (),
-        cells: tuple[Cell, ...] = (),
-        spot: Spot | None = None,
+        index: dict[object, Slot] | None = None,
+        raw: object = None,
     ) -> None:
-        """Keep an entry, in place of what has this name; what is dead or too big already is not kept."""
+        """Keep an entry, in place of what has this name; what has ended or is too big is not kept."""
         old = self._slots.get(name)
         if old is not None:
             self._remove(old)
         whole = size + len(name) + SLOT_BYTES
         too_big = whole > max(self._bytes_max // SHARE_OF_ONE, SLOT_BYTES) or self._entries_max < 1
-        if too_big or until <= self._now() or not all(cell.alive for cell in cells):
+        if too_big or max(times.until, times.spent) <= self._now():
             return
         while self._slots and (len(self._slots) >= self._entries_max or self._bytes + whole > self._bytes_max):
             self._evict()
         slot = Slot()
         slot.name, slot.schema, slot.value, slot.body, slot.size = name, schema, value, body, whole
-        slot.until, slot.epoch, slot.seen = until, self.epoch, False
-        slot.untrusted_until = float("inf")
-        slot.tags, slot.cells = tags, cells
+        slot.until, slot.untrusted_until, slot.due = times.until, times.untrusted_until, times.due
+        slot.fresh, slot.spent = times.fresh, max(times.until, times.spent)
+        slot.tags, slot.cells = tags, self._cells_of(tags) if tags else ()
+        slot.epoch, slot.seen = self.epoch, False
         slot.newer, slot.older = None, self._newest
         if self._newest is not None:
             self._newest.newer = slot
@@ -169,36 +187,67 @@ class Memory:
         slot.raw = None
         self._slots[name] = slot
         self._bytes += whole
-        if spot is not None:
-            self.place(slot, spot)
+        if index is not None and raw is not None:
+            self.place(slot, index, raw)
 
-    def place(self, slot: Slot, spot: Spot) -> None:
+    def place(self, slot: Slot, index: dict[object, Slot], raw: object) -> None:
         """Let a function find this entry by its arguments alone."""
         if slot.index is None:
-            slot.index, slot.raw = spot.index, spot.raw
-            spot.index[spot.raw] = slot
+            slot.index, slot.raw = index, raw
+            index[raw] = slot
 
     def drop(self, names: Iterable[str]) -> None:
         """Forget the entries of these names."""
-        self.drops += 1
         for name in names:
+            self._remember(_NAME + name)
             slot = self._slots.get(name)
             if slot is not None:
                 self._remove(slot)
 
     def drop_tags(self, tags: Iterable[str]) -> None:
-        """Make every entry and every load that carries one of these tags invalid, at once."""
-        self.drops += 1
+        """Make every entry that carries one of these tags invalid, at once."""
         for tag in tags:
+            self._remember(tag)
             cell = self._cells.pop(tag, None)
             if cell is not None:
                 cell.alive = False
                 self.epoch += 1
 
+    def drop_where(self, matches: Callable[[str], bool]) -> None:
+        """Forget the entries whose names match; what is under way counts as dropped, whatever its name."""
+        self._sweep()
+        for slot in tuple(self._slots.values()):
+            if matches(slot.name):
+                self._remove(slot)
+
     def clear(self) -> None:
-        """Forget everything."""
+        """Forget everything, and what is under way too."""
+        self._sweep()
         for slot in tuple(self._slots.values()):
             self._remove(slot)
+
+    def _remember(self, what: str) -> None:
+        self.mark += 1
+        recent = self._recent
+        recent.pop(what, None)
+        recent[what] = self.mark
+        if len(recent) > RECENT_MAX:
+            oldest = next(iter(recent))
+            self._forgot = recent.pop(oldest)
+
+    def _sweep(self) -> None:
+        self.mark += 1
+        self._forgot = self.mark
+        self._recent.clear()
+
+    def _cells_of(self, tags: Iterable[str]) -> tuple[Cell, ...]:
+        found = []
+        for tag in tags:
+            cell = self._cells.get(tag)
+            if cell is None:
+                cell = self._cells[tag] = Cell()
+            found.append(cell)
+        return tuple(found)
 
     def _evict(self) -> None:
         slot = self._hand or self._oldest
@@ -206,6 +255,7 @@ class Memory:
             slot.seen = False
             slot = slot.newer or self._oldest
         if slot is not None:
+            self.evicted += 1
             self._hand = slot.newer
             self._remove(slot)
 
@@ -227,4 +277,4 @@ class Memory:
             slot.index.pop(slot.raw, None)
             slot.index = None
         # A caller in the middle of a hit may still hold it.
-        slot.until = float("-inf")
+        slot.until = slot.spent = -_EVER

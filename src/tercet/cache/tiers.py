@@ -3,79 +3,352 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-import secrets
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tercet.cache.encoding.codec import Undecodable
-from tercet.cache.entry import Ask, Held, Tier, Versions, held
-from tercet.cache.far import Far, Kept
+from tercet.cache.entry import Ask, Held, Sight, Tier, held
+from tercet.cache.far import Far
 from tercet.cache.flight import Flight, Flights
-from tercet.cache.memory import Spot
-from tercet.errors import StoreError, Uncacheable
+from tercet.cache.loader import Bulk, Loader
+from tercet.cache.near import Near
+from tercet.cache.shelf import TRUST_SECONDS, Drop
+from tercet.cache.state import State, draw
+from tercet.cache.stats import Counts, Explanation, Stats
+from tercet.errors import LoadTimeout, StoreError
 from tercet.telemetry import CacheRead, Telemetry
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-    from tercet.cache.encoding.tags import Cell
-    from tercet.cache.memory import Memory, Slot
-    from tercet.cache.port import Shelf
+    from tercet.cache.memory import Memory
+    from tercet.cache.shelf import Shelf
     from tercet.clock import Clock
     from tercet.telemetry.event import Outcome
 
 T = TypeVar("T")
 
-# Steps of the random number that spreads expiries; more than there are entries to spread.
-_DRAW_BITS = 32
-
-_log = logging.getLogger("tercet.cache")
+# Loads that one call for many runs at once where the loader takes them one by one: as many as a pool has
+# connections, or they would only wait there, and hold others up.
+LOADS_AT_ONCE = 16
 
 
 class Tiers:
     """Memory, shelf and loader as one; without a shelf, memory and loader.
 
-    What is promised: after a drop has returned, this process shows nothing older, and another one shows it
-    for the policy's `memory` seconds at most. For entries with tags this holds whatever loads are under way
-    anywhere. For entries without, a load that another process began before the drop may still put the old
-    value on the shelf, where it stays for its ttl.
+    What is promised: after a drop has returned True, no process shows anything older for longer than
+    TRUST_SECONDS, whatever loads are under way, and this one not at all.
     """
 
     def __init__(self, memory: Memory, shelf: Shelf | None, *, clock: Clock, telemetry: Telemetry) -> None:
         self.memory = memory
         self.clock = clock
         self.telemetry = telemetry
-        self._far = Far(shelf, clock=clock, telemetry=telemetry)
-        self._flights: Flights[Held[Any]] = Flights()
+        self.counts = Counts()
+        self.far = Far(shelf, clock=clock, telemetry=telemetry)
+        self.near = Near(memory, clock.monotonic, alone=shelf is None)
+        self.flights: Flights[Held[Any]] = Flights(memory, clock.monotonic)
+        self.loader = Loader(self.near, self.far, self.counts, clock)
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    # ---- reads ----
 
     async def fetch(self, ask: Ask[T], load: Callable[[], Awaitable[T]], *, anew: bool = False) -> T:
         """The value, from the nearest tier that has it; `anew` loads it whatever they have.
 
         The load runs in a task of the cache's own. Whoever is cancelled while waiting leaves it running for
-        the others; with nobody left it may still end within ORPHAN_SECONDS. A loader's error goes to all who
-        wait and is not kept.
+        the others; with nobody left it may still end within ORPHAN_SECONDS. What has ended is shown while it
+        is loaded anew, and where that fails, as long as its policy says.
         """
+        self._enter()
         begun = self.clock.monotonic()
-        if not anew:
-            near = self._near(ask)
-            if near is not None:
-                self._tell(ask, "memory", begun, "ok")
-                return near.take()
-        place = self._flights.join(
-            ask.name,
-            lambda: self.memory.cells(ask.tags),
-            lambda flight: self._fly(ask, load, flight, anew=anew),
-            anew=anew,
-        )
+        if anew:
+            return await self._land(ask, load, None, begun, anew=True)
+        sight, away = self.near.see(ask), False
+        if (sight is None or not sight.settled) and self.flights.find(ask.name) is None:
+            found, away = await self._look(ask)
+            # Redis has the last word, unless it does not answer: what it has no more may have been dropped.
+            sight = sight if away else found
+        if sight is not None and self._answers(sight, away=away):
+            if sight.state is State.FRESH:
+                return self._give(ask, sight, begun)
+            self._behind(ask, load, sight)
+            if sight.state is State.DUE or ask.policy.soft_timeout == 0.0:
+                return self._give(ask, sight, begun)
+        return await self._land(ask, load, sight, begun)
+
+    async def fetch_many(
+        self,
+        asks: Sequence[Ask[T]],
+        load_one: Callable[[int], Awaitable[T]],
+        load_many: Callable[[Sequence[int]], Awaitable[Mapping[int, T]]] | None = None,
+    ) -> list[T]:
+        """The values in the order asked; Redis is asked once for all, and only what is missing is loaded."""
+        begun = self.clock.monotonic()
+        sights = await self._look_many(asks)
+        values: list[Any] = [None] * len(asks)
+        missing = []
+        for number, sight in enumerate(sights):
+            if sight is not None and sight.state is State.FRESH:
+                values[number] = sight.held.take()
+            else:
+                missing.append(number)
+        self._count(asks, sights, begun)
+        if not missing:
+            return values
+        gate = asyncio.Semaphore(LOADS_AT_ONCE)
+        bulk = None if load_many is None else Bulk(load_many, load_one)
+
+        async def load(number: int) -> T:
+            if bulk is not None:
+                return await bulk.want(number)
+            async with gate:
+                return await load_one(number)
+
+        async def bring(number: int) -> None:
+            values[number] = await self._revived(asks[number], partial(load, number), sights[number], begun)
+
+        await asyncio.gather(*map(bring, missing))
+        return values
+
+    async def look(self, asks: Sequence[Ask[T]]) -> list[Held[T] | None]:
+        """What memory and Redis have of these that is not stale, without loading; Redis is asked once for all."""
+        begun = self.clock.monotonic()
+        if len(asks) == 1:
+            self._enter()
+            sight = self.near.see(asks[0])
+            if sight is None or not sight.settled:
+                found, away = await self._look(asks[0])
+                sight = found if not away else sight if sight is not None and self._answers(sight, away=True) else None
+            sights = [sight]
+        else:
+            sights = await self._look_many(asks)
+        shown = [one if one is not None and one.state in {State.FRESH, State.DUE} else None for one in sights]
+        self._count(asks, shown, begun)
+        return [None if one is None else one.held for one in shown]
+
+    # ---- writes ----
+
+    async def put(self, ask: Ask[T], value: T) -> bool:
+        """Write a value over whatever is there, here at once and then on the shelf.
+
+        False when Redis could not be told: then nobody is shown what it has under this key until it is.
+        Raises Uncacheable.
+        """
+        self._enter()
+        drop = Drop(names=(ask.name,))
+        body = ask.codec.encode(value, of=ask.label, key=ask.full or ask.name)
+        new = held("loader", ask.codec, ask.codec.decode(body), body)
+        lifetime = ask.policy.lifetime(draw(), negative=value is None)
+        self._drop_here(drop)
+        fresh, delivered = True, True
+        mark, at = self.memory.mark, self.clock.monotonic()
         try:
-            landing = await place
+            fresh = await self.far.write(ask, body, lifetime=lifetime)
+        except StoreError as error:
+            self.far.note("write", error)
+            delivered = await self.far.drop(drop)
+        except BaseException:
+            self._drop_here(drop)
+            raise
+        fresh = fresh and not self.memory.dropped_since(mark, ask.name, ask.tags)
+        # Again: a load that was let in while Redis was asked has read what was there before.
+        self._drop_here(drop)
+        if fresh:
+            sight = Sight(new, State.FRESH, True, ask.tags, len(body), lifetime, ask.policy.stale)
+            self.near.keep(ask, sight, at=at)
+        return delivered
+
+    async def drop(self, drop: Drop) -> bool:
+        """Drop entries and tags, here at once and then on the shelf; False when that is still to come."""
+        if not drop:
+            return True
+        self._enter()
+        self._drop_here(drop)
+        try:
+            return await self.far.drop(drop)
+        finally:
+            # Again: while that was on its way, somebody may have read the old value into memory.
+            self._drop_here(drop)
+
+    async def close(self) -> None:
+        """Cancel what is under way, forget what is in memory, give the shelf's own client back."""
+        tasks = self.flights.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        self.memory.clear()
+        self._loop = None
+        await self.far.close()
+
+    # ---- what there is ----
+
+    def stats(self) -> Stats:
+        """What was counted, and how it stands now."""
+        counts, memory, shelf, delivery = self.counts, self.memory, self.far.shelf, self.far.delivery
+        return Stats(
+            memory_hits=counts.memory,
+            redis_hits=counts.redis,
+            loads=counts.loads,
+            failed=counts.failed,
+            stale_served=counts.stale,
+            joined=counts.joined,
+            late_fills_refused=counts.late,
+            flushed=counts.flushed,
+            entries=len(memory),
+            bytes=memory.size_bytes,
+            evicted=memory.evicted,
+            loading=len(self.flights),
+            trusted=self.near.trusted,
+            bus_lag_seconds=shelf.bus.lag_seconds if shelf is not None else None,
+            undelivered=delivery.pending if delivery is not None else 0,
+        )
+
+    async def explain(self, key: str, name: str) -> Explanation:
+        """Where one entry is, and in what state."""
+        near, away, far, holder = self.near.examine(name), None, None, None
+        try:
+            far, holder = await self.far.examine(name)
+        except StoreError as error:
+            away = str(error)
+        failed = self.loader.throttle.error(name)
+        return Explanation(
+            key,
+            tuple(one for one in (near, far) if one is not None),
+            holder,
+            self.flights.find(name) is not None,
+            type(failed).__name__ if failed is not None else None,
+            away,
+        )
+
+    # ---- behind ----
+
+    def _enter(self) -> None:
+        """Be in this event loop, and listen to the bus there."""
+        loop = self.flights.here()
+        if loop is self._loop:
+            return
+        self._loop = loop
+        if self.far.shelf is None:
+            return
+        self.far.shelf.follow(self._hear, self._trust)
+
+    def _hear(self, drop: Drop | None) -> None:
+        if drop is None:
+            self.counts.flushed += 1
+        self._drop_here(drop)
+
+    def _trust(self, until: float) -> None:
+        self.memory.trusted_until = until
+
+    def _drop_here(self, drop: Drop | None) -> None:
+        self.near.drop(drop)
+        if drop is not None and drop.names and not (drop.tags or drop.patterns or drop.everything):
+            for name in drop.names:
+                self.loader.throttle.forget(name)
+        else:
+            self.loader.throttle.forget()
+
+    def _answers(self, sight: Sight[Any], *, away: bool) -> bool:
+        """Whether this may be shown: it is settled, or Redis is away and nothing is known against it."""
+        if sight.settled:
+            return True
+        return away and sight.state is not State.STALE and self.near.trusted
+
+    async def _look(self, ask: Ask[T]) -> tuple[Sight[T] | None, bool]:
+        """What Redis has of this, and whether it did not answer; what is valid is kept in memory."""
+        if not self.far.there:
+            return None, True
+        mark, at = self.memory.mark, self.clock.monotonic()
+        try:
+            sight = await self.far.read(ask)
+        except StoreError as error:
+            self.far.note("read", error)
+            return None, True
+        self._check_alone()
+        if sight is not None and not self.memory.dropped_since(mark, ask.name, sight.tags):
+            self.near.keep(ask, sight, at=at)
+        return sight, False
+
+    async def _look_many(self, asks: Sequence[Ask[T]]) -> list[Sight[T] | None]:
+        self._enter()
+        see = self.near.see
+        sights = [see(ask) for ask in asks]
+        wanted = [number for number, one in enumerate(sights) if one is None or not one.settled]
+        if not wanted:
+            return sights
+        mark, at, away = self.memory.mark, self.clock.monotonic(), not self.far.there
+        found: list[Sight[T] | None] = [None] * len(wanted)
+        if not away:
+            try:
+                found = await self.far.read_many([asks[number] for number in wanted])
+            except StoreError as error:
+                self.far.note("read", error)
+                away = True
+            self._check_alone()
+        keep, unmoved = self.near.keep, self.memory.mark == mark
+        for number, sight in zip(wanted, found, strict=True):
+            before = sights[number]
+            if sight is not None:
+                sights[number] = sight
+                ask = asks[number]
+                if unmoved or not self.memory.dropped_since(mark, ask.name, sight.tags):
+                    keep(ask, sight, at=at)
+            elif before is None or not self._answers(before, away=away):
+                sights[number] = None
+        return sights
+
+    def _check_alone(self) -> None:
+        if not self.far.there and not self.near.alone:
+            self.near.settle_alone()
+
+    async def _revived(self, ask: Ask[T], load: Callable[[], Awaitable[T]], sight: Sight[T] | None, begun: float) -> T:
+        """The value of what is missing, due or stale: by a load that somebody has begun, or begins."""
+        if sight is None:
+            return await self._land(ask, load, None, begun)
+        self._behind(ask, load, sight)
+        if sight.state is State.DUE or ask.policy.soft_timeout == 0.0:
+            return self._give(ask, sight, begun)
+        return await self._land(ask, load, sight, begun)
+
+    def _behind(self, ask: Ask[T], load: Callable[[], Awaitable[T]], sight: Sight[T]) -> None:
+        """Load anew what is due or stale, for nobody in particular."""
+        if self.loader.throttle.error(ask.name) is None and self.flights.find(ask.name) is None:
+            after = self.clock.monotonic() + sight.left
+            self.flights.launch(ask.name, ask.tags, partial(self.loader.fly, ask, load, after=after))
+
+    async def _land(
+        self,
+        ask: Ask[T],
+        load: Callable[[], Awaitable[T]],
+        spare: Sight[T] | None,
+        begun: float,
+        *,
+        anew: bool = False,
+    ) -> T:
+        """Wait for a load, of one's own or of somebody else's, as long as the policy says."""
+        flight = None if anew else self._joinable(ask)
+        if flight is None:
+            known = None if anew else self.loader.throttle.error(ask.name)
+            if known is not None and (spare is not None or ask.policy.throttle is not None):
+                return self._instead(ask, spare, known, begun)
+            flight = self.flights.launch(ask.name, ask.tags, partial(self.loader.fly, ask, load, anew=anew))
+        else:
+            self.counts.joined += 1
+        settled = spare is not None and spare.settled
+        limit = ask.policy.soft_timeout if settled else ask.policy.hard_timeout
+        place = flight.board(self.flights.here())
+        try:
+            if limit is None:
+                landing = await place
+            else:
+                async with asyncio.timeout(limit):
+                    landing = await place
+        except TimeoutError:
+            return self._instead(ask, spare if settled else None, LoadTimeout(ask.label, limit=limit or 0.0), begun)
         except asyncio.CancelledError:
             self._tell(ask, "loader", begun, "cancelled")
             raise
         if landing.error is not None:
-            self._tell(ask, "loader", begun, "failed")
-            raise landing.error
+            return self._instead(ask, spare, landing.error, begun)
         if landing.value is None:
             raise asyncio.CancelledError("the load was cancelled from inside")
         if landing.value.codec.schema != ask.codec.schema:
@@ -85,228 +358,39 @@ class Tiers:
         value: T = landing.value.take()
         return value
 
-    async def fetch_many(
-        self,
-        asks: Sequence[Ask[T]],
-        load_one: Callable[[int], Awaitable[T]],
-        load_many: Callable[[Sequence[int]], Awaitable[Mapping[int, T]]] | None,
-    ) -> list[T]:
-        """The values in the order asked; Redis is asked once for all, and only what is missing is loaded.
+    def _joinable(self, ask: Ask[Any]) -> Flight[Held[Any]] | None:
+        """A load under way that is new enough to wait for."""
+        flight = self.flights.find(ask.name)
+        if flight is None or self.near.trusted or self.clock.monotonic() < flight.begun + TRUST_SECONDS:
+            return flight
+        return None
 
-        The numbers that loaders are given are places in `asks`; what `load_many` leaves out, `load_one` loads.
-        """
-        found = await self.look(asks)
-        missing = [number for number, one in enumerate(found) if one is None]
-        loaded: Mapping[int, T] = await load_many(missing) if load_many is not None and missing else {}
+    def _instead(self, ask: Ask[T], spare: Sight[T] | None, error: Exception, begun: float) -> T:
+        """What has ended, where loading it anew did not work; or else the error."""
+        if spare is None:
+            self._tell(ask, "loader", begun, "failed")
+            raise error
+        self.far.note("stale instead of an error", error)
+        return self._give(ask, spare, begun)
 
-        async def load(number: int) -> T:
-            return loaded[number] if number in loaded else await load_one(number)
+    def _give(self, ask: Ask[T], sight: Sight[T], begun: float) -> T:
+        self._count((ask,), (sight,), begun)
+        return sight.held.take()
 
-        rest = await asyncio.gather(*(self.fetch(asks[number], partial(load, number)) for number in missing))
-        values = dict(zip(missing, rest, strict=True))
-        return [values[number] if one is None else one.take() for number, one in enumerate(found)]
-
-    async def look(self, asks: Sequence[Ask[T]], *, keep: bool = True) -> list[Held[T] | None]:
-        """What memory and Redis have of these, without loading; Redis is asked once for all, or twice."""
-        begun = self.clock.monotonic()
-        found: list[Held[T] | None] = [self._near(ask) for ask in asks]
-        missing = [ask for ask, one in zip(asks, found, strict=True) if one is None]
-        if missing and self._far.there:
-            drops = self.memory.drops
-            kept, _ = await self._ask_far(
-                missing, lambda: keep and self.memory.drops == drops, at=self.clock.monotonic()
-            )
-            found = [one or kept.get(ask.name) for ask, one in zip(asks, found, strict=True)]
-        if self.telemetry.heard:
-            for ask, one in zip(asks, found, strict=True):
-                if one is not None:
-                    self._tell(ask, one.tier, begun, "ok")
-        return found
-
-    async def put(self, ask: Ask[T], value: T) -> None:
-        """Write a value over whatever is there, here at once and then on the shelf.
-
-        Raises Uncacheable, and a StoreError when it did not reach the shelf: others may then show the old
-        value.
-        """
-        name = ask.name
-        body = ask.codec.encode(value, of=ask.label, key=ask.full or ask.name)
-        new = held("loader", ask.codec, ask.codec.decode(body), body)
-        self._drop_here((name,), ())
-        cells = self.memory.cells(ask.tags)
-        lifetime = ask.policy.lifetime(_draw())
-        fresh = True
-        at = self.clock.monotonic()
-        try:
-            versions = await self._far.versions(ask.tags)
-            at = self.clock.monotonic()
-            # Versions that could not be read are none: then this write fails too, and says why.
-            fresh = await self._far.write(ask, body, versions or {}, lifetime=lifetime, took=0.0)
-        finally:
-            # Again: a load that was let in while Redis was asked has read what was there before.
-            self._drop_here((name,), ())
-            if fresh:
-                self._keep(ask, new, len(body), at + self._stay(ask, lifetime), ask.tags, cells)
-
-    async def drop(self, names: Sequence[str], tags: Sequence[str]) -> bool:
-        """Drop entries and tags, here at once and then on the shelf.
-
-        Raises StoreUnreachable when it did not reach the shelf; here it is done even so.
-        """
-        if not names and not tags:
-            return True
-        self._drop_here(names, tags)
-        if self._far.there:
-            try:
-                await self._far.drop(names, tags)
-            finally:
-                # Again: while that was on its way, somebody may have read the old value into memory.
-                self._drop_here(names, tags)
-        return True
-
-    async def close(self) -> None:
-        """Cancel what is under way, forget what is in memory, give the shelf's own client back."""
-        tasks = self._flights.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
-        self.memory.clear()
-        await self._far.close()
-
-    def _drop_here(self, names: Sequence[str], tags: Sequence[str]) -> None:
-        for name in names:
-            self._flights.refuse(name)
-        self.memory.drop(names)
-        self.memory.drop_tags(tags)
-
-    async def _fly(
-        self, ask: Ask[T], load: Callable[[], Awaitable[T]], flight: Flight[Held[Any]], *, anew: bool
-    ) -> Held[T]:
-        """One flight: Redis or else the loader; the value is kept if nothing it depends on was dropped."""
-        versions: Versions | None = {}
-        if not anew:
-            kept, versions = await self._ask_far([ask], flight.is_fresh, at=self.clock.monotonic())
-            found = kept.get(ask.name)
-            if found is not None:
-                return found
-        if versions is not None and any(versions.get(tag) is None for tag in ask.tags):
-            versions = await self._far.versions(ask.tags)
-        begun = self.clock.monotonic()
-        value = await load()
-        took = self.clock.monotonic() - begun
-        try:
-            body = ask.codec.encode(value, of=ask.label, key=ask.full or ask.name)
-            new = held("loader", ask.codec, ask.codec.decode(body), body)
-        except (Uncacheable, Undecodable) as error:
-            if ask.codec.loose and isinstance(error, Uncacheable):
-                raise
-            # The loader's work is paid for, and its value is what an undecorated call would have returned.
-            _log.warning("%s did not return what it declares (%s): handed on, not cached", ask.label, error)
-            self._far.note("encode", error)
-            return Held("loader", ask.codec, value, None)
-        if not await self._fill(ask, new, body, versions, took, flight):
-            self._far.note("late fill refused")
-        return new
-
-    async def _fill(
-        self,
-        ask: Ask[T],
-        new: Held[T],
-        body: bytes,
-        versions: Versions | None,
-        took: float,
-        flight: Flight[Held[Any]],
-    ) -> bool:
-        """Keep what was loaded; False when it was dropped, here or elsewhere, while it was loaded."""
-        if not flight.is_fresh():
-            return False
-        lifetime = ask.policy.lifetime(_draw())
-        # From before the write: the versions that it brings back were current at this moment or later.
-        at = self.clock.monotonic()
-        if versions is not None:
-            try:
-                kept = await self._far.write(ask, body, versions, lifetime=lifetime, took=took, wanted=flight.is_fresh)
-                if not kept:
-                    return False
-            except StoreError as error:
-                self._far.note("fill", error)
-        if not flight.is_fresh():
-            return False
-        self._keep(ask, new, len(body), at + self._stay(ask, lifetime), ask.tags, flight.cells)
-        return True
-
-    async def _ask_far(
-        self, asks: Sequence[Ask[T]], is_fresh: Callable[[], bool], *, at: float
-    ) -> tuple[dict[str, Held[T]], Versions | None]:
-        """Ask Redis; what is valid is kept in memory, where nothing was dropped in the meantime."""
-        cells: dict[str, Cell] = {}
-
-        def watch(tags: Sequence[str]) -> None:
-            cells.update(zip(tags, self.memory.cells(tags), strict=True))
-
-        answer = await self._far.read(asks, watch)
-        for ask in asks:
-            kept: Kept[T] | None = answer.kept.get(ask.name)
-            if kept is not None and is_fresh():
-                stay = min(ask.policy.in_memory(_draw()), kept.left)
-                under = tuple(cells[tag] for tag in kept.tags)
-                self._keep(ask, kept.held, kept.size, at + stay, kept.tags, under)
-        return {name: kept.held for name, kept in answer.kept.items()}, answer.versions
-
-    def _near(self, ask: Ask[T]) -> Held[T] | None:
-        slot = self.memory.find(ask.name)
-        if slot is None or not set(ask.tags) <= set(slot.tags):
-            return None
-        if slot.schema != ask.codec.schema:
-            return _as_other(slot, ask)
-        spot = _spot(ask)
-        if spot is not None:
-            self.memory.place(slot, spot)
-        return Held("memory", ask.codec, slot.value, slot.body)
-
-    def _stay(self, ask: Ask[T], lifetime: float) -> float:
-        """Seconds in memory; all its life where memory is the only tier, as nobody else could drop it."""
-        return min(ask.policy.in_memory(_draw()), lifetime) if self._far.there else lifetime
-
-    def _keep(
-        self,
-        ask: Ask[T],
-        new: Held[T],
-        size: int,
-        until: float,
-        tags: tuple[str, ...],
-        cells: tuple[Cell, ...],
-    ) -> None:
-        self.memory.put(
-            ask.name,
-            schema=ask.codec.schema,
-            value=new.value,
-            body=new.body,
-            size=size,
-            until=until,
-            tags=tags,
-            cells=cells,
-            spot=_spot(ask),
-        )
+    def _count(self, asks: Sequence[Ask[Any]], sights: Sequence[Sight[Any] | None], begun: float) -> None:
+        counts, heard = self.counts, self.telemetry.heard
+        for ask, sight in zip(asks, sights, strict=True):
+            if sight is None:
+                continue
+            if sight.held.tier == "memory":
+                counts.memory += 1
+            else:
+                counts.redis += 1
+            if sight.state is State.STALE:
+                counts.stale += 1
+            if heard:
+                self._tell(ask, sight.held.tier, begun, "ok")
 
     def _tell(self, ask: Ask[Any], tier: Tier, begun: float, outcome: Outcome) -> None:
         if self.telemetry.heard:
             self.telemetry.tell(CacheRead(ask.label, tier, self.clock.monotonic() - begun, outcome))
-
-
-def _as_other(slot: Slot, ask: Ask[T]) -> Held[T] | None:
-    """What a slot of another type holds for this asker: something only if its bytes can be read as theirs."""
-    if slot.body is None or not ask.codec.reads(slot.schema):
-        return None
-    try:
-        ask.codec.decode(slot.body)
-    except Undecodable:
-        return None
-    return Held("memory", ask.codec, None, slot.body)
-
-
-def _spot(ask: Ask[Any]) -> Spot | None:
-    return None if ask.index is None or ask.raw is None else Spot(ask.index, ask.raw)
-
-
-def _draw() -> float:
-    return secrets.randbits(_DRAW_BITS) / (1 << _DRAW_BITS)

@@ -11,6 +11,7 @@ from tercet.cache.encoding.key import key_of
 from tercet.cache.encoding.tags import Template, filled
 from tercet.cache.encoding.writing import writing
 from tercet.cache.entry import Ask, Held
+from tercet.cache.shelf import Drop
 from tercet.errors import Uncacheable, UsageError
 from tercet.telemetry import CacheRead
 
@@ -65,11 +66,11 @@ class Work(Generic[R]):
 
     async def drop(self, values: tuple[object, ...]) -> bool:
         """Forget the result for these values."""
-        return await self._tiers.drop((self.ask(values).name,), ())
+        return await self._tiers.drop(Drop(names=(self.ask(values).name,)))
 
     async def look(self, values: tuple[object, ...]) -> Held[R] | None:
         """What there is for these values, without loading."""
-        (held,) = await self._tiers.look([self.ask(values)], keep=False)
+        (held,) = await self._tiers.look([self.ask(values)])
         return held
 
     async def many(self, owner: object, items: list[object]) -> list[R]:

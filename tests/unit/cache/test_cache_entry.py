@@ -7,16 +7,31 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tercet.cache import LAYERS, Cache
-from tercet.cache.entry import Policy, policy
+from tercet.cache.entry import Layers, Policy, policy
 from tercet.errors import LayerUnknown, SettingInvalid
 
-NOTHING = {"ttl": None, "layer": None, "memory": None, "jitter": None}
+KNOWN = Layers.of(None)
 
 
 def test_the_layers_live_as_long_as_their_names_say() -> None:
     """Hot a minute, warm five, cold an hour, persistent a day."""
     assert dict(LAYERS) == {"hot": 60, "warm": 300, "cold": 3_600, "persistent": 86_400}
-    assert {name: policy("x", **{**NOTHING, "layer": name}).ttl for name in LAYERS} == dict(LAYERS)  # type: ignore[arg-type]  # words of several types
+    assert {name: policy("x", {"layer": name}, layers=KNOWN).ttl for name in LAYERS} == dict(LAYERS)
+
+
+def test_a_layer_of_one_s_own_is_a_ttl_or_a_policy() -> None:
+    """It stands beside tercet's own, and a decorator's own words come after it."""
+    layers = Layers.of({"board": "10s", "catalog": {"ttl": "2h", "stale": "1d", "early": 0}})
+    assert policy("x", {"layer": "board"}, layers=layers) == Policy(ttl=10)
+    assert policy("x", {"layer": "catalog", "stale": "1m"}, layers=layers) == Policy(ttl=7_200, stale=60, early=0)
+    assert policy("x", {"layer": "hot"}, layers=layers).ttl == 60
+
+
+@pytest.mark.parametrize("layer", ["soon", {"stale": "1m"}, {"ttl": "1m", "tll": "1m"}, {"ttl": "1m", "early": -1}])
+def test_a_layer_that_cannot_be_meant_is_refused(layer: object) -> None:
+    """Where the cache is made, not where it is used."""
+    with pytest.raises(SettingInvalid):
+        Cache(layers={"mine": layer})
 
 
 def test_an_unknown_layer_is_an_error_where_the_decorator_stands() -> None:
@@ -36,14 +51,14 @@ def test_jitter_only_ever_takes_away(ttl: float, memory: float, jitter: float, d
     """No entry lives longer than was said, and none less than its part."""
     rules = Policy(ttl=ttl, memory=memory, jitter=jitter)
     assert ttl * (1 - jitter) * 0.999999 <= rules.lifetime(draw) <= ttl
-    assert 0 <= rules.in_memory(draw) <= min(memory, ttl)
+    assert rules.lifetime(draw, negative=True) <= min(ttl, rules.negative)
 
 
 def test_what_a_decorator_leaves_out_the_cache_has_said() -> None:
     """A ttl of its own, the cache's memory and jitter."""
-    cache = policy("Cache", ttl="1h", layer=None, memory="10s", jitter=0.5)
-    assert policy("x", ttl="2m", layer=None, memory=None, jitter=None, default=cache) == Policy(120, 10, 0.5)
-    assert policy("x", **NOTHING, default=cache) == cache
+    cache = policy("Cache", {"ttl": "1h", "memory": "10s", "jitter": 0.5}, layers=KNOWN)
+    assert policy("x", {"ttl": "2m", "layer": None}, layers=KNOWN, default=cache) == Policy(120, 10, 0.5)
+    assert policy("x", {}, layers=KNOWN, default=cache) == cache
 
 
 @pytest.mark.parametrize(
@@ -57,6 +72,12 @@ def test_what_a_decorator_leaves_out_the_cache_has_said() -> None:
         {"jitter": 1.0},
         {"jitter": -0.1},
         {"jitter": True},
+        {"stale": "x"},
+        {"negative": -1},
+        {"early": "often"},
+        {"soft_timeout": "x"},
+        {"hard_timeout": 0},
+        {"throttle": None, "thottle": 1},
         {"ttl": "1m", "layer": "hot"},
         {"namespace": ""},
         {"namespace": "a{b}"},

@@ -6,7 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from tercet.cache.memory import SHARE_OF_ONE, SLOT_BYTES, Memory, Slot, Spot
+from tercet.cache.memory import RECENT_MAX, SHARE_OF_ONE, SLOT_BYTES, Memory, Slot, Times
 from tercet.clock import StoppedClock
 
 NAMES = st.sampled_from("abcdefgh")
@@ -16,7 +16,7 @@ BYTES_MAX = 16 * SLOT_BYTES
 
 def kept(memory: Memory, name: str, value: object = 1, *, size: int = 10, until: float = 100.0) -> None:
     """Put a value of some size."""
-    memory.put(name, schema=b"s", value=value, body=None, size=size, until=until)
+    memory.put(name, schema=b"s", value=value, body=None, size=size, times=Times(until))
 
 
 def value_of(memory: Memory, name: str) -> object:
@@ -46,17 +46,16 @@ class Steps(RuleBasedStateMachine):
         """A new value, in place of what was there."""
         self.number += 1
         until = self.clock.monotonic() + lives
-        cells = self.memory.cells(tags)
         self.memory.put(
             name,
             schema=b"s",
             value=self.number,
             body=None,
             size=size,
-            until=until,
+            times=Times(until),
             tags=tags,
-            cells=cells,
-            spot=Spot(self.index, (str, name)),
+            index=self.index,
+            raw=(str, name),
         )
         self.model[name] = (self.number, until, tags)
 
@@ -72,16 +71,15 @@ class Steps(RuleBasedStateMachine):
         self.memory.drop_tags([tag])
         self.model = {name: one for name, one in self.model.items() if tag not in one[2]}
 
-    @rule(name=NAMES, tag=TAGS)
-    def late(self, name: str, tag: str) -> None:
-        """A load that began before a drop of its tag puts nothing."""
-        cells = self.memory.cells([tag])
+    @rule(name=NAMES, tags=st.sets(TAGS).map(tuple), dropped=NAMES, tag=TAGS)
+    def late(self, name: str, tags: tuple[str, ...], dropped: str, tag: str) -> None:
+        """Whoever began before a drop is told of it, if it was theirs, and of no other."""
+        mark = self.memory.mark
+        assert not self.memory.dropped_since(mark, name, tags)
+        self.drop(dropped)
+        assert self.memory.dropped_since(mark, name, tags) is (name == dropped)
         self.drop_tag(tag)
-        before = self.memory.find(name)
-        self.memory.put(name, schema=b"s", value="late", body=None, size=1, until=1e9, tags=(tag,), cells=cells)
-        assert value_of(self.memory, name) != "late"
-        if before is not None:
-            self.model.pop(name, None)
+        assert self.memory.dropped_since(mark, name, tags) is (name == dropped or tag in tags)
 
     @rule(by=st.integers(1, 5))
     def wait(self, by: int) -> None:
@@ -90,9 +88,19 @@ class Steps(RuleBasedStateMachine):
 
     @rule()
     def clear(self) -> None:
-        """Everything."""
+        """Everything, also what is under way."""
+        mark = self.memory.mark
         self.memory.clear()
         self.model.clear()
+        assert self.memory.dropped_since(mark, "a", ())
+
+    @rule(letters=st.sets(NAMES))
+    def drop_some(self, letters: set[str]) -> None:
+        """Those that match; whatever is under way may be one of them."""
+        mark = self.memory.mark
+        self.memory.drop_where(letters.__contains__)
+        self.model = {name: one for name, one in self.model.items() if name not in letters}
+        assert self.memory.dropped_since(mark, "a", ())
 
     @invariant()
     def never_more_than_was_put(self) -> None:
@@ -157,20 +165,27 @@ def test_a_memory_of_no_entries_keeps_nothing() -> None:
     assert len(memory) == 0
 
 
+def test_a_stale_entry_is_found_until_it_is_spent() -> None:
+    """It answers nobody by itself, and is there for whoever may show it."""
+    clock = StoppedClock()
+    memory = Memory(clock.monotonic)
+    memory.put("a", schema=b"s", value=1, body=None, size=1, times=Times(5.0, fresh=5.0, spent=8.0))
+    clock.advance(7.9)
+    assert value_of(memory, "a") == 1
+    clock.advance(0.1)
+    assert (value_of(memory, "a"), len(memory)) == (None, 0)
+
+
+def tagged(memory: Memory, name: str, *tags: str) -> None:
+    """Put a value that depends on something."""
+    memory.put(name, schema=b"s", value=name, body=None, size=1, times=Times(1.0), tags=tags)
+
+
 def test_a_dropped_tag_is_forgotten_when_nobody_carries_it() -> None:
     """Tags cost nothing of their own, however many there have been."""
     memory = Memory(StoppedClock().monotonic)
     for number in range(1_000):
-        memory.put(
-            "a",
-            schema=b"s",
-            value=1,
-            body=None,
-            size=1,
-            until=1.0,
-            tags=("t",),
-            cells=memory.cells([f"tag {number}"]),
-        )
+        tagged(memory, "a", f"tag {number}")
     assert len(memory._cells) == 1
     memory.drop_tags(["tag 999", "never seen"])
     assert (value_of(memory, "a"), len(memory._cells)) == (None, 0)
@@ -179,16 +194,20 @@ def test_a_dropped_tag_is_forgotten_when_nobody_carries_it() -> None:
 def test_a_drop_of_a_tag_does_not_touch_others() -> None:
     """They are looked at once more and stay."""
     memory = Memory(StoppedClock().monotonic)
-    for name in ("a", "b"):
-        memory.put(
-            name,
-            schema=b"s",
-            value=name,
-            body=None,
-            size=1,
-            until=1.0,
-            tags=(name,),
-            cells=memory.cells([name]),
-        )
+    tagged(memory, "a", "a")
+    tagged(memory, "b", "b")
     memory.drop_tags(["a"])
     assert (value_of(memory, "a"), value_of(memory, "b")) == (None, "b")
+
+
+def test_what_began_before_all_known_drops_counts_as_dropped() -> None:
+    """The list of drops is bounded, and errs on the side of a load."""
+    memory = Memory(StoppedClock().monotonic)
+    before = memory.mark
+    memory.drop(["first"])
+    after = memory.mark
+    memory.drop(str(number) for number in range(RECENT_MAX - 1))
+    assert not memory.dropped_since(before, "mine", ())
+    memory.drop(["one more"])
+    assert memory.dropped_since(before, "mine", ())
+    assert not memory.dropped_since(after, "mine", ())

@@ -1,0 +1,119 @@
+"""The tier of this process: what memory shows to whom, and for how long it may be believed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from tercet.cache.encoding.codec import Undecodable
+from tercet.cache.entry import Ask, Held, Sight
+from tercet.cache.memory import Memory, Slot, Times
+from tercet.cache.shelf import TRUST_SECONDS, Globs
+from tercet.cache.state import State, draw, early
+from tercet.cache.stats import Copy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tercet.cache.shelf import Drop
+
+T = TypeVar("T")
+
+_EVER = float("inf")
+
+
+class Near:
+    """Memory with the rules of time and trust.
+
+    Alone, it knows of every drop there is. Beside a shelf it answers as long as the bus is heard; when that
+    falls silent, only with what was known to be true TRUST_SECONDS ago.
+    """
+
+    def __init__(self, memory: Memory, now: Callable[[], float], *, alone: bool) -> None:
+        self.memory = memory
+        self._now = now
+        self.alone = alone
+        if not alone:
+            memory.trusted_until = -_EVER
+
+    @property
+    def trusted(self) -> bool:
+        """Whether the bus says that nothing was missed."""
+        return self.memory.trusted_until > self._now()
+
+    def settle_alone(self) -> None:
+        """There is no shelf after all: memory is the only tier."""
+        self.alone = True
+        self.memory.trusted_until = _EVER
+
+    def see(self, ask: Ask[T]) -> Sight[T] | None:
+        """What memory has of this, fresh or stale, and whether it may answer by itself."""
+        slot = self.memory.find(ask.name)
+        if slot is None or (ask.tags != slot.tags and not set(ask.tags) <= set(slot.tags)):
+            return None
+        if slot.schema == ask.codec.schema:
+            held: Held[T] | None = Held("memory", ask.codec, slot.value, slot.body)
+        else:
+            held = _as_other(slot, ask)
+        if held is None:
+            return None
+        now = self._now()
+        left = slot.fresh - now
+        found = State.STALE if left <= 0.0 else State.DUE if slot.due <= now else State.FRESH
+        known = self.memory.trusted_until > now or slot.untrusted_until > now
+        settled = known and (found is not State.FRESH or slot.until > now)
+        if settled and found is State.FRESH and ask.index is not None and ask.raw is not None:
+            self.memory.place(slot, ask.index, ask.raw)
+        return Sight(held, found, settled, slot.tags, slot.size, left, slot.spent - slot.fresh)
+
+    def keep(self, ask: Ask[T], sight: Sight[T], *, at: float) -> None:
+        """Keep what was known to be true at the moment `at`, as long as its policy says."""
+        rules = ask.policy
+        fresh = at + sight.left
+        due = fresh - early(sight.load_seconds, rules.early, draw())
+        until, untrusted = min(fresh, due), _EVER
+        if not self.alone:
+            stay = rules.memory * (1.0 - rules.jitter * draw())
+            if stay <= 0.0:
+                return
+            until, untrusted = min(until, at + stay), at + TRUST_SECONDS
+        self.memory.put(
+            ask.name,
+            schema=ask.codec.schema,
+            value=sight.held.value,
+            body=sight.held.body,
+            size=sight.size,
+            times=Times(until, untrusted, due, fresh, fresh + sight.grace),
+            tags=sight.tags,
+            index=ask.index,
+            raw=ask.raw,
+        )
+
+    def examine(self, name: str) -> Copy | None:
+        """What memory has under this name, in words."""
+        slot = self.memory.find(name)
+        if slot is None:
+            return None
+        left = slot.fresh - self._now()
+        found = State.STALE if left <= 0.0 else State.DUE if slot.due <= self._now() else State.FRESH
+        return Copy("memory", found.value, left, slot.spent - slot.fresh, slot.size, slot.tags)
+
+    def drop(self, drop: Drop | None) -> None:
+        """Forget what is no longer true; everything where that is not known."""
+        if drop is None or drop.everything:
+            self.memory.clear()
+            return
+        self.memory.drop(drop.names)
+        self.memory.drop_tags(drop.tags)
+        if drop.patterns:
+            self.memory.drop_where(Globs(drop.patterns).match)
+
+
+def _as_other(slot: Slot, ask: Ask[T]) -> Held[T] | None:
+    """What a slot of another type holds for this asker: something only if its bytes can be read as theirs."""
+    if slot.body is None or not ask.codec.reads(slot.schema):
+        return None
+    try:
+        ask.codec.decode(slot.body)
+    except Undecodable:
+        return None
+    return Held("memory", ask.codec, None, slot.body)

@@ -1,0 +1,165 @@
+"""A drop as Redis is told it: everything is unlinked first, and the bus hears of it last."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from tercet.cache.encoding.frame import unpack
+from tercet.cache.shelf.gather import every
+from tercet.cache.shelf.glob import SHORTENED, Globs
+from tercet.cache.shelf.layout import MARKER, messages, slot
+from tercet.errors import CommandRefused
+from tercet.wire import Script
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Iterator, Sequence
+
+    from tercet.cache.shelf.layout import Layout
+    from tercet.cache.shelf.port import Drop
+    from tercet.wire import Wire
+
+T = TypeVar("T")
+
+# A drop must arrive, so it is given longer than a read before it fails aloud.
+DROP_SECONDS = 1.0
+
+# How many messages the bus keeps. A process that was away for longer than it takes to write so many forgets
+# everything; at some 100 bytes each they cost Redis a few megabytes.
+MESSAGES_MAX = 65_536
+
+# A command with more keys would hold the server up for others.
+KEYS_A_COMMAND = 500
+
+# The wire sends long commands beside the short ones, and then nothing is said about which comes first.
+BYTES_A_COMMAND = 16 * 1024
+
+# Entries that are read to see their full keys, at once: they may be large.
+FRAMES_A_READ = 32
+
+_ANNOUNCE = Script.beside(__file__, "announce")
+
+
+class Drops:
+    """What is done to Redis for a drop.
+
+    Versions go first, then leases, then entries: a load that began before the drop finds its lease gone or its
+    versions changed, whenever it fills. The bus hears of it last: whoever forgets because of a message finds
+    nothing old in Redis any more. A crash in between has acknowledged nothing.
+    """
+
+    def __init__(self, wire: Wire, layout: Layout) -> None:
+        self._wire = wire
+        self._layout = layout
+        # A cluster refuses one command for several slots; that is seen when it happens.
+        self._by_slot = False
+
+    async def deliver(self, drop: Drop) -> None:
+        """Forget all this and tell the bus; raises a StoreError when that is not certain."""
+        if drop.everything:
+            await self._clear()
+            await self._tell(messages(drop))
+            return
+        keys = [*map(self._layout.tag, drop.tags)]
+        for name in drop.names:
+            # Side by side, so that mostly one command takes both.
+            keys += (self._layout.lease(name), self._layout.entry(name))
+        if drop.patterns:
+            await self._unlink(keys)
+            await self._unlink_matching(Globs(drop.patterns))
+            await self._tell(messages(drop))
+        elif keys:
+            await self._unlink_and_tell(keys, messages(drop))
+
+    async def mark(self) -> bytes:
+        """A place in the stream from which to listen: the id of a message that says nothing."""
+        return await self._tell([MARKER])
+
+    async def tell(self, drop: Drop) -> None:
+        """The bus alone, for what is no longer true but was replaced already."""
+        await self._tell(messages(drop))
+
+    async def _unlink_and_tell(self, keys: Sequence[bytes], told: Sequence[bytes]) -> None:
+        """Both in one tick where they are short: on one connection they are done in the order in which they leave."""
+        if not self._by_slot and sum(map(len, told)) <= BYTES_A_COMMAND:
+            try:
+                await every([*self._unlinks(_short(keys)), self._tell(told)])
+            except CommandRefused as error:
+                self._see_cluster(error)
+            else:
+                return
+        await self._unlink(keys)
+        await self._tell(told)
+
+    async def _unlink(self, keys: Sequence[bytes]) -> None:
+        if not self._by_slot:
+            try:
+                await every(self._unlinks(_short(keys)))
+            except CommandRefused as error:
+                self._see_cluster(error)
+            else:
+                return
+        by_slot: dict[int, list[bytes]] = {}
+        for key in keys:
+            by_slot.setdefault(slot(key), []).append(key)
+        for some in _chunks([*by_slot.values()], KEYS_A_COMMAND):
+            await every(self._unlinks(some))
+
+    def _see_cluster(self, error: CommandRefused) -> None:
+        if error.code != "CROSSSLOT":
+            raise error
+        self._by_slot = True
+
+    def _unlinks(self, groups: Iterator[Sequence[bytes]] | Sequence[Sequence[bytes]]) -> list[Awaitable[object]]:
+        return [self._wire.call("UNLINK", *group, key=group[0], deadline=DROP_SECONDS, always=True) for group in groups]
+
+    def _tell(self, told: Sequence[bytes]) -> Awaitable[bytes]:
+        return self._wire.run(_ANNOUNCE, [self._layout.bus], [MESSAGES_MAX, *told], deadline=DROP_SECONDS, always=True)
+
+    async def _clear(self) -> None:
+        """All of ours but the stream; leases first, so no load that began before can fill."""
+        for kinds in ("lt", "e"):
+            async for keys in self._wire.scan(self._layout.scan(kinds), count=KEYS_A_COMMAND):
+                await self._unlink(keys)
+
+    async def _unlink_matching(self, globs: Globs) -> None:
+        """All leases that are meant, and only then entries: what was filled meanwhile is found among them."""
+        async for keys in self._wire.scan(self._layout.scan("l", globs.around), count=KEYS_A_COMMAND):
+            await self._unlink([key for key in keys if globs.match(self._layout.name(key))])
+        async for keys in self._wire.scan(self._layout.scan("e", globs.around), count=KEYS_A_COMMAND):
+            meant: list[bytes] = []
+            shortened: list[bytes] = []
+            for key in keys:
+                name = self._layout.name(key)
+                if name.startswith(SHORTENED):
+                    shortened.append(key)
+                elif globs.match(name):
+                    meant.append(key)
+            for some in _chunks(shortened, FRAMES_A_READ):
+                frames = await self._wire.get_many(some, big=True)
+                meant += [key for key, frame in zip(some, frames, strict=True) if _is_meant(frame, globs)]
+            await self._unlink(meant)
+
+
+def _is_meant(frame: bytes | None, globs: Globs) -> bool:
+    """Whether a shortened entry is meant, by the key inside; one that nobody can read is no loss."""
+    entry = unpack(frame) if frame is not None else None
+    return entry is None or globs.match(entry.key)
+
+
+def _short(keys: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
+    """These keys for commands that are short, in their order."""
+    some: list[bytes] = []
+    size = 0
+    for key in keys:
+        if some and (len(some) == KEYS_A_COMMAND or size + len(key) > BYTES_A_COMMAND):
+            yield some
+            some, size = [], 0
+        some.append(key)
+        size += len(key)
+    if some:
+        yield some
+
+
+def _chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

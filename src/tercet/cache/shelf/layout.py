@@ -1,0 +1,143 @@
+"""What lies where in Redis: the names of all keys of one cache, and of the messages on its bus."""
+
+from __future__ import annotations
+
+import binascii
+import re
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from tercet.cache.shelf.glob import escaped
+from tercet.cache.shelf.port import Drop
+from tercet.errors import SettingInvalid
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+# The layout of what lies under the prefix; another layout gets another number and leaves this one alone.
+LAYOUT = "2"
+
+# A message with more would hold up the loop of everyone who reads it.
+NAMES_A_MESSAGE = 500
+
+# A cluster's slots; see the cluster specification.
+_SLOTS = 16_384
+
+_NAMESPACE = re.compile(r"[A-Za-z0-9_.\-]{1,64}", re.ASCII)
+
+
+class Layout:
+    """The keys of one namespace.
+
+    An entry and its lease have the entry's name in braces, so they lie in one slot of a cluster, where one
+    script may touch both.
+    """
+
+    __slots__ = ("_entry", "_lease", "_tag", "bus", "filled", "prefix")
+
+    def __init__(self, namespace: str) -> None:
+        if not _NAMESPACE.fullmatch(namespace):
+            raise SettingInvalid(
+                "namespace",
+                where="Cache",
+                shown=repr(namespace),
+                wanted="1 to 64 letters, digits, '_', '-' or '.'",
+            )
+        self.prefix = f"{namespace}:{LAYOUT}:"
+        self._entry = f"{self.prefix}e:{{".encode()
+        self._lease = f"{self.prefix}l:{{".encode()
+        self._tag = f"{self.prefix}t:".encode()
+        # The stream of drops, and the channel on which waiting processes hear that an entry was filled.
+        self.bus = f"{self.prefix}inv".encode()
+        self.filled = f"{self.prefix}filled".encode()
+
+    def entry(self, name: str) -> bytes:
+        """Where an entry lies."""
+        return self._entry + written(name) + b"}"
+
+    def lease(self, name: str) -> bytes:
+        """Where the lease on an entry lies."""
+        return self._lease + written(name) + b"}"
+
+    def tag(self, tag: str) -> bytes:
+        """Where the version of a tag lies."""
+        return self._tag + written(tag)
+
+    def name(self, key: bytes) -> str:
+        """The name in the key of an entry or a lease."""
+        return read(key[len(self._entry) : -1])
+
+    def scan(self, kinds: str, around: str = "") -> bytes:
+        """A glob for keys of some kinds, all of them or those around some names."""
+        inside = f"{{{around}" if around else "*"
+        return written(f"{escaped(self.prefix)}[{kinds}]:{inside}")
+
+
+def written(text: str) -> bytes:
+    """Any text as bytes, half a surrogate pair too."""
+    return text.encode("utf-8", "surrogatepass")
+
+
+def read(text: bytes) -> str:
+    """What `written` wrote."""
+    return text.decode("utf-8", "surrogatepass")
+
+
+def slot(key: bytes) -> int:
+    """Which slot of a cluster a key belongs to."""
+    start = key.find(b"{")
+    if start >= 0:
+        end = key.find(b"}", start + 1)
+        if end > start + 1:
+            key = key[start + 1 : end]
+    return binascii.crc_hqx(key, 0) % _SLOTS
+
+
+class _Message(msgspec.Struct, frozen=True, array_like=True):
+    """A drop on its way; texts as bytes, as not every text of Python's is one of MessagePack's."""
+
+    names: tuple[bytes, ...]
+    tags: tuple[bytes, ...]
+    patterns: tuple[bytes, ...]
+    everything: bool
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(_Message).decode
+
+# Nothing that is dropped: where a process begins to listen.
+MARKER = _encode(_Message((), (), (), everything=False))
+
+
+def messages(drop: Drop) -> list[bytes]:
+    """A drop as messages, each of a bounded size; none for one of nothing."""
+    if drop.everything:
+        return [_encode(_Message((), (), (), everything=True))]
+    parts: list[_Message] = [_Message(some, (), (), everything=False) for some in _some(drop.names)]
+    parts += [_Message((), some, (), everything=False) for some in _some(drop.tags)]
+    parts += [_Message((), (), some, everything=False) for some in _some(drop.patterns)]
+    if 0 < len(drop.names) + len(drop.tags) + len(drop.patterns) <= NAMES_A_MESSAGE:
+        names, tags, patterns = (tuple(map(written, each)) for each in (drop.names, drop.tags, drop.patterns))
+        parts = [_Message(names, tags, patterns, everything=False)]
+    return list(map(_encode, parts))
+
+
+def message(payload: bytes) -> Drop | None:
+    """The drop in a message; None where it is none that we know how to read."""
+    try:
+        found = _decode(payload)
+        return Drop(
+            tuple(map(read, found.names)),
+            tuple(map(read, found.tags)),
+            tuple(map(read, found.patterns)),
+            found.everything,
+        )
+    except (msgspec.MsgspecError, ValueError):
+        return None
+
+
+def _some(texts: Iterable[str]) -> Iterator[tuple[bytes, ...]]:
+    every = tuple(map(written, texts))
+    for start in range(0, len(every), NAMES_A_MESSAGE):
+        yield every[start : start + NAMES_A_MESSAGE]

@@ -1,0 +1,105 @@
+"""Drops that Redis does not know of yet, merged: what they mean does not depend on their order or number."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tercet.cache.shelf.glob import Globs
+from tercet.cache.shelf.port import Drop
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+# So many names, tags and patterns are kept apart. Past it they become one drop of everything, which says more
+# than they do and never less; it costs the cache its content and not the process its memory.
+DELIVERIES_MAX = 20_000
+
+
+class Owed:
+    """A bag of drops: what is put in twice must be taken out twice."""
+
+    __slots__ = ("_everything", "_globs", "_names", "_patterns", "_tags")
+
+    def __init__(self) -> None:
+        self._names: dict[str, int] = {}
+        self._tags: dict[str, int] = {}
+        self._patterns: dict[str, int] = {}
+        self._everything = 0
+        self._globs = Globs(())
+
+    def __len__(self) -> int:
+        return len(self._names) + len(self._tags) + len(self._patterns) + bool(self._everything)
+
+    def add(self, drop: Drop) -> None:
+        """Put one in."""
+        _count(self._names, drop.names, 1)
+        _count(self._tags, drop.tags, 1)
+        _count(self._patterns, drop.patterns, 1)
+        self._everything += drop.everything
+        if drop.patterns:
+            self._globs = Globs(self._patterns)
+
+    def remove(self, drop: Drop) -> None:
+        """Take one out again."""
+        _count(self._names, drop.names, -1)
+        _count(self._tags, drop.tags, -1)
+        _count(self._patterns, drop.patterns, -1)
+        self._everything -= drop.everything
+        if drop.patterns:
+            self._globs = Globs(self._patterns)
+
+    def take(self, other: Owed) -> None:
+        """Put in all that another one holds, and leave that empty."""
+        for part in other.parts():
+            self.add(part)
+        other.clear()
+
+    def settle(self, part: Drop) -> None:
+        """Take out all that a part of this one was about, however often it was put in."""
+        if part.everything:
+            self.clear()
+            return
+        for counts, texts in ((self._names, part.names), (self._tags, part.tags), (self._patterns, part.patterns)):
+            for text in texts:
+                counts.pop(text, None)
+        self._globs = Globs(self._patterns)
+
+    def bound(self) -> None:
+        """Make it one drop of everything where it holds more than is kept apart."""
+        if len(self) > DELIVERIES_MAX:
+            self.clear()
+            self._everything = 1
+
+    def clear(self) -> None:
+        """Empty it."""
+        self._names, self._tags, self._patterns = {}, {}, {}
+        self._everything = 0
+        self._globs = Globs(())
+
+    def parts(self) -> Iterator[Drop]:
+        """All there is as drops that can be delivered one without the other; one alone where it is everything."""
+        if self._everything:
+            yield Drop(everything=True)
+            return
+        if self._names or self._tags:
+            yield Drop(names=tuple(self._names), tags=tuple(self._tags))
+        if self._patterns:
+            yield Drop(patterns=tuple(self._patterns))
+
+    def covers(self, name: str, tags: Iterable[str], full: str = "") -> bool:
+        """Whether one of them is about this entry."""
+        return (
+            self._everything > 0
+            or name in self._names
+            or (bool(self._tags) and not self._tags.keys().isdisjoint(tags))
+            or (bool(self._patterns) and self._globs.match(name, full))
+        )
+
+
+def _count(counts: dict[str, int], texts: Iterable[str], by: int) -> None:
+    for text in texts:
+        left = counts.get(text, 0) + by
+        if left > 0:
+            counts[text] = left
+        else:
+            counts.pop(text, None)

@@ -1,0 +1,231 @@
+"""The shelf in Redis: entries, leases and tag versions under one prefix, on the wire that all rooms share."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import secrets
+import socket
+from typing import TYPE_CHECKING
+
+from tercet.cache.encoding.frame import unpack
+from tercet.cache.shelf.bus import Bus
+from tercet.cache.shelf.drops import Drops
+from tercet.cache.shelf.gather import every
+from tercet.cache.shelf.layout import Layout, written
+from tercet.cache.shelf.port import LEASE_SECONDS, BusState, Drop, Grant, Versions
+from tercet.cache.shelf.waiting import Waiting
+from tercet.units import duration
+from tercet.wire import Script
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from tercet.clock import Clock
+    from tercet.telemetry import Telemetry
+    from tercet.wire import Reply, Wire, Word
+
+# What one read or fill may cost at most when Redis is slow. A healthy one answers in well under a
+# millisecond; a first connection on a loaded machine takes some tens.
+DEADLINE_SECONDS = 0.25
+
+# A version outlives every entry that carries it; two days cover the longest layer twice, and longer entries
+# ask for twice their own time.
+TAG_SECONDS_MIN = 2 * 86_400.0
+
+# 64 random bits: a version that was evicted, dropped or lost in a failover never comes back by counting.
+VERSION_BYTES = 8
+
+# 128 random bits: no two leases are ever taken for one another.
+TOKEN_BYTES = 16
+
+# Larger entries travel beside the small ones, so that nobody waits behind them. Below what the wire itself
+# takes for long, so that we know which ones do.
+BIG_BYTES = 24 * 1024
+
+_LEASE = Script.beside(__file__, "lease")
+_RENEW = Script.beside(__file__, "renew")
+_FILL = Script.beside(__file__, "fill")
+_EXTEND = Script.beside(__file__, "extend")
+
+
+class RedisShelf:
+    """Entries, leases and tag versions in one Redis, Sentinel's primary or cluster; fulfils the port."""
+
+    def __init__(
+        self, wire: Wire, *, namespace: str, deadline: float = DEADLINE_SECONDS, clock: Clock, telemetry: Telemetry
+    ) -> None:
+        self._wire = wire
+        self._keys = Layout(namespace)
+        self._deadline = deadline
+        self._drops = Drops(wire, self._keys)
+        self._waiting = Waiting(wire, self._keys)
+        self._bus = Bus(wire, self._keys.bus, self._drops.mark, clock=clock, telemetry=telemetry)
+        self._who = f"on {socket.gethostname()}"
+
+    def read_one(self, name: str, *, big: bool = False) -> Awaitable[bytes | None]:
+        """The entry, by a GET that shares its round trip with all others of this tick."""
+        return self._wire.get(self._keys.entry(name), big=big)
+
+    async def read(
+        self, names: Sequence[str], tags: Sequence[str], *, big: bool = False
+    ) -> tuple[Sequence[bytes | None], Versions]:
+        """Entries and versions, by one MGET."""
+        found = await self._wire.get_many([*map(self._keys.entry, names), *map(self._keys.tag, tags)], big=big)
+        return found[: len(names)], dict(zip(tags, found[len(names) :], strict=True))
+
+    async def versions(self, tags: Sequence[str]) -> Versions:
+        """Versions, made where there are none; of several who make one at the same time, the first wins."""
+        if not tags:
+            return {}
+        *_, found = await every(self._asked(tags))
+        return dict(zip(tags, found, strict=True))
+
+    async def lease(self, name: str, tags: Sequence[str], *, anew: bool = False, instead: bytes | None = None) -> Grant:
+        """The entry, or leave to load it; one that its tags say is no longer true counts as none.
+
+        `instead` is an entry that its asker has seen and wants a newer one for, because it is stale or of
+        another type: leave is given as if it were not there, to one of all who ask.
+        """
+        digest = _digest(instead) if instead is not None else ""
+        grant = await self._take(name, tags, anew=anew, digest=digest)
+        if grant.frame is None or grant.token or grant.holder or _is_good(grant.frame, grant.versions):
+            return grant
+        return await self._take(name, (), anew=False, digest=_digest(grant.frame), versions=grant.versions)
+
+    async def renew(self, name: str, token: bytes) -> bool:
+        """Hold on to a lease for its time again, by the connection that we have now."""
+        lease = self._keys.lease(name)
+        client = await self._wire.client_id(lease)
+        return bool(await self._wire.run(_RENEW, [lease], [token, client, _ms(LEASE_SECONDS)]))
+
+    async def release(self, name: str, token: bytes) -> None:
+        """Give a lease back without filling, and wake those who wait."""
+        await self._waiting.release(name, token)
+
+    async def fill(
+        self, name: str, frame: bytes, seconds: float, tags: Sequence[str], token: bytes, *, tell: bool = False
+    ) -> tuple[bool, Versions]:
+        """Keep what was loaded if the lease is still ours, in one round trip; a large one takes two, a told one too."""
+        kept, versions = await self._keep(name, frame, seconds, tags, token)
+        if kept and tell:
+            await self._drops.tell(Drop(names=(name,)))
+        return kept, versions
+
+    async def wait(self, name: str, holder: bytes, seconds: float) -> None:
+        """Return when somebody else's load is over, whatever way, or after `seconds`."""
+        await self._waiting.wait(name, holder, seconds)
+
+    async def write(self, name: str, frame: bytes, seconds: float, tags: Sequence[str]) -> Versions:
+        """Keep an entry whatever is there, then tell the bus: two round trips."""
+        _, versions = await self._keep(name, frame, seconds, tags, b"")
+        # Only now: whoever forgets the old value must find the new one.
+        await self._drops.tell(Drop(names=(name,)))
+        return versions
+
+    async def drop(self, drop: Drop) -> None:
+        """Forget what is no longer true, and tell the bus; returns when Redis has acknowledged both.
+
+        Names and tags cost one round trip for hundreds, patterns and `everything` a walk through the keyspace.
+        """
+        await self._drops.deliver(drop)
+
+    async def holder(self, name: str) -> str | None:
+        """Who is loading this entry now, and since when."""
+        lease = self._keys.lease(name)
+        found, now = await every(
+            (
+                self._wire.call("HMGET", lease, "token", "who", "since", key=lease),
+                self._wire.call("TIME", key=lease),
+            )
+        )
+        token, who, since = found
+        if token is None:
+            return None
+        age = int(now[0]) + int(now[1]) / 1e6 - int(since) / 1e3
+        return f"{who.decode(errors='replace')}, for {duration(max(0.0, age))}"
+
+    def follow(self, hear: Callable[[Drop | None], None], trusted: Callable[[float], None]) -> None:
+        """Listen to the bus in this event loop; nothing when it is listened to already."""
+
+        def both(drop: Drop | None) -> None:
+            hear(drop)
+            self._waiting.dropped(drop)
+
+        self._bus.follow(both, trusted)
+
+    @property
+    def bus(self) -> BusState:
+        """How the bus stands."""
+        return self._bus.state
+
+    def watch(self, connected: Callable[[], None]) -> None:
+        """Tell this after each new connection: what was sent before it may be lost."""
+        self._wire.watch(connected)
+
+    async def close(self) -> None:
+        """End the bus and the listening; the wire is its owner's."""
+        await self._bus.close()
+        await self._waiting.close()
+
+    def _asked(self, tags: Sequence[str]) -> list[Awaitable[Reply]]:
+        """What makes and reads versions; the answer to the last is theirs."""
+        keys = [*map(self._keys.tag, tags)]
+        made: list[Awaitable[Reply]] = [
+            self._wire.call("SET", key, secrets.token_bytes(VERSION_BYTES), "NX", "PX", _ms(TAG_SECONDS_MIN), key=key)
+            for key in keys
+        ]
+        return [*made, asyncio.ensure_future(self._wire.get_many(keys))] if keys else []
+
+    async def _take(
+        self, name: str, tags: Sequence[str], *, anew: bool, digest: str, versions: Versions | None = None
+    ) -> Grant:
+        keys = [self._keys.entry(name), self._keys.lease(name)]
+        client = await self._wire.client_id(keys[1])
+        words: list[Word] = [
+            secrets.token_bytes(TOKEN_BYTES),
+            client,
+            f"process {os.getpid()} {self._who}",
+            _ms(LEASE_SECONDS),
+            "1" if anew else "",
+            digest,
+        ]
+        (frame, token, holder), *rest = await every([self._wire.run(_LEASE, keys, words), *self._asked(tags)])
+        if versions is None:
+            versions = dict(zip(tags, rest[-1], strict=True)) if tags else {}
+        return Grant(frame, token, holder, versions)
+
+    async def _keep(
+        self, name: str, frame: bytes, seconds: float, tags: Sequence[str], token: bytes
+    ) -> tuple[bool, Versions]:
+        """The entry if the token says so, its tags kept alive for longer than it, and their versions after that."""
+        life = _ms(max(TAG_SECONDS_MIN, 2 * seconds))
+        kept = self._wire.run(
+            _FILL,
+            [self._keys.entry(name), self._keys.lease(name)],
+            [token, frame, _ms(seconds), self._keys.filled, written(name)],
+            big=len(frame) > BIG_BYTES,
+        )
+        # A large one travels on another connection: what is asked after it must be sent after it.
+        first = [await kept] if len(frame) > BIG_BYTES else []
+        extended = [self._wire.run(_EXTEND, [self._keys.tag(tag)], [life]) for tag in tags]
+        answers = [*first, *await every(extended if first else [kept, *extended])]
+        return bool(answers[0]), dict(zip(tags, answers[1:], strict=True))
+
+
+def _is_good(frame: bytes, versions: Versions) -> bool:
+    """Whether an entry is still true, as far as these versions say."""
+    entry = unpack(frame)
+    if entry is None:
+        return False
+    return not versions.keys() >= set(entry.tags) or entry.is_current(versions)
+
+
+def _digest(frame: bytes) -> str:
+    # What scripts have to compare by; nothing is secured by it.
+    return hashlib.sha1(frame, usedforsecurity=False).hexdigest()
+
+
+def _ms(seconds: float) -> int:
+    return max(1, int(seconds * 1000))

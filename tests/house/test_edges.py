@@ -35,15 +35,16 @@ ANYWHERE = {"msgspec"}
 # Files of values: rules and facts, with nothing to wait for.
 VALUES = (
     "tercet.address",
-    "tercet.cache.encoding.binder",
     "tercet.cache.encoding.codec",
     "tercet.cache.encoding.frame",
     "tercet.cache.encoding.key",
     "tercet.cache.encoding.packing",
     "tercet.cache.encoding.pickled",
     "tercet.cache.encoding.tags",
-    "tercet.cache.encoding.writing",
     "tercet.cache.entry",
+    "tercet.cache.functions.binder",
+    "tercet.cache.functions.compiled",
+    "tercet.cache.functions.writing",
     "tercet.cache.memory",
     "tercet.cache.shelf.glob",
     "tercet.clock",

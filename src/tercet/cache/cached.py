@@ -11,19 +11,19 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast, overload
 
 import msgspec
 
-from tercet.cache import work as working
-from tercet.cache.encoding.binder import bind
 from tercet.cache.encoding.codec import Codec
 from tercet.cache.encoding.key import identity
 from tercet.cache.encoding.tags import templates
+from tercet.cache.functions import work as working
+from tercet.cache.functions.binder import bind
 from tercet.errors import Uncacheable, UsageError
 
 if typing.TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
 
     from tercet.cache.entry import Policy, Tier
+    from tercet.cache.functions.work import Work
     from tercet.cache.tiers import Tiers
-    from tercet.cache.work import Work
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")

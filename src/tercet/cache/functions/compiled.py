@@ -9,15 +9,15 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING, Any
 
-from tercet.cache.encoding.binder import OURS, as_items
-from tercet.cache.encoding.writing import names as written_names
 from tercet.cache.entry import Ask
+from tercet.cache.functions.binder import OURS, as_items
+from tercet.cache.functions.writing import names as written_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
 
-    from tercet.cache.encoding.binder import Binder
-    from tercet.cache.encoding.writing import Writing
+    from tercet.cache.functions.binder import Binder
+    from tercet.cache.functions.writing import Writing
 
 # The rule of a hit, for a slot that was found. Memory.find says the same of a name.
 _CALL = """\

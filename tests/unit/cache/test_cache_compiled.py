@@ -116,7 +116,7 @@ def asked(ask: Callable[[tuple[object, ...]], Any], values: tuple[object, ...]) 
     return found.name, found.full, found.tags, found.label
 
 
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(st.data())
 def test_what_is_compiled_asks_for_what_is_defined(data: st.DataObject) -> None:
     """Name, whole key, tags, and the error where there is one, for every type in every place."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import weakref
 from types import SimpleNamespace
@@ -144,8 +145,10 @@ async def test_no_object_is_kept_by_the_cache() -> None:
     assert await users.profile(42) == "first:42:1"
     assert await users.profile.many([43]) == ["first:43:1"]
     del users
-    gc.collect()
-    assert gone() is None
+    # The loop may have a word to say on loads that have just ended.
+    while gone() is not None:
+        await asyncio.sleep(0)
+        gc.collect()
     assert await Users("second").profile(42) == "first:42:1"
 
 

@@ -316,7 +316,7 @@ async def test_who_waits_goes_on_after_its_connection_was_cut(desk: Desk) -> Non
     here, there = desk.shelf(), desk.shelf()
     ours = await grant(desk, here)
     waits = await waiter(desk, there)
-    await desk.until(lambda: there._waiting._listening.done())
+    await desk.until(there._waiting._listening.done)
     await desk.redis.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
     assert await here.fill(NAME, b"x", 60, (), ours.token) == (True, {})
     await waits

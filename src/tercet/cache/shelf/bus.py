@@ -72,6 +72,8 @@ class Bus:
         self._last = b""
         self._proved = b""
         self._due = 0.0
+        # Some are missing, and nobody was told yet.
+        self._lost = False
         self._refused = False
         self.state = BusState()
 
@@ -108,10 +110,11 @@ class Bus:
             except Exception:  # noqa: BLE001 - logged; a bus that had ended would never be trusted again
                 # A listener's fault, or ours: what it left undone is not known.
                 _log.exception("the bus has failed, and begins anew")
-                self._last = b""
+                self._last, self._lost = b"", True
             self._due = 0.0
             if self.state.connected:
                 self.state = replace(self.state, connected=False)
+            _heed_cancelling()
             await asyncio.sleep(pause)
 
     async def _listen(self) -> None:
@@ -123,6 +126,8 @@ class Bus:
                 "XREAD", "COUNT", BATCH, "BLOCK", int(HEARTBEAT_SECONDS * 1000), "STREAMS", self._stream, self._last,
                 key=self._stream, seconds=HEARTBEAT_SECONDS,
             )  # fmt: skip
+            self._refused = False
+            _heed_cancelling()
             if rows:
                 self._take(rows[self._stream])
             else:
@@ -138,10 +143,10 @@ class Bus:
             else:
                 await self._begin()
         self._due = sent + HEARTBEAT_SECONDS
-        self._refused = False
         if not self.state.connected:
             self.state = replace(self.state, connected=True)
-        self._trusted(sent + TRUST_SECONDS)
+        if not self._refused:
+            self._trusted(sent + TRUST_SECONDS)
 
     async def _catch_up(self) -> bool:
         """Read on from the last message, and see that none is missing; False when there may be more."""
@@ -160,14 +165,21 @@ class Bus:
     def _lose(self) -> None:
         """Some may have been missed, and nobody can say which."""
         _log.info("messages on the cache's bus may have been missed: what this process keeps is forgotten")
-        self._last = b""
+        self._last, self._lost = b"", True
         self.state = replace(self.state, gaps=self.state.gaps + 1)
         self._telemetry.tell(Operation("cache", "messages missed", 0.0, "failed", "redis"))
-        self._hear(None)
 
     async def _begin(self) -> None:
         """Listen from here; what was kept before is from a time that was not listened to."""
-        self._last = self._proved = await self._mark()
+        try:
+            self._last = self._proved = await self._mark()
+        except StoreError:
+            if self._lost:
+                self._lost = False
+                self._hear(None)
+            raise
+        # Only now: what is kept from here on is from a time that is listened to.
+        self._lost = False
         self._hear(None)
 
     def _take(self, rows: Sequence[tuple[bytes, Sequence[bytes]]]) -> None:
@@ -204,6 +216,13 @@ class Bus:
 def _read(fields: Sequence[bytes]) -> Drop | None:
     """The drop in a message of the stream; None for one that is none of ours."""
     return message(fields[1]) if len(fields) >= _FIELDS and fields[0] == b"d" else None
+
+
+def _heed_cancelling() -> None:
+    """End a task that was told to end: drivers have been seen to swallow that while they connect."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _nothing(_: object) -> None:

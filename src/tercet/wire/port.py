@@ -43,7 +43,7 @@ class Pushed(Protocol):
 class Reader(Protocol):
     """Bytes in, replies out."""
 
-    def feed(self, buffer: bytearray, offset: int, length: int, /) -> None:
+    def feed(self, buffer: memoryview, offset: int, length: int, /) -> None:
         """Take what has come."""
         ...
 

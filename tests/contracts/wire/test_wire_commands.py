@@ -237,7 +237,17 @@ async def test_scanning_finds_every_key_that_matches(wire: Wire) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [("MULTI",), (b"select", 1), ("BLPOP", "q", 0), ("GET", None), ("SET", "k", ["v"]), ()]
+    "words",
+    [
+        ("MULTI",),
+        (b"select", 1),
+        ("BLPOP", "q", 0),
+        ("GET", None),
+        ("SET", "k", ["v"]),
+        (),
+        ("client", "reply", "off"),
+        ("XREAD", b"block", 0, "STREAMS", "s", "$"),
+    ],
 )
 async def test_what_cannot_be_shared_or_sent_is_refused_at_once(wire: Wire, words: tuple[bytes, ...]) -> None:
     """Nothing of it reaches the connection that everybody uses."""

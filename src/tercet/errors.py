@@ -29,6 +29,7 @@
     └── Refused                  tercet itself says no
         ├── FolderBusy           another process holds this folder
         ├── LockBusy             retryable; somebody else is doing it right now
+        ├── RateExceeded         retryable; more was asked for than a limit allows: .retry_after
         └── ProofFailed          .verdict: not faster, or not the same rows
 
 An error's facts are its fields; its sentence is built from them, and a second sentence says how to mend it.
@@ -351,6 +352,20 @@ class LockBusy(Refused):
         says = f"{what[:1].upper()}{what[1:]} is under way already" + (f", by {holder}." if holder else ".")
         super().__init__(says, "Nothing was changed; try again when it has ended.")
         self.what, self.holder = what, holder
+
+
+class RateExceeded(Refused):
+    """More was asked for than a limit allows; after `retry_after` seconds it passes."""
+
+    retryable = True
+
+    def __init__(self, limit: str, *, retry_after: float) -> None:
+        # Whose limit it is stays out of the sentence: a key may be a person's address or a token.
+        super().__init__(
+            f"More than {limit} was asked for; this call was not counted.",
+            f"Ask again in {duration(retry_after)}.",
+        )
+        self.limit, self.retry_after = limit, retry_after
 
 
 class ProofFailed(Refused):

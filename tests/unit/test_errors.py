@@ -23,6 +23,7 @@ from tercet.errors import (
     NotOpen,
     PoolExhausted,
     ProofFailed,
+    RateExceeded,
     SchemaInvalid,
     ServerFailed,
     ServerMissing,
@@ -166,6 +167,10 @@ SAID: dict[str, tuple[TercetError, str]] = {
             "The folder .tercet is in use by process 41 (tercet demo). Wait for it, choose another folder, "
             "or share its servers by starting them with 'tercet up'."
         ),
+    ),
+    "RateExceeded": (
+        RateExceeded("100/minute", retry_after=0.42),
+        "More than 100/minute was asked for; this call was not counted. Ask again in 420 ms.",
     ),
     "LockBusy": (
         LockBusy("the refresh of top_spenders"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tercet.errors import ExtraMissing, SettingInvalid
-from tercet.telemetry.event import CacheRead, ConnectionWaited, Event, Operation, ServerChanged
+from tercet.telemetry.event import CacheRead, ConnectionWaited, Event, LimitChecked, Operation, ServerChanged
 
 try:
     from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
@@ -42,7 +42,7 @@ class Prometheus:
     holds these metrics once: several Tercets in one process share one listener, or raise SettingInvalid.
     """
 
-    __slots__ = ("_cache", "_failures", "_operations", "_pool", "_reads", "_servers", "_waits")
+    __slots__ = ("_cache", "_failures", "_limits", "_operations", "_pool", "_reads", "_servers", "_waits")
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         registry = REGISTRY if registry is None else registry
@@ -96,6 +96,12 @@ class Prometheus:
             buckets=_CACHE_SECONDS,
             registry=registry,
         )
+        self._limits = Counter(
+            "tercet_limit_checks",
+            "Calls that a limit let through or refused; checked=false is without Redis.",
+            ("limit", "outcome", "checked"),
+            registry=registry,
+        )
         self._servers = Histogram(
             "tercet_server_change_seconds",
             "How long an embedded server took to come up or go down.",
@@ -118,6 +124,8 @@ class Prometheus:
             case CacheRead():
                 self._reads.labels(event.cache, event.tier, event.outcome).inc()
                 self._cache.labels(event.cache, event.tier).observe(event.seconds)
+            case LimitChecked():
+                self._limits.labels(event.limit, event.outcome, str(event.checked).lower()).inc()
             case ServerChanged():
                 self._servers.labels(event.store, event.state).observe(event.seconds)
             case _:

@@ -57,9 +57,7 @@ class Rule:
         """The reply that the script should give."""
         passed = now_us - START_US
         levels = [drained(rate, until, passed) for rate, until in zip(self.limit, self.until, strict=True)]
-        cut = any(
-            until - passed * rate.count > rate.window for rate, until in zip(self.limit, self.until, strict=True)
-        )
+        cut = any(until - passed * rate.count > rate.window for rate, until in zip(self.limit, self.until, strict=True))
         got = 0
         for number, amount in enumerate(amounts, 1):
             if all(fits(rate, level, amount) for rate, level in zip(self.limit, levels, strict=True)):
@@ -93,7 +91,7 @@ class Server:
             words += (rate.count, *weight(rate, rate.burst))
             for amount in amounts:
                 words += weight(rate, amount)
-        clock = divmod(now_us, 1_000_000)
+        clock = map(str, divmod(now_us, 1_000_000))
         reply: Any = self._script(keys=[key, *clock], args=words)
         return [int(number) for number in reply]
 

@@ -47,7 +47,8 @@ class Prometheus:
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         registry = REGISTRY if registry is None else registry
         try:
-            self._register(registry)
+            self._register_stores(registry)
+            self._register_rooms(registry)
         except ValueError as twice:
             raise SettingInvalid(
                 "registry",
@@ -56,7 +57,7 @@ class Prometheus:
                 wanted="a registry of its own, or let several Tercets share one Prometheus",
             ) from twice
 
-    def _register(self, registry: CollectorRegistry) -> None:
+    def _register_stores(self, registry: CollectorRegistry) -> None:
         self._operations = Histogram(
             "tercet_operation_seconds",
             "How long an operation took.",
@@ -83,6 +84,8 @@ class Prometheus:
             ("store",),
             registry=registry,
         )
+
+    def _register_rooms(self, registry: CollectorRegistry) -> None:
         self._reads = Counter(
             "tercet_cache_reads",
             "Values asked of a cache, by the tier that had them; tier=loader is a miss.",

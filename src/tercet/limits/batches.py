@@ -66,6 +66,10 @@ class Batch:
             )
         return None
 
+    def held(self, now: float) -> int:
+        """How many tokens can still be used."""
+        return self.tokens if now < self.until else 0
+
     def amounts(self, cost: int, most: int, now: float) -> tuple[int, ...]:
         """What to ask for: as many as will be used by what was seen last, else only what this call needs."""
         if now >= self.until:
@@ -77,9 +81,9 @@ class Batch:
         many = min(max(many, self.waiting), most - self.tokens)
         return (many, cost) if many > cost else (cost,)
 
-    def granted(self, tokens: int, decision: Decision, most: int, now: float) -> None:
-        """So many came; what is held is never more than `most`."""
-        self.tokens = min(self.tokens + tokens, most)
+    def granted(self, tokens: int, decision: Decision, now: float) -> None:
+        """So many came."""
+        self.tokens += tokens
         self.taken = self.tokens
         self.until = now + HOLD_SECONDS
         self.known, self.came, self.refused = decision, now, None
@@ -106,10 +110,12 @@ class Batches:
         """The decision, from what is held here if it can be made of that, else from Redis."""
         batch = self._of(key)
         for _ in range(JOINED_MAX):
-            decision = batch.answer(cost, self._clock.monotonic())
+            now = self._clock.monotonic()
+            decision = batch.answer(cost, now)
             if decision is not None:
                 return decision
-            if cost > self._most:
+            if cost + batch.held(now) > self._most:
+                # It would be more than may be held; what is there stays for calls that cost less.
                 break
             await self._fetched(batch, key, cost)
         _, decision = await self._take(key, (cost,))
@@ -118,7 +124,7 @@ class Batches:
     def held(self, key: str) -> int:
         """How many tokens of the key could be used here now."""
         batch = self._batches.get(key)
-        return batch.tokens if batch is not None and self._clock.monotonic() < batch.until else 0
+        return batch.held(self._clock.monotonic()) if batch is not None else 0
 
     def forget(self, key: str) -> None:
         """Give up what is held of the key."""
@@ -158,7 +164,7 @@ class Batches:
             return error
         now = self._clock.monotonic()
         if taken:
-            batch.granted(taken, decision, self._most, now)
+            batch.granted(taken, decision, now)
         else:
             batch.turned_down(cost, decision, sent, now)
         return None

@@ -133,6 +133,16 @@ async def test_no_key_is_ever_without_an_end(limits: Limits, redis_url: str) -> 
         assert max(len(name) for name in names) < 200
 
 
+async def test_a_key_stays_as_long_as_its_slowest_rate_remembers(limits: Limits, redis_url: str) -> None:
+    """Whichever of the rates that is."""
+    limit = limits.limit("1/hour", "1000/day", burst=100)
+    assert (await limit.check("a", cost=50)).reset_after == 50 * 3_600.0
+    with redis.Redis.from_url(redis_url) as client:
+        (name,) = client.keys()
+        # Two hours for a machine that is slow between the two.
+        assert 48 * 3_600 <= client.ttl(name) <= 50 * 3_600 + 1
+
+
 async def test_a_reset_leaves_nothing_behind(limits: Limits, redis_url: str) -> None:
     """The key is gone, and the whole burst is there."""
     limit = limits.limit("2/day", "100/week")

@@ -79,6 +79,41 @@ async def test_what_is_held_is_given_up_after_its_time(limits: Limits, clock: St
     # What was not used last time is not taken again.
     await limit.check("a")
     assert (await limits.limit("1000/day").peek("a")).remaining == 1_000 - 16
+    assert batches.held("a") == 0
+
+
+async def test_a_call_that_fits_in_beside_what_is_held_fills_the_batch_up(limits: Limits) -> None:
+    """Up to `local`, and not beyond it."""
+    limit = limits.limit("1000/day", local=8)
+    for _ in range(1 + 2 + 1):
+        await limit.check("a")
+    batches: Any = limit._batches
+    assert batches.held("a") == 3
+    assert await limit.check("a", cost=4)
+    assert batches.held("a") == 8 - 4
+    assert (await limits.limit("1000/day").peek("a")).remaining == 1_000 - (1 + 2 + 4 + 5)
+
+
+async def test_never_more_is_held_than_was_allowed_and_nothing_is_lost_for_it(limits: Limits, model: Model) -> None:
+    """A call that would not fit in beside what is held is asked for by itself, also if it is cancelled then."""
+    limit = limits.limit("1000/day", local=4)
+    for _ in range(1 + 2 + 1):
+        await limit.check("a")
+    batches: Any = limit._batches
+    assert batches.held("a") == 3
+    assert await limit.check("a", cost=4)
+    assert batches.held("a") == 3
+    model.gate, asked = asyncio.Event(), len(model.asked)
+    cancelled = asyncio.create_task(limit.check("a", cost=4))
+    while len(model.asked) == asked:
+        await asyncio.sleep(0)
+    cancelled.cancel()
+    model.gate.set()
+    await asyncio.gather(cancelled, return_exceptions=True)
+    # Whatever was still under way for it has come by then.
+    await limits.limit("1000/day").peek("a")
+    assert batches.held("a") == 3
+    assert [bool(await limit.check("a")) for _ in range(3)] == [True] * 3
 
 
 async def test_a_refusal_is_known_until_it_may_have_ended(limits: Limits, model: Model, clock: StoppedClock) -> None:
@@ -154,20 +189,14 @@ async def test_memory_for_keys_is_bounded(limits: Limits) -> None:
     assert "user:10" in batches._batches
 
 
-def test_a_batch_that_another_event_loop_was_fetching_is_fetched_anew(limits: Limits, model: Model) -> None:
-    """A limit outlives the loop that used it first."""
+async def test_a_fetch_that_stayed_behind_in_another_event_loop_is_not_waited_for(limits: Limits) -> None:
+    """A limit outlives the loop that used it first, also one that ended in the middle of a fetch."""
     limit = limits.limit("100/day", local=8)
-
-    async def left_behind() -> None:
-        model.gate = asyncio.Event()
-        task = asyncio.create_task(limit.check("a"))
-        while not model.asked:
-            await asyncio.sleep(0)
-        task.cancel()
-
-    asyncio.run(left_behind())
-    model.gate = None
-    assert asyncio.run(limit.check("a")).allowed
+    batches: Any = limit._batches
+    ended = asyncio.new_event_loop()
+    batches._of("a").flight = ended.create_future()
+    ended.close()
+    assert await limit.check("a")
 
 
 def test_three_processes_never_pass_more_than_the_limit_and_what_they_held(

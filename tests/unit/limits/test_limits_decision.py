@@ -21,6 +21,11 @@ def test_a_decision_that_passed_speaks_of_the_rate_with_the_least_left() -> None
     )
 
 
+def test_of_two_rates_with_the_same_left_it_is_the_one_that_takes_longer() -> None:
+    """The other one will have more again soon."""
+    assert decided([FAST, SLOW], [used(FAST, 5), used(SLOW, 95)], 1, allowed=True).limit == 100
+
+
 def test_a_refusal_speaks_of_the_rate_to_wait_for_longest() -> None:
     """Whoever waits as long passes all of them."""
     refused = decided([FAST, SLOW], [used(FAST, 10), used(SLOW, 100)], 2, allowed=False)

@@ -5,6 +5,8 @@
 -- ARGV[1]  how many amounts to try, the largest first; 0 only looks
 -- then for each rate: count, burst in us and parts, and for each amount its weight in us and parts
 --
+-- It runs for every check there is, so it makes no closures, and reads the usual value without a pattern.
+--
 -- Returns which amount was taken (0: none), and for each rate its level in us and parts: after what was taken,
 -- or as it was met. Every number stays below 2^53, so all of this is exact.
 
@@ -15,96 +17,93 @@ local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
 local tries = tonumber(ARGV[1])
 local width = 3 + 2 * tries
-local rates = (#ARGV - 1) / width
+local words = #ARGV
 
-local function add(us, parts, more_us, more_parts, count)
-  us, parts = us + more_us, parts + more_parts
-  if parts >= count then
-    return us + 1, parts - count
+-- The moments that are kept. One rate without parts, which is nearly every limit, is a number and nothing else.
+local kept_us, kept_parts = {}, {}
+local kept = redis.call('GET', KEYS[1])
+if kept then
+  local moment = tonumber(kept)
+  if moment and moment >= 0 then
+    kept_us[1], kept_parts[1] = moment, 0
+  else
+    for us, parts in string.gmatch(kept, '(%d+)%+?(%d*)') do
+      kept_us[#kept_us + 1], kept_parts[#kept_parts + 1] = tonumber(us), tonumber(parts) or 0
+    end
   end
-  return us, parts
-end
-
-local function above(us, parts, than_us, than_parts)
-  return us > than_us or (us == than_us and parts > than_parts)
 end
 
 -- The levels as they are now. One above the burst is cut to it, and kept so if this is a call: the rate was
 -- another when it was written, or the server's clock has gone backwards. Nobody waits longer than for a burst.
 local level_us, level_parts = {}, {}
 local cut = false
-local function met(i, us, parts)
-  local at = 2 + (i - 1) * width
-  local count, full_us, full_parts = tonumber(ARGV[at]), tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
-  us = us - now
-  if parts >= count then
+local rate = 0
+for at = 2, words, width do
+  rate = rate + 1
+  local us, parts = (kept_us[rate] or 0) - now, kept_parts[rate] or 0
+  if parts >= tonumber(ARGV[at]) then
     us, parts = us + 1, 0
   end
   if us < 0 then
     us, parts = 0, 0
-  elseif above(us, parts, full_us, full_parts) then
-    us, parts, cut = full_us, full_parts, true
-  end
-  level_us[i], level_parts[i] = us, parts
-end
-
-local kept = redis.call('GET', KEYS[1]) or ''
-local i = 0
-for us, parts in string.gmatch(kept, '(%d+)%+?(%d*)') do
-  i = i + 1
-  if i <= rates then
-    met(i, tonumber(us), tonumber(parts) or 0)
-  end
-end
-for rate = i + 1, rates do
-  level_us[rate], level_parts[rate] = 0, 0
-end
-
-local function keep()
-  local written, longest = {}, 0
-  for rate = 1, rates do
-    local us, parts = level_us[rate], level_parts[rate]
-    if parts > 0 then
-      written[rate] = string.format('%.0f+%.0f', now + us, parts)
-    else
-      written[rate] = string.format('%.0f', now + us)
+  else
+    local full_us = tonumber(ARGV[at + 1])
+    if us >= full_us then
+      local full_parts = tonumber(ARGV[at + 2])
+      if us > full_us or parts > full_parts then
+        us, parts, cut = full_us, full_parts, true
+      end
     end
-    longest = math.max(longest, us)
   end
-  local ms = math.ceil(longest / 1000) + SPARE_MS
-  redis.call('SET', KEYS[1], table.concat(written, ' '), 'PX', string.format('%.0f', ms))
+  level_us[rate], level_parts[rate] = us, parts
 end
 
-local function taken(try)
+-- The first amount that fits into every rate is added to all of them.
+local got = 0
+for try = 1, tries do
   local next_us, next_parts = {}, {}
-  for rate = 1, rates do
-    local at = 2 + (rate - 1) * width
+  local fits = true
+  rate = 0
+  for at = 2, words, width do
+    rate = rate + 1
     local weight = at + 1 + 2 * try
-    local us, parts =
-      add(level_us[rate], level_parts[rate], tonumber(ARGV[weight]), tonumber(ARGV[weight + 1]), tonumber(ARGV[at]))
-    if above(us, parts, tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])) then
-      return false
+    local us, parts = level_us[rate] + ARGV[weight], level_parts[rate] + ARGV[weight + 1]
+    local count, full_us = tonumber(ARGV[at]), tonumber(ARGV[at + 1])
+    if parts >= count then
+      us, parts = us + 1, parts - count
+    end
+    if us > full_us or (us == full_us and parts > tonumber(ARGV[at + 2])) then
+      fits = false
+      break
     end
     next_us[rate], next_parts[rate] = us, parts
   end
-  level_us, level_parts = next_us, next_parts
-  return true
-end
-
-local got = 0
-for try = 1, tries do
-  if taken(try) then
-    got = try
+  if fits then
+    got, level_us, level_parts = try, next_us, next_parts
     break
   end
 end
+
 if got > 0 or (cut and tries > 0) then
-  keep()
+  local written, longest = {}, 0
+  for i = 1, #level_us do
+    local us, parts = level_us[i], level_parts[i]
+    -- tostring() would round: it shows fourteen figures.
+    if parts > 0 then
+      written[i] = string.format('%.0f+%.0f', now + us, parts)
+    else
+      written[i] = string.format('%.0f', now + us)
+    end
+    if us > longest then
+      longest = us
+    end
+  end
+  local ms = string.format('%.0f', math.ceil(longest / 1000) + SPARE_MS)
+  redis.call('SET', KEYS[1], table.concat(written, ' '), 'PX', ms)
 end
 
 local reply = { got }
-for rate = 1, rates do
-  reply[#reply + 1] = level_us[rate]
-  reply[#reply + 1] = level_parts[rate]
+for i = 1, #level_us do
+  reply[2 * i], reply[2 * i + 1] = level_us[i], level_parts[i]
 end
 return reply

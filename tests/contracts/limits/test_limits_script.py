@@ -153,7 +153,15 @@ def test_a_level_above_the_burst_is_cut_and_kept_so_also_by_a_refusal(server: Se
     assert server.call("k", limit, START_US + 100_000, (1,)) == [1, 1_000_000, 0]
 
 
-@pytest.mark.parametrize("kept", ["", "nothing of ours", "-5", "+3"])
+@pytest.mark.parametrize("above", ["1000000+3", "1000001", "1000001+3"])
+def test_a_level_above_the_burst_by_next_to_nothing_is_cut_too(server: Server, above: str) -> None:
+    """By parts of a microsecond, or by one."""
+    us, _, parts = above.partition("+")
+    server.client.set("k", f"{START_US + int(us)}" + (f"+{parts}" if parts else ""))
+    assert server.call("k", [Rate(7, 1_000_000, 7)], START_US, ()) == [0, 1_000_000, 0]
+
+
+@pytest.mark.parametrize("kept", ["", "nothing of ours", "-5", "+3", "nan"])
 def test_a_value_that_is_no_moment_counts_as_nothing_used(server: Server, kept: str) -> None:
     """It is written over, with an expiry."""
     server.client.set("k", kept)

@@ -32,6 +32,7 @@
         ├── FolderBusy           another process holds this folder
         ├── LockBusy             retryable; somebody else is doing it right now
         ├── LoadTimeout          retryable; a cached function takes longer than its callers wait
+        ├── RateExceeded         retryable; more was asked for than a limit allows: .retry_after
         └── ProofFailed          .verdict: not faster, or not the same rows
 
 An error's facts are its fields; its sentence is built from them, and a second sentence says how to mend it.
@@ -402,6 +403,20 @@ class LoadTimeout(Refused):
             "It goes on, and what it brings is kept: ask again, or allow a longer hard_timeout.",
         )
         self.what, self.limit = what, limit
+
+
+class RateExceeded(Refused):
+    """More was asked for than a limit allows; after `retry_after` seconds it passes."""
+
+    retryable = True
+
+    def __init__(self, limit: str, *, retry_after: float) -> None:
+        # Whose limit it is stays out of the sentence: a key may be a person's address or a token.
+        super().__init__(
+            f"More than {limit} was asked for; this call was not counted.",
+            f"Ask again in {duration(retry_after)}.",
+        )
+        self.limit, self.retry_after = limit, retry_after
 
 
 class ProofFailed(Refused):

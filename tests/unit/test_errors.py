@@ -26,6 +26,7 @@ from tercet.errors import (
     NotOpen,
     PoolExhausted,
     ProofFailed,
+    RateExceeded,
     SchemaInvalid,
     ServerFailed,
     ServerMissing,
@@ -190,6 +191,9 @@ SAID: dict[str, tuple[TercetError, str]] = {
             "The load of shop.users.profile takes longer than 500 ms. It goes on, and what it brings is kept: "
             "ask again, or allow a longer hard_timeout."
         ),
+    "RateExceeded": (
+        RateExceeded("100/minute", retry_after=0.42),
+        "More than 100/minute was asked for; this call was not counted. Ask again in 420 ms.",
     ),
     "LockBusy": (
         LockBusy("the refresh of top_spenders"),

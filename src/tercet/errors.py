@@ -17,7 +17,8 @@
     │   ├── NotComparable        a value has no form in which two answers could be compared
     │   ├── LayerUnknown         a cache layer nobody knows, with the nearest one that exists
     │   ├── Unkeyable            an argument of which no cache key can be made
-    │   └── Uncacheable          a type or value that would not come back from a cache as it went in
+    │   ├── Uncacheable          a type or value that would not come back from a cache as it went in
+    │   └── SessionDataInvalid   what a session cannot carry: too large, or not what it was when it comes back
     ├── StoreError               .store; a store did not do what it was asked
     │   ├── ServerMissing        no server to start: not given, not on PATH, not in a wheel
     │   ├── ServerFailed         a server of ours did not come up, with the end of its log
@@ -29,6 +30,8 @@
     └── Refused                  tercet itself says no
         ├── FolderBusy           another process holds this folder
         ├── LockBusy             retryable; somebody else is doing it right now
+        ├── SessionConflict      somebody else has changed the session since it was read
+        ├── SessionGone          the session has ended: revoked, expired, or never was
         └── ProofFailed          .verdict: not faster, or not the same rows
 
 An error's facts are its fields; its sentence is built from them, and a second sentence says how to mend it.
@@ -192,6 +195,14 @@ class Uncacheable(UsageError):
         self.what, self.reason = what, reason
 
 
+class SessionDataInvalid(UsageError):
+    """What a session cannot carry: it is too large, or would come back as something else."""
+
+    def __init__(self, reason: str, *, mend: str) -> None:
+        super().__init__(f"The data of a session cannot be kept: {reason}.", mend)
+        self.reason = reason
+
+
 class SqlInvalid(UsageError):
     """PostgreSQL's grammar refuses this text; `position` counts characters from 1."""
 
@@ -351,6 +362,28 @@ class LockBusy(Refused):
         says = f"{what[:1].upper()}{what[1:]} is under way already" + (f", by {holder}." if holder else ".")
         super().__init__(says, "Nothing was changed; try again when it has ended.")
         self.what, self.holder = what, holder
+
+
+class SessionConflict(Refused):
+    """Somebody else has changed the session since it was read; `handle` names it, and lets nobody in."""
+
+    def __init__(self, handle: str) -> None:
+        super().__init__(
+            "Another request has changed this session since it was read; nothing was written.",
+            "Load it again and repeat the change, or let sessions.change(session, how) do that.",
+        )
+        self.handle = handle
+
+
+class SessionGone(Refused):
+    """The session has ended since it was read; `handle` names it, and lets nobody in."""
+
+    def __init__(self, handle: str) -> None:
+        super().__init__(
+            "This session has ended: it was revoked or has expired; nothing was written.",
+            "Treat the request as one without a login.",
+        )
+        self.handle = handle
 
 
 class ProofFailed(Refused):

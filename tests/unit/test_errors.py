@@ -26,6 +26,9 @@ from tercet.errors import (
     SchemaInvalid,
     ServerFailed,
     ServerMissing,
+    SessionConflict,
+    SessionDataInvalid,
+    SessionGone,
     SettingInvalid,
     SettingsUnreadable,
     SettingUnknown,
@@ -100,6 +103,24 @@ SAID: dict[str, tuple[TercetError, str]] = {
     "Uncacheable": (
         Uncacheable("A generator", reason="it can be read only once", mend="Return a list."),
         "A generator cannot be cached: it can be read only once. Return a list.",
+    ),
+    "SessionDataInvalid": (
+        SessionDataInvalid("it has 70 kB, and 64 kB are allowed", mend="Keep ids in it."),
+        "The data of a session cannot be kept: it has 70 kB, and 64 kB are allowed. Keep ids in it.",
+    ),
+    "SessionConflict": (
+        SessionConflict("cfq4P5Ak2cXn7b1z"),
+        (
+            "Another request has changed this session since it was read; nothing was written. "
+            "Load it again and repeat the change, or let sessions.change(session, how) do that."
+        ),
+    ),
+    "SessionGone": (
+        SessionGone("cfq4P5Ak2cXn7b1z"),
+        (
+            "This session has ended: it was revoked or has expired; nothing was written. "
+            "Treat the request as one without a login."
+        ),
     ),
     "SqlInvalid": (
         SqlInvalid('syntax error at or near "form"', position=10),

@@ -101,7 +101,8 @@ class RedisRegister:
     async def revoke(self, owner: str, handle: str) -> bool:
         """Both are removed, by the handle alone."""
         keys = (self._session(owner, handle), self._index(owner))
-        return await self._wire.run(_REVOKE, keys, (handle,), deadline=END_SECONDS, always=True) == 1
+        ended = await self._wire.run(_REVOKE, keys, (handle,), deadline=END_SECONDS, always=True)
+        return bool(ended == 1)
 
     async def revoke_all(self, owner: str, keep: str) -> int:
         """The index is removed, which ends them all; what is left of them is then cleared away."""

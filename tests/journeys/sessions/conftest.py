@@ -76,6 +76,12 @@ def _earlier(former: bytes, ms: int) -> bytes:
 
 
 @pytest.fixture
+def store_of() -> Callable[[Any], Store]:
+    """Looks at a server through a client."""
+    return Store
+
+
+@pytest.fixture
 async def store(redis_url: str) -> AsyncIterator[Store]:
     """The server, and nothing of tercet's in between."""
     async with driver.from_url(redis_url) as client:

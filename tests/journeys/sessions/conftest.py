@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis.asyncio as driver
@@ -85,7 +85,7 @@ def store_of() -> Callable[[Any], Store]:
 async def store(redis_url: str) -> AsyncIterator[Store]:
     """The server, and nothing of tercet's in between."""
     async with driver.from_url(redis_url) as client:
-        yield Store(cast("driver.Redis", client))
+        yield Store(client)
 
 
 @pytest.fixture

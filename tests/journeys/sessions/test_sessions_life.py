@@ -159,8 +159,8 @@ async def test_a_change_that_is_always_overtaken_ends_with_a_conflict(sessions: 
 
     load = sessions._load
 
-    async def overtaken(token: str | None) -> Session[Any] | None:
-        read = await load(token)
+    async def overtaken(text: str | None) -> Session[Any] | None:
+        read = await load(text)
         await store.client.hset(key, "v", next(versions))
         return read
 

@@ -253,6 +253,30 @@ async def test_a_login_with_a_former_id_is_refused_where_the_session_stays(sessi
         await sessions.rotate(former, data={"n": 1})
 
 
+async def test_a_save_in_the_middle_of_a_login_is_not_lost(sessions: Sessions[Any]) -> None:
+    """The login is refused instead, leaves no session behind, and can be repeated with what was saved."""
+    visit = await sessions.create(data={"n": 0})
+    other = await found(sessions, visit.id)
+    register: Any = sessions._register
+
+    class Overtaken:
+        """The register, with another request that saves between two steps of the login."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(register, name)
+
+        async def create(self, *words: Any) -> Any:
+            sessions._register = register
+            await sessions.update(other, {"n": 1})
+            return await register.create(*words)
+
+    sessions._register = Overtaken()
+    with pytest.raises(SessionConflict):
+        await sessions.rotate(visit, user_id=42)
+    assert await sessions.devices(user_id=42) == []
+    assert (await sessions.rotate(visit, user_id=42)).data == {"n": 1}
+
+
 class Stopped(Exception):
     """The process was killed here."""
 

@@ -151,6 +151,26 @@ async def test_an_index_forgets_sessions_that_have_expired(sessions: Sessions[An
     assert len(await sessions.devices(user_id=42)) == 2
 
 
+async def test_a_login_elsewhere_does_not_end_a_session_that_is_in_use(sessions: Sessions[Any], store: Store) -> None:
+    """However long ago it began: each use moves its place in the index on."""
+    session = await sessions.create(user_id=42)
+    for _ in range(3):
+        await store.later(1200)
+        assert await sessions.load(session.id) is not None
+        await sessions.create(user_id=42)
+    assert await sessions.load(session.id) is not None
+
+
+async def test_sessions_that_had_ended_before_are_not_counted_as_ended(sessions: Sessions[Any], store: Store) -> None:
+    """Neither all at once nor one by its handle."""
+    evicted = await sessions.create(user_id=42)
+    await store.client.delete(await store.record(evicted.handle))
+    assert await sessions.revoke_device(evicted.handle, user_id=42) is False
+    await sessions.create(user_id=42)
+    await store.later(1800)
+    assert await sessions.revoke_all(user_id=42) == 0
+
+
 async def test_a_list_forgets_sessions_whose_keys_are_gone(sessions: Sessions[Any], store: Store) -> None:
     """Evicted ones, say; and those that are idle by the rules of whoever looks."""
     sessions_gone = [await sessions.create(user_id=42) for _ in range(3)]

@@ -18,7 +18,8 @@
     │   ├── CommandInvalid       a command that cannot be sent, or not on a connection that is shared
     │   ├── LayerUnknown         a cache layer nobody knows, with the nearest one that exists
     │   ├── Unkeyable            an argument of which no cache key can be made
-    │   └── Uncacheable          a type or value that would not come back from a cache as it went in
+    │   ├── Uncacheable          a type or value that would not come back from a cache as it went in
+    │   └── SessionDataInvalid   what a session cannot carry: too large, or not what it was when it comes back
     ├── StoreError               .store; a store did not do what it was asked
     │   ├── ServerMissing        no server to start: not given, not on PATH, not in a wheel
     │   ├── ServerFailed         a server of ours did not come up, with the end of its log
@@ -33,6 +34,8 @@
         ├── LockBusy             retryable; somebody else is doing it right now
         ├── LoadTimeout          retryable; a cached function takes longer than its callers wait
         ├── RateExceeded         retryable; more was asked for than a limit allows: .retry_after
+        ├── SessionConflict      somebody else has changed the session since it was read
+        ├── SessionGone          the session has ended: revoked, expired, or never was
         └── ProofFailed          .verdict: not faster, or not the same rows
 
 An error's facts are its fields; its sentence is built from them, and a second sentence says how to mend it.
@@ -194,6 +197,14 @@ class Uncacheable(UsageError):
     def __init__(self, what: str, *, reason: str, mend: str) -> None:
         super().__init__(f"{what} cannot be cached: {reason}.", mend)
         self.what, self.reason = what, reason
+
+
+class SessionDataInvalid(UsageError):
+    """What a session cannot carry: it is too large, or would come back as something else."""
+
+    def __init__(self, reason: str, *, mend: str) -> None:
+        super().__init__(f"The data of a session cannot be kept: {reason}.", mend)
+        self.reason = reason
 
 
 class CommandInvalid(UsageError):
@@ -417,6 +428,28 @@ class RateExceeded(Refused):
             f"Ask again in {duration(retry_after)}.",
         )
         self.limit, self.retry_after = limit, retry_after
+
+
+class SessionConflict(Refused):
+    """Somebody else has changed the session since it was read; `handle` names it, and lets nobody in."""
+
+    def __init__(self, handle: str) -> None:
+        super().__init__(
+            "Another request has changed this session since it was read; nothing was written.",
+            "Load it again and repeat the change, or let sessions.change(session, how) do that.",
+        )
+        self.handle = handle
+
+
+class SessionGone(Refused):
+    """The session has ended since it was read; `handle` names it, and lets nobody in."""
+
+    def __init__(self, handle: str) -> None:
+        super().__init__(
+            "This session has ended: it was revoked or has expired; nothing was written.",
+            "Treat the request as one without a login.",
+        )
+        self.handle = handle
 
 
 class ProofFailed(Refused):

@@ -30,6 +30,9 @@ from tercet.errors import (
     SchemaInvalid,
     ServerFailed,
     ServerMissing,
+    SessionConflict,
+    SessionDataInvalid,
+    SessionGone,
     SettingInvalid,
     SettingsUnreadable,
     SettingUnknown,
@@ -119,6 +122,24 @@ SAID: dict[str, tuple[TercetError, str]] = {
         Uncacheable("A generator", reason="it can be read only once", mend="Return a list."),
         "A generator cannot be cached: it can be read only once. Return a list.",
     ),
+    "SessionDataInvalid": (
+        SessionDataInvalid("it has 70 kB, and 64 kB are allowed", mend="Keep ids in it."),
+        "The data of a session cannot be kept: it has 70 kB, and 64 kB are allowed. Keep ids in it.",
+    ),
+    "SessionConflict": (
+        SessionConflict("cfq4P5Ak2cXn7b1z"),
+        (
+            "Another request has changed this session since it was read; nothing was written. "
+            "Load it again and repeat the change, or let sessions.change(session, how) do that."
+        ),
+    ),
+    "SessionGone": (
+        SessionGone("cfq4P5Ak2cXn7b1z"),
+        (
+            "This session has ended: it was revoked or has expired; nothing was written. "
+            "Treat the request as one without a login."
+        ),
+    ),
     "SqlInvalid": (
         SqlInvalid('syntax error at or near "form"', position=10),
         ('This is not PostgreSQL\'s SQL at character 10: syntax error at or near "form". Correct the statement.'),
@@ -191,6 +212,7 @@ SAID: dict[str, tuple[TercetError, str]] = {
             "The load of shop.users.profile takes longer than 500 ms. It goes on, and what it brings is kept: "
             "ask again, or allow a longer hard_timeout."
         ),
+    ),
     "RateExceeded": (
         RateExceeded("100/minute", retry_after=0.42),
         "More than 100/minute was asked for; this call was not counted. Ask again in 420 ms.",

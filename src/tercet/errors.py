@@ -15,6 +15,7 @@
     │   ├── SchemaInvalid        a name, an index or a view that PostgreSQL would refuse
     │   ├── DocumentInvalid      a text is not the document it should be (a plan, a ladder)
     │   ├── NotComparable        a value has no form in which two answers could be compared
+    │   ├── CommandInvalid       a command that cannot be sent, or not on a connection that is shared
     │   ├── LayerUnknown         a cache layer nobody knows, with the nearest one that exists
     │   ├── Unkeyable            an argument of which no cache key can be made
     │   └── Uncacheable          a type or value that would not come back from a cache as it went in
@@ -25,6 +26,7 @@
     │   ├── LoginRefused         the store answers and does not let us in
     │   ├── PoolExhausted        retryable; .size .waited .held .holder
     │   ├── DeadlinePassed       retryable; the store was too slow
+    │   ├── CommandRefused       .code .reason; Redis answered a command with an error
     │   └── DefinitionMismatch   an index or view of that name exists and is another one
     └── Refused                  tercet itself says no
         ├── FolderBusy           another process holds this folder
@@ -194,6 +196,17 @@ class Uncacheable(UsageError):
         self.what, self.reason = what, reason
 
 
+class CommandInvalid(UsageError):
+    """A command that cannot be sent, or not on a connection that others share; `reason` says why."""
+
+    def __init__(self, name: str, *, reason: str) -> None:
+        super().__init__(
+            f"The command {name!r} cannot be sent: {reason}.",
+            "Words are bytes, str, int or float; what needs a connection of its own goes through db.redis or block().",
+        )
+        self.name, self.reason = name, reason
+
+
 class SqlInvalid(UsageError):
     """PostgreSQL's grammar refuses this text; `position` counts characters from 1."""
 
@@ -314,6 +327,30 @@ class DeadlinePassed(StoreError):
             "Give it longer, or find out what it waits for.",
         )
         self.what, self.deadline = what, deadline
+
+
+_MENDS = {
+    "OOM": "Give Redis more memory (maxmemory), or let it evict (maxmemory-policy).",
+    "NOPERM": "Allow the user of this connection the command and its keys (ACL SETUSER).",
+    "READONLY": "It is a replica; the next command asks again which server is the primary.",
+    "WRONGTYPE": "The key holds another kind of value: use another key, or delete what is there.",
+    "NOPROTO": "Use Redis 6.2 or newer, or Valkey.",
+}
+# What may follow holds words of the command, which may be secret.
+_ENDS_BEFORE = (", with args beginning with",)
+# Enough for any sentence of Redis'; a script's own error may be of any length.
+_REASON_CHARS = 200
+
+
+class CommandRefused(StoreError):
+    """Redis answered a command with an error; `code` is its first word (OOM, NOPERM, WRONGTYPE, ERR, …)."""
+
+    def __init__(self, store: str, *, code: str, reason: str) -> None:
+        for end in _ENDS_BEFORE:
+            reason = reason.partition(end)[0]
+        reason = reason[:_REASON_CHARS].rstrip(". ")
+        super().__init__(store, f"{store} refused a command with {code}: {reason}.", _MENDS.get(code, ""))
+        self.code, self.reason = code, reason
 
 
 class DefinitionMismatch(StoreError):

@@ -58,6 +58,9 @@ VALUES = (
     "tercet.stores.budget",
     "tercet.telemetry.event",
     "tercet.units",
+    "tercet.wire.batch",
+    "tercet.wire.breaker",
+    "tercet.wire.script",
 )
 
 

@@ -11,6 +11,8 @@ import pytest
 from tercet import errors
 from tercet.errors import (
     BudgetExceeded,
+    CommandInvalid,
+    CommandRefused,
     DeadlinePassed,
     DefinitionMismatch,
     DocumentInvalid,
@@ -56,6 +58,20 @@ SAID: dict[str, tuple[TercetError, str]] = {
         (
             "tercet.toml cannot be read at line 3, column 9: a value is missing. "
             "Correct the file; nothing of it was used."
+        ),
+    ),
+    "CommandInvalid": (
+        CommandInvalid("MULTI", reason="it changes or blocks the connection, which everybody shares"),
+        (
+            "The command 'MULTI' cannot be sent: it changes or blocks the connection, which everybody shares. "
+            "Words are bytes, str, int or float; what needs a connection of its own goes through db.redis or block()."
+        ),
+    ),
+    "CommandRefused": (
+        CommandRefused("redis", code="WRONGTYPE", reason="Operation against a key holding the wrong kind of value"),
+        (
+            "redis refused a command with WRONGTYPE: Operation against a key holding the wrong kind of value. "
+            "The key holds another kind of value: use another key, or delete what is there."
         ),
     ),
     "ExtraMissing": (

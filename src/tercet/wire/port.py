@@ -1,0 +1,115 @@
+"""What the wire asks of the driver, and the words that its files share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Hashable, Sequence
+
+# One word of a command.
+Word: TypeAlias = bytes | str | int | float
+
+# What a server answers: bytes, int, float, bool, None, and lists, sets and dicts of them.
+Reply: TypeAlias = Any
+
+# Where a server is, as the driver knows it; only the edge looks inside.
+Place: TypeAlias = "Hashable"
+
+
+class Refusal(Exception):
+    """An error that the server has answered, as it came."""
+
+    @property
+    def code(self) -> str:
+        """Its first word: ERR, NOPERM, MOVED and the like."""
+        return str(self).partition(" ")[0]
+
+
+class Pushed(Protocol):
+    """A message that the server sends without having been asked: its kind, then what belongs to it."""
+
+    def __getitem__(self, index: int, /) -> Any:
+        """One of its parts."""
+        ...
+
+    def __len__(self) -> int:
+        """How many parts it has."""
+        ...
+
+
+class Reader(Protocol):
+    """Bytes in, replies out."""
+
+    def feed(self, buffer: bytearray, offset: int, length: int, /) -> None:
+        """Take what has come."""
+        ...
+
+    def gets(self) -> Reply:
+        """The next whole reply, or the edge's `nothing`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A connection that has been let in; `keep` is what must live as long as it does."""
+
+    transport: asyncio.Transport
+    keep: object
+
+
+class Edge(Protocol):
+    """The driver: it opens connections, packs commands, reads replies, and knows which server has which key."""
+
+    # The class of pushed messages, and what a reader gives when no whole reply is there.
+    pushed: type[Any]
+    nothing: object
+
+    def pack(self, words: Sequence[Word]) -> bytes:
+        """One command as bytes; raises CommandInvalid for a word that has no form there."""
+        ...
+
+    def reader(self) -> Reader:
+        """A reader for one connection."""
+        ...
+
+    def address(self, place: Place) -> str:
+        """Where this place is, for people, without secrets."""
+        ...
+
+    async def open(self, place: Place, protocol: asyncio.BufferedProtocol, seconds: float) -> Opened:
+        """Connect, be let in, and hand the transport over to this protocol; raises a StoreError."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class NodeState:
+    """One server as the wire sees it: what waits, what was sent, how often it failed."""
+
+    address: str
+    connected: bool
+    breaker_open: bool
+    breaker_opened: int
+    in_flight: int
+    connections: int
+    writes: int
+    commands: int
+
+    @property
+    def batch(self) -> float:
+        """How many commands have left in one write, on average."""
+        return self.commands / self.writes if self.writes else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class WireState:
+    """All servers that a wire has spoken with."""
+
+    nodes: tuple[NodeState, ...]
+
+    @property
+    def breaker_open(self) -> bool:
+        """Whether a server is not asked at present."""
+        return any(node.breaker_open for node in self.nodes)

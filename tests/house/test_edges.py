@@ -41,6 +41,8 @@ VALUES = (
     "tercet.cache.memory",
     "tercet.clock",
     "tercet.errors",
+    "tercet.locks.lease",
+    "tercet.locks.name",
     "tercet.proof.ladder",
     "tercet.proof.rows",
     "tercet.proof.svg",

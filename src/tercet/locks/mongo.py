@@ -50,9 +50,11 @@ async def update_one(
     try:
         done = await collection.update_one(guarded, _stamped(change, token), upsert=upsert, session=session)
     except DuplicateKeyError as error:
-        if not await _newer(collection, where, token, session):
+        # In a transaction the error has ended it already: whoever is asked now stands outside of it.
+        newest = await _newer(collection, where, token, None)
+        if newest is None:
             raise
-        raise FencedOff(name, token=token, newest=None) from error
+        raise FencedOff(name, token=token, newest=newest) from error
     if done.matched_count == 0 and done.upserted_id is None:
         newest = await _newer(collection, where, token, session)
         if newest is not None:
@@ -70,12 +72,14 @@ async def fence(
     is not guarded: `update_one` is for that.
     """
     collection = database[COLLECTION]
+    # Counted, so that the same token again is a write too: one that changes nothing would conflict with nobody.
+    change = {"$set": {"token": token}, "$inc": {"passed": 1}}
     try:
         await collection.update_one(
-            {"_id": name, "token": {"$not": {"$gt": token}}}, {"$set": {"token": token}}, upsert=True, session=session
+            {"_id": name, "token": {"$not": {"$gt": token}}}, change, upsert=True, session=session
         )
     except DuplicateKeyError as error:
-        # In a transaction the error has ended it already: whoever is asked now stands outside of it.
+        # Outside of the transaction, as above.
         seen = await collection.find_one({"_id": name})
         raise FencedOff(name, token=token, newest=seen["token"] if seen else None) from error
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from asyncio import Future
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from tercet.wire.port import Reply, Word
     from tercet.wire.script import Script
@@ -23,7 +23,7 @@ NEVER = math.inf
 class Ask:
     """Something sent that has exactly one reply; `due` is when its callers stop waiting."""
 
-    __slots__ = ("deadline", "due", "payload", "tries")
+    __slots__ = ("always", "deadline", "due", "hops", "payload", "tries")
 
     # Whether it may be sent again when its connection was lost: only what changes nothing.
     repeatable = False
@@ -32,7 +32,11 @@ class Ask:
         self.payload = payload
         self.deadline = deadline
         self.due = NEVER
+        # How often it was sent again on another connection, and how often to another server.
         self.tries = 0
+        self.hops = 0
+        # Sent though the server is not asked at present.
+        self.always = False
 
     @property
     def size(self) -> int:
@@ -132,10 +136,13 @@ class Gets(Ask):
 
     def split(self, pack: Pack) -> list[Gets]:
         """The same as one MGET a key: when it was refused as a whole, one key may be to blame."""
-        return [
+        parts = [
             Gets((key,), (waiters,), pack((b"MGET", key)), self.deadline)
             for key, waiters in zip(self.keys, self.waiters, strict=True)
         ]
+        for part in parts:
+            part.due = self.due
+        return parts
 
 
 class PlainGets(Gets):
@@ -171,10 +178,13 @@ class PlainGets(Gets):
 
     def split(self, pack: Pack) -> list[Gets]:
         """The same as one MGET a key."""
-        return [
+        parts: list[Gets] = [
             PlainGets((key,), (one,), pack((b"MGET", key)), self.deadline)
             for key, one in zip(self.keys, self.alone, strict=True)
         ]
+        for part in parts:
+            part.due = self.due
+        return parts
 
 
 def gets(
@@ -192,3 +202,15 @@ def gets(
     for start in range(0, len(asked), chunk):
         part = asked[start : start + chunk]
         yield Gets(part, [sharers[key] for key in part], pack((b"MGET", *part)), deadline)
+
+
+def by_slot(
+    keys: list[bytes], futures: list[Future[Reply]], slot_of: Callable[[bytes], int]
+) -> Iterable[tuple[list[bytes], list[Future[Reply]]]]:
+    """The same GETs, those of each slot of a cluster together: a MGET over two slots is refused."""
+    spread: dict[int, tuple[list[bytes], list[Future[Reply]]]] = {}
+    for key, future in zip(keys, futures, strict=True):
+        part = spread.setdefault(slot_of(key), ([], []))
+        part[0].append(key)
+        part[1].append(future)
+    return spread.values()

@@ -8,26 +8,27 @@ from itertools import chain
 from typing import TYPE_CHECKING, Protocol
 
 from tercet.errors import DeadlinePassed, StoreError, StoreUnreachable
-from tercet.wire.batch import NEVER, Ask, Call, gets
-from tercet.wire.line import Line
+from tercet.wire.batch import NEVER, Ask, Call, by_slot, gets
+from tercet.wire.opening import CONNECT_SECONDS, close_line, copy_of, open_line
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, Future
     from collections.abc import Callable
 
     from tercet.wire.breaker import Breaker
+    from tercet.wire.line import Line
     from tercet.wire.port import Edge, Place, Pushed, Refusal, Reply
 
 _log = logging.getLogger("tercet.wire")
-
-# What a connection and its greeting may take: a loaded server far away needs some hundred milliseconds.
-CONNECT_SECONDS = 2.0
 
 # After a deadline the loop is given one more look at its sockets: it may have been the loop that was late.
 DOUBT_SECONDS = 0.005
 
 # A connection on which nothing at all has come for this long after a missed deadline is replaced.
 LIFELESS_SECONDS = 1.0
+
+# A server that turns out to be a replica is looked for anew, but not more often than this.
+STALE_SECONDS = 1.0
 
 # So many commands may wait for one server. More means that it does not keep up, and memory would fill.
 WAITING_MAX = 100_000
@@ -39,6 +40,8 @@ class Host(Protocol):
     edge: Edge
     place: Place
     breaker: Breaker
+    # In a cluster, the slot of a key: the keys of one MGET lie in one slot.
+    slot_of: Callable[[bytes], int] | None
 
     def refused(self, lane: Lane, line: Line, ask: Ask, refusal: Refusal) -> None:
         """The server has answered this with an error."""
@@ -77,11 +80,12 @@ class Lane:
         self.line: Line | None = None
         self._unsent: list[Ask] = []
         self._connecting: asyncio.Task[None] | None = None
+        self._ending: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_due = NEVER
         self._doubted = False
-        self._heard = 0
         self._closed: Callable[[], Exception] | None = None
+        self._made_at = 0.0
         self.lines_made = self.writes = self.commands = 0
 
     # ---- gathering
@@ -110,6 +114,7 @@ class Lane:
 
     def put(self, call: Call, *, always: bool = False) -> None:
         """A command of this tick; with `always`, sent though the server is not asked at present."""
+        call.always = always
         if self.gathering or self.begin():
             self.asks.append(call)
         elif always and self._closed is None:
@@ -135,14 +140,20 @@ class Lane:
                 asks = [*asks, *self._gets(keys, waiters, deadline)]
         if self._host.breaker.is_open or self._closed is not None:
             for ask in asks:
-                ask.fail(self.refusal)
-        elif asks:
+                if not ask.always or self._closed is not None:
+                    ask.fail(self.refusal)
+            asks = [ask for ask in asks if ask.wanted()]
+        if asks:
             self.post(asks)
 
     def _gets(self, keys: list[bytes], waiters: list[Future[Reply]], deadline: float) -> list[Ask]:
+        pack, slot_of = self._host.edge.pack, self._host.slot_of
         try:
-            return list(gets(keys, waiters, pack=self._host.edge.pack, deadline=deadline))
-        except Exception as error:  # noqa: BLE001 - one caller's bad key; each is told who is not it is served
+            if slot_of is None:
+                return list(gets(keys, waiters, pack=pack, deadline=deadline))
+            spread = by_slot(keys, waiters, slot_of)
+            return [ask for part in spread for ask in gets(*part, pack=pack, deadline=deadline)]
+        except Exception as error:  # noqa: BLE001 - one caller's key is none: it is told so, and the others are served
             if len(keys) == 1:
                 if not waiters[0].done():
                     waiters[0].set_exception(error)
@@ -154,6 +165,10 @@ class Lane:
 
     def post(self, asks: list[Ask], *, renew: bool = True) -> None:
         """Send these now, or as soon as there is a line that takes them."""
+        if self._closed is not None:
+            for ask in asks:
+                ask.fail(self._closed)
+            return
         now = self._loop.time()
         due = NEVER
         for ask in asks:
@@ -218,16 +233,12 @@ class Lane:
             self._arm(min(left))
 
     def _expire(self, late: list[Ask], line: Line | None) -> None:
-        unsent = set(map(id, self._unsent))
-        self._unsent = [ask for ask in self._unsent if ask not in late]
+        since = min(ask.due - ask.deadline for ask in late)
+        overdue = set(map(id, late))
+        self._unsent = [ask for ask in self._unsent if id(ask) not in overdue]
         for ask in late:
-            if id(ask) in unsent and line is None:
-                ask.fail(self._unconnected)
-            else:
-                ask.fail(lambda deadline=ask.deadline: DeadlinePassed("redis", what="a command", deadline=deadline))  # type: ignore[misc]  # mypy sees no type for a default
-        heard = line.heard if line is not None else 0
-        lifeless, self._heard = heard == self._heard, heard
-        self._host.missed(self, lifeless=lifeless)
+            ask.fail(self._unconnected if line is None else _too_slow(ask.deadline))
+        self._host.missed(self, lifeless=line is None or line.heard_at < since)
 
     def _unconnected(self) -> StoreUnreachable:
         address = self._host.edge.address(self._host.place)
@@ -240,15 +251,14 @@ class Lane:
         if self._connecting is None and self._closed is None:
             self._connecting = self._loop.create_task(self._connect(), name="tercet-wire-connect")
 
-    def replace(self) -> None:
-        """The line shows no life: try a new one; whichever answers first is used."""
-        self.wake()
-
     def settle(self) -> None:
         """The line is alive after all: what was tried beside it is let go."""
-        if self.line is not None and self._connecting is not None:
-            self._connecting.cancel()
+        task = self._connecting
+        if self.line is not None and task is not None:
             self._connecting = None
+            task.cancel()
+            self._ending.add(task)
+            task.add_done_callback(self._ending.discard)
 
     async def _connect(self) -> None:
         """Connect, however often it takes."""
@@ -258,12 +268,16 @@ class Lane:
             except StoreError as error:
                 self._fail_unsent(error)
                 self._host.failed(self, error)
+                if not self._eager:
+                    self._connecting = None
+                    return
                 await asyncio.sleep(self._host.breaker.pause())
             else:
                 break
         self._connecting = None
         old, self.line = self.line, line
         self.lines_made += 1
+        self._made_at = self._loop.time()
         if old is not None:
             self._salvage(old)
             old.abort()
@@ -276,9 +290,14 @@ class Lane:
             ask.fail(lambda: copy_of(error))
 
     def reset(self) -> None:
-        """End the line: the next one may lead to another server."""
+        """End the line."""
         if self.line is not None:
             self.line.abort()
+
+    def expire(self) -> None:
+        """The line leads to the wrong server: the next one may lead to the right one, if it is tried later."""
+        if self.line is not None and self._loop.time() - self._made_at > STALE_SECONDS:
+            self._loop.call_soon(self.reset)
 
     def _salvage(self, line: Line) -> None:
         """What may be sent again is sent again, once; everybody else is told."""
@@ -345,7 +364,9 @@ class Lane:
         connecting, self._connecting = self._connecting, None
         if connecting is not None:
             connecting.cancel()
-            await asyncio.wait([connecting])
+            self._ending.add(connecting)
+        if self._ending:
+            await asyncio.wait(self._ending)
         if self.gathering:
             self._flush()
         line, self.line = self.line, None
@@ -357,36 +378,5 @@ class Lane:
             await close_line(line)
 
 
-async def open_line(owner: Lane | object, host: Host, seconds: float) -> Line:
-    """A line that has been let in and greeted; raises a StoreError."""
-    line = Line(owner, host.edge)  # type: ignore[arg-type]  # checked by its two callers
-    address = host.edge.address(host.place)
-    try:
-        async with asyncio.timeout(seconds):
-            line.take(await host.edge.open(host.place, line, seconds))
-            hello: Call = Call(host.edge.pack(("HELLO", 3)), seconds, asyncio.get_running_loop().create_future())
-            line.send([hello])
-            await asyncio.wait([hello.future, line.gone], return_when=asyncio.FIRST_COMPLETED)
-    except BaseException as error:
-        line.abort()
-        if isinstance(error, TimeoutError):
-            raise StoreUnreachable("redis", reason="no connection was made in time", address=address) from error
-        raise
-    if line.closed or not hello.future.done():
-        line.abort()
-        raise StoreUnreachable("redis", reason="the connection was lost", address=address)
-    line.client_id = hello.future.result()[b"id"]
-    return line
-
-
-async def close_line(line: Line) -> None:
-    """End a line, and wait until its transport has let go of the socket."""
-    line.abort()
-    await asyncio.wait([line.gone], timeout=CONNECT_SECONDS)
-
-
-def copy_of(error: StoreError) -> StoreError:
-    """The same error for another caller: a raised one carries its traceback."""
-    kind, (cls, args, fields) = error.__reduce__()
-    made: StoreError = kind(cls, args, dict(fields))
-    return made
+def _too_slow(deadline: float) -> Callable[[], DeadlinePassed]:
+    return lambda: DeadlinePassed("redis", what="a command", deadline=deadline)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
@@ -11,6 +12,8 @@ from tercet.wire.port import Refusal
 if TYPE_CHECKING:
     from tercet.wire.batch import Ask
     from tercet.wire.port import Edge, Opened, Pushed
+
+_log = logging.getLogger("tercet.wire")
 
 # What is read in one go; a reply of several MGETs of a tick fits.
 BUFFER_BYTES = 64 * 1024
@@ -44,15 +47,17 @@ class Line(asyncio.BufferedProtocol):
         self._reader = edge.reader()
         self._pushed, self._nothing = edge.pushed, edge.nothing
         self._buffer = bytearray(BUFFER_BYTES)
+        loop = asyncio.get_running_loop()
+        self._time = loop.time
         self._opened: Opened | None = None
         self.expected: deque[Ask] = deque()
         # Told to wait by the transport: the server reads more slowly than we write.
         self.paused = False
         self.closed = False
-        self.gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        # The server's name for this connection, and how often it was heard and spoken to.
+        self.gone: asyncio.Future[None] = loop.create_future()
+        # The server's name for this connection, and when it was last heard, how often it was spoken to.
         self.client_id = 0
-        self.heard = 0
+        self.heard_at = 0.0
         self.writes = 0
         self.commands = 0
 
@@ -84,7 +89,7 @@ class Line(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """Bytes have come: each whole reply goes to whom it belongs."""
-        self.heard += 1
+        self.heard_at = self._time()
         expected, pushed, nothing = self.expected, self._pushed, self._nothing
         reader = self._reader
         try:
@@ -97,10 +102,9 @@ class Line(asyncio.BufferedProtocol):
                     self._owner.refused(self, expected.popleft(), reply)
                 else:
                     expected.popleft().answer(reply)
-        except Exception:
-            # No reply can be trusted to belong to its caller from here on.
+        except Exception:  # noqa: BLE001 - whatever it is, no reply can be trusted to be its caller's from here on
+            _log.exception("a connection to redis is given up: what it sent cannot be read")
             self.abort()
-            raise
 
     def eof_received(self) -> None:
         """The server has ended it; the transport closes itself."""

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Protocol
 from tercet.errors import CommandRefused, DeadlinePassed, PoolExhausted, StoreError, StoreUnreachable
 from tercet.wire.batch import NEVER, Ask, Call, Gets
 from tercet.wire.breaker import Breaker
-from tercet.wire.lane import CONNECT_SECONDS, LIFELESS_SECONDS, Lane, close_line, copy_of, open_line
+from tercet.wire.lane import LIFELESS_SECONDS, Lane
+from tercet.wire.opening import CONNECT_SECONDS, close_line, copy_of, open_line
 from tercet.wire.port import NodeState
 
 if TYPE_CHECKING:
@@ -51,6 +52,10 @@ class Guide(Protocol):
         """A new main connection stands."""
         ...
 
+    def noted(self, name: str, error: StoreError | None) -> None:
+        """This server is no longer asked, or again."""
+        ...
+
 
 class Node:
     """One server as everybody shares it."""
@@ -64,16 +69,21 @@ class Node:
         loop: AbstractEventLoop,
         deadline: float,
         clock: Clock,
+        slot_of: Callable[[bytes], int] | None = None,
     ) -> None:
         self._guide, self.edge, self.place = guide, edge, place
         self._loop, self._deadline = loop, deadline
+        # In a cluster, the keys of one MGET lie in one slot.
+        self.slot_of = slot_of
         self.breaker = Breaker(clock)
         self.main = Lane(self, loop, deadline, eager=True)
         self.big = Lane(self, loop, deadline, eager=False)
         self._idle: list[Line] = []
         self._blocking = 0
-        self._lifeless: asyncio.TimerHandle | None = None
-        self._closed = False
+        self._later: asyncio.TimerHandle | None = None
+        self._busy: set[Line] = set()
+        self._opening: set[asyncio.Task[Line]] = set()
+        self._closed: Callable[[], Exception] | None = None
 
     @property
     def address(self) -> str:
@@ -89,22 +99,26 @@ class Node:
             line.expected.appendleft(ask)
             return
         code = refusal.code
-        if code == "NOSCRIPT" and isinstance(ask, Call) and ask.script is not None and not ask.tries:
+        if isinstance(ask, _Probe):
+            self._probed(code)
+        elif code == "NOSCRIPT" and isinstance(ask, Call) and ask.script is not None and not ask.tries:
             ask.tries = 1
             ask.payload = self.edge.pack(("EVAL", ask.script.text, *ask.tail))
             lane.post([ask], renew=False)
-            return
-        if self._guide.redirect(self, ask, refusal):
-            return
-        if code == _DEMOTED:
-            self._loop.call_soon(lane.reset)
-        if isinstance(ask, Gets) and len(ask.keys) > 1 and code not in _NOT_NOW:
-            again = ask.split(self.edge.pack)
-            for one in again:
-                one.due = ask.due
-            lane.post([*again], renew=False)
-            return
-        ask.fail(lambda: self.meaning(refusal))
+        elif not self._guide.redirect(self, ask, refusal):
+            if code == _DEMOTED:
+                lane.expire()
+            if isinstance(ask, Gets) and len(ask.keys) > 1 and code not in _NOT_NOW:
+                lane.post([*ask.split(self.edge.pack)], renew=False)
+            else:
+                ask.fail(lambda: self.meaning(refusal))
+
+    def _probed(self, code: str) -> None:
+        """A probe that was refused was answered all the same, unless the server says that it cannot answer yet."""
+        if code in _NOT_NOW:
+            self._later = self._loop.call_later(self.breaker.pause(), self._probe)
+        else:
+            self._alive()
 
     def meaning(self, refusal: Refusal) -> StoreError:
         """What the server has said, as an error of ours."""
@@ -128,8 +142,9 @@ class Node:
 
     def failed(self, lane: Lane, error: StoreError) -> None:
         """No connection: everybody is refused until there is one."""
-        del lane
-        self._trip(lambda: copy_of(error))
+        if lane is self.main or self.main.line is None:
+            self._trip(error, lambda: copy_of(error))
+            self.main.wake()
 
     def missed(self, lane: Lane, *, lifeless: bool) -> None:
         """A deadline has passed: refuse everybody, and find out whether the server lives.
@@ -140,48 +155,48 @@ class Node:
             if not lifeless:
                 return
             lane.reset()
-        address = self.address
-        if self._trip(
-            lambda: StoreUnreachable("redis", reason="it did not answer within its deadline", address=address)
-        ):
+        error = StoreUnreachable("redis", reason="it did not answer within its deadline", address=self.address)
+        if self._trip(error, lambda: copy_of(error)):
             self._probe()
 
-    def _trip(self, make: Callable[[], StoreError]) -> bool:
+    def _trip(self, error: StoreError, make: Callable[[], StoreError]) -> bool:
         fresh = self.breaker.trip(make)
         if fresh:
-            _log.warning("redis at %s is not asked until it answers again", self.address)
+            _log.warning("redis is not asked until it answers again: %s", error.says)
+            self._guide.noted("breaker", error)
         return fresh
 
     def _mend(self) -> None:
-        if self._lifeless is not None:
-            self._lifeless.cancel()
-            self._lifeless = None
+        if self._later is not None:
+            self._later.cancel()
+            self._later = None
         if self.breaker.mend():
             _log.warning("redis at %s answers again", self.address)
+            self._guide.noted("breaker", None)
 
     # ---- probing
 
     def _probe(self) -> None:
         """A PING behind everything that was sent: when it is answered, the line has caught up."""
+        self._later = None
         if self.main.line is None:
             self.main.wake()
             return
         ping = _Probe(self.edge.pack(("PING",)), self._alive)
         self.main.post([ping], renew=False)
-        self._watch_life(self.main.line, self.main.line.heard)
+        self._watch_life(self.main.line)
 
-    def _watch_life(self, line: Line, heard: int) -> None:
-        self._lifeless = self._loop.call_later(LIFELESS_SECONDS, self._judge, line, heard)
+    def _watch_life(self, line: Line) -> None:
+        self._later = self._loop.call_later(LIFELESS_SECONDS, self._judge, line, self._loop.time())
 
-    def _judge(self, line: Line, heard: int) -> None:
+    def _judge(self, line: Line, since: float) -> None:
         """Replace a line on which nothing has come at all; one that is only slow is waited for."""
-        self._lifeless = None
-        if line is not self.main.line or not self.breaker.is_open:
-            return
-        if line.heard == heard:
-            self.main.replace()
-        else:
-            self._watch_life(line, line.heard)
+        self._later = None
+        if line is self.main.line and self.breaker.is_open:
+            if line.heard_at < since:
+                self.main.wake()
+            else:
+                self._watch_life(line)
 
     def _alive(self) -> None:
         self.main.settle()
@@ -191,37 +206,57 @@ class Node:
 
     async def block(self, payload: bytes, seconds: float) -> Reply:
         """One command on a connection of its own, which is kept for the next."""
+        if self._closed is not None:
+            raise self._closed()
         if self.breaker.is_open:
             raise self.breaker.refusal()
         if self._blocking >= BLOCKING_MAX:
             raise PoolExhausted("redis", size=BLOCKING_MAX, waited=0.0, held=None, holder=None)
         self._blocking += 1
         line: Line | None = None
+        call = Call(payload, seconds, self._loop.create_future())
         try:
-            line = await self._idle_line()
-            call = Call(payload, seconds, self._loop.create_future())
-            line.send([call])
             async with asyncio.timeout(seconds + self._deadline):
+                line = await self._idle_line()
+                line.send([call])
                 await asyncio.wait([call.future, line.gone], return_when=asyncio.FIRST_COMPLETED)
-            if not call.future.done():
-                raise StoreUnreachable("redis", reason="the connection was lost", address=self.address)
         except TimeoutError as error:
             raise DeadlinePassed("redis", what="a blocking command", deadline=seconds + self._deadline) from error
         finally:
             self._blocking -= 1
             if line is not None:
                 self._give(line)
+        if not call.future.done():
+            raise self._ended()
         return call.future.result()
+
+    def _ended(self) -> Exception:
+        if self._closed is not None:
+            return self._closed()
+        return StoreUnreachable("redis", reason="the connection was lost", address=self.address)
 
     async def _idle_line(self) -> Line:
         while self._idle:
             line = self._idle.pop()
             if not line.closed:
-                return line
-        return await open_line(_Blocking(self), self, CONNECT_SECONDS)
+                break
+        else:
+            task = self._loop.create_task(open_line(_Blocking(self), self, CONNECT_SECONDS))
+            self._opening.add(task)
+            try:
+                line = await task
+            except asyncio.CancelledError:
+                if not asyncio.current_task().cancelling():  # type: ignore[union-attr]  # this runs in a task
+                    raise self._ended() from None
+                raise
+            finally:
+                self._opening.discard(task)
+        self._busy.add(line)
+        return line
 
     def _give(self, line: Line) -> None:
-        if line.closed or line.expected or self._closed:
+        self._busy.discard(line)
+        if line.closed or line.expected or self._closed is not None:
             # Cancelled or late: what is still to come on it belongs to nobody.
             line.abort()
         else:
@@ -246,11 +281,17 @@ class Node:
 
     async def close(self, make: Callable[[], Exception]) -> None:
         """End all lanes; who waits is told."""
-        self._closed = True
-        if self._lifeless is not None:
-            self._lifeless.cancel()
-        idle, self._idle = self._idle, []
-        await asyncio.gather(self.main.close(make), self.big.close(make), *map(close_line, idle))
+        self._closed = make
+        if self._later is not None:
+            self._later.cancel()
+        opening = tuple(self._opening)
+        for task in opening:
+            task.cancel()
+        lines = [*self._idle, *self._busy]
+        self._idle.clear()
+        await asyncio.gather(self.main.close(make), self.big.close(make), *map(close_line, lines))
+        if opening:
+            await asyncio.wait(opening)
 
 
 class _Probe(Ask):

@@ -71,6 +71,10 @@ class Edge(Protocol):
         """One command as bytes; raises CommandInvalid for a word that has no form there."""
         ...
 
+    def shares(self, name: Word) -> bool:
+        """Whether a command may go on a connection that others use too."""
+        ...
+
     def reader(self) -> Reader:
         """A reader for one connection."""
         ...
@@ -79,8 +83,34 @@ class Edge(Protocol):
         """Where this place is, for people, without secrets."""
         ...
 
+    def suits(self, hello: dict[bytes, Any]) -> bool:
+        """Whether the server that greets us so is the one that was meant."""
+        ...
+
     async def open(self, place: Place, protocol: asyncio.BufferedProtocol, seconds: float) -> Opened:
         """Connect, be let in, and hand the transport over to this protocol; raises a StoreError."""
+        ...
+
+
+class ClusterEdge(Edge, Protocol):
+    """An edge that also knows how keys are spread over servers."""
+
+    clustered: bool
+
+    def home(self) -> Place:
+        """The one server of a client that is no cluster."""
+        ...
+
+    def slot_of(self, key: bytes) -> int:
+        """The slot in which a key lies."""
+        ...
+
+    def place_at(self, address: str, *, seen_from: Place) -> Place:
+        """The server that a redirect names; without a host, it is the one of who sent it."""
+        ...
+
+    async def discover(self, seconds: float) -> list[Place]:
+        """The primary of each slot; raises a StoreError."""
         ...
 
 

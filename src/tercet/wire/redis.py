@@ -29,6 +29,7 @@ try:
     from redis.asyncio.retry import Retry
     from redis.asyncio.sentinel import MasterNotFoundError
     from redis.backoff import NoBackoff
+    from redis.crc import REDIS_CLUSTER_HASH_SLOTS as SLOTS
     from redis.crc import key_slot
 except ImportError as error:
     raise ExtraMissing("The wire to Redis", module=error.name or "redis", extra="redis") from error
@@ -54,6 +55,8 @@ _CAUSES_MAX = 20
 
 _NOTHING = object()
 
+_HOME = "home"
+
 _WORDS: tuple[type, ...] = (bytes, str, int, float, memoryview)
 # hiredis' own stub knows tuples of one word only.
 _pack: Any = hiredis.pack_command
@@ -68,6 +71,7 @@ class RedisEdge:
     def __init__(self, client: object) -> None:
         # Kept, because Sentinel's connections know their pool only weakly.
         self._client: Any = client
+        self._discovered = False
         self.clustered = isinstance(client, driver.RedisCluster)
         if not self.clustered and not isinstance(client, driver.Redis):
             raise SettingInvalid(
@@ -97,15 +101,49 @@ class RedisEdge:
         """A reader for one connection."""
         return cast("Reader", hiredis.Reader(replyError=Refusal, notEnoughData=_NOTHING))
 
+    # ---- a cluster
+
+    async def discover(self, seconds: float) -> list[Place]:
+        """The primary of each slot, as redis-py finds them."""
+        known = self._client.nodes_manager
+        try:
+            async with asyncio.timeout(seconds):
+                if self._discovered:
+                    await known.initialize()
+                else:
+                    await self._client.initialize()
+        except Exception as error:
+            raise self._meaning(error, "the cluster") from error
+        self._discovered = True
+        try:
+            return [known.slots_cache[slot][0].name for slot in range(SLOTS)]
+        except (KeyError, IndexError) as error:
+            reason = "not all slots of the cluster have a server"
+            raise StoreUnreachable("redis", reason=reason, address="the cluster") from error
+
+    def slot_of(self, key: bytes) -> int:
+        """The slot in which a key lies."""
+        return int(key_slot(key))
+
+    def place_at(self, address: str, *, seen_from: Place) -> Place:
+        """The server that a redirect names."""
+        host, _, port = address.rpartition(":")
+        return f"{host or str(seen_from).rpartition(':')[0]}:{port}"
+
+    def _member(self, place: Place) -> Any:
+        """What redis-py knows of a server of the cluster; of one that is new, what it knows of any."""
+        found = self._client.get_node(node_name=str(place))
+        return found or self._client.get_default_node()
+
     # ---- connections
 
     def home(self) -> Place:
         """The one server of a client that is no cluster."""
-        return "home"
+        return _HOME
 
     def address(self, place: Place) -> str:
         """Where this place is, for people."""
-        if place != "home":
+        if place != _HOME:
             return str(place)
         kwargs = self._client.connection_pool.connection_kwargs
         if "path" in kwargs:
@@ -132,10 +170,19 @@ class RedisEdge:
         connection._writer = connection._reader = None  # noqa: SLF001 - as above
         return Opened(writer.transport, (connection, writer))
 
+    def suits(self, hello: dict[bytes, Any]) -> bool:
+        """A Sentinel's client that wants the primary is not served by a replica."""
+        wants_primary = not self.clustered and getattr(self._client.connection_pool, "is_master", False)
+        return not wants_primary or hello.get(b"role") == b"master"
+
     def _connection(self, place: Place, seconds: float) -> Any:
-        pool = self._client.connection_pool
-        del place
+        pool = self._client.connection_pool if not self.clustered else self._member(place)
         kwargs = {key: value for key, value in pool.connection_kwargs.items() if key not in _NOT_OURS}
+        if self.clustered:
+            # It would make a primary's connection one for reading only, which ours are not.
+            kwargs.pop("redis_connect_func", None)
+            kwargs["host"], _, port = str(place).rpartition(":")
+            kwargs["port"] = int(port)
         kwargs |= {
             "decode_responses": False,
             "protocol": 3,
@@ -213,8 +260,3 @@ def client_at(url: str) -> object:
             shown=f"'{url.partition(':')[0]}:…'",
             wanted="redis://host:6379/0, rediss://… or unix://…",
         ) from error
-
-
-def slot_of(key: bytes) -> int:
-    """The slot of a cluster in which this key lies."""
-    return int(key_slot(key))

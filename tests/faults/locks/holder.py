@@ -31,7 +31,7 @@ async def main(redis_url: str, postgres_url: str) -> None:
     try:
         async with engine.begin() as connection:
             await connection.execute(text("select 1"))
-        async with locks.lock("a", ttl="3s", wait="60s") as held:
+        async with locks.lock("a", ttl="2s", wait="60s") as held:
             token = held.token
             say("held", token)
             await asyncio.sleep(3600)

@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[3]
 LONG = "120s"
 
 # What the run in the suite takes; `python bench/locks/faults.py --seconds 600` is the same one, longer.
-FAULT_SECONDS = 5
+FAULT_SECONDS = 4
 
 
 def environment() -> dict[str, str]:

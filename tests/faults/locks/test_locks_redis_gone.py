@@ -257,6 +257,8 @@ async def test_replicas_are_waited_for_where_that_was_asked(
     replica.start("--replicaof", f"127.0.0.1 {own_redis.port}", "--dbfilename", "replica.rdb")
     try:
         async with Redis.from_url(own_redis.url) as redis:
+            # Otherwise it waits five seconds for more replicas, before it copies itself to the first.
+            await redis.config_set("repl-diskless-sync-delay", 0)
             while await redis.wait(1, 100) != 1:
                 await asyncio.sleep(0.01)
         with pytest.raises(DeadlinePassed, match=r"the copying of the lock 'a' to 2 replicas \(it has [01]\)"):

@@ -36,6 +36,8 @@
         ├── RateExceeded         retryable; more was asked for than a limit allows: .retry_after
         ├── SessionConflict      somebody else has changed the session since it was read
         ├── SessionGone          the session has ended: revoked, expired, or never was
+        ├── LockLost             retryable; .name .token: a lock ended under the work that it guarded
+        ├── FencedOff            retryable; .name .token .newest: somebody has had the lock since
         └── ProofFailed          .verdict: not faster, or not the same rows
 
 An error's facts are its fields; its sentence is built from them, and a second sentence says how to mend it.
@@ -393,14 +395,54 @@ class FolderBusy(Refused):
 
 
 class LockBusy(Refused):
-    """Somebody else is doing the same thing right now; `what` is a noun phrase, `holder` says who."""
+    """Somebody else is doing the same thing right now; `what` is a noun phrase, `holder` says who.
+
+    Where it was waited for, `waited` says how long, and `retry_after` when the holder's lease ends unless it is
+    renewed; both are seconds.
+    """
 
     retryable = True
 
-    def __init__(self, what: str, *, holder: str | None = None) -> None:
-        says = f"{what[:1].upper()}{what[1:]} is under way already" + (f", by {holder}." if holder else ".")
-        super().__init__(says, "Nothing was changed; try again when it has ended.")
-        self.what, self.holder = what, holder
+    def __init__(
+        self, what: str, *, holder: str | None = None, waited: float | None = None, retry_after: float | None = None
+    ) -> None:
+        by = f" by {holder}" if holder else ""
+        if waited is None:
+            says = f"is under way already{',' if by else ''}{by}."
+            mend = "Nothing was changed; try again when it has ended."
+        else:
+            says = f"is held{by}" + (f", and did not come free within {duration(waited)}." if waited else ".")
+            ends = f" in {duration(retry_after)}" if retry_after is not None else ""
+            mend = f"Its lease ends{ends} unless it is renewed: come back then, or wait longer."
+        super().__init__(f"{what[:1].upper()}{what[1:]} {says}", mend)
+        self.what, self.holder, self.waited, self.retry_after = what, holder, waited, retry_after
+
+
+class LockLost(Refused):
+    """A lock has ended, or may have, under the work that it guarded; `token` is the number of its grant."""
+
+    retryable = True
+
+    def __init__(self, name: str, *, token: int, reason: str) -> None:
+        super().__init__(
+            f"The lock {name!r} (token {token}) was lost: {reason}.",
+            "Somebody else may hold it now: trust nothing that was read under it, and take it anew.",
+        )
+        self.name, self.token, self.reason = name, token, reason
+
+
+class FencedOff(Refused):
+    """A store has seen a newer token of this lock, `newest`, and refuses what comes with an older one."""
+
+    retryable = True
+
+    def __init__(self, name: str, *, token: int, newest: int | None) -> None:
+        seen = f"{newest} has been seen" if newest is not None else "a newer one has been seen"
+        super().__init__(
+            f"{name!r} refuses token {token}: {seen}.",
+            "Somebody else has had the lock since: roll back, take it anew, and read everything again.",
+        )
+        self.name, self.token, self.newest = name, token, newest
 
 
 class LoadTimeout(Refused):

@@ -55,6 +55,8 @@ VALUES = (
     "tercet.limits.gcra",
     "tercet.limits.key",
     "tercet.limits.rate",
+    "tercet.locks.lease",
+    "tercet.locks.name",
     "tercet.proof.ladder",
     "tercet.proof.rows",
     "tercet.proof.svg",

@@ -13,7 +13,7 @@ from tercet.cache.loader import Bulk, Loader
 from tercet.cache.near import Near
 from tercet.cache.shelf import TRUST_SECONDS, Drop
 from tercet.cache.state import State, draw
-from tercet.cache.stats import Counts, Explanation, Stats
+from tercet.cache.stats import Counts
 from tercet.errors import LoadTimeout, StoreError
 from tercet.telemetry import CacheRead, Telemetry
 
@@ -186,46 +186,6 @@ class Tiers:
         self.memory.clear()
         self._loop = None
         await self.far.close()
-
-    # ---- what there is ----
-
-    def stats(self) -> Stats:
-        """What was counted, and how it stands now."""
-        counts, memory, shelf, delivery = self.counts, self.memory, self.far.shelf, self.far.delivery
-        return Stats(
-            memory_hits=counts.memory,
-            redis_hits=counts.redis,
-            loads=counts.loads,
-            failed=counts.failed,
-            stale_served=counts.stale,
-            joined=counts.joined,
-            late_fills_refused=counts.late,
-            flushed=counts.flushed,
-            entries=len(memory),
-            bytes=memory.size_bytes,
-            evicted=memory.evicted,
-            loading=len(self.flights),
-            trusted=self.near.trusted,
-            bus_lag_seconds=shelf.bus.lag_seconds if shelf is not None else None,
-            undelivered=delivery.pending if delivery is not None else 0,
-        )
-
-    async def explain(self, key: str, name: str) -> Explanation:
-        """Where one entry is, and in what state."""
-        near, away, far, holder = self.near.examine(name), None, None, None
-        try:
-            far, holder = await self.far.examine(name)
-        except StoreError as error:
-            away = str(error)
-        failed = self.loader.throttle.error(name)
-        return Explanation(
-            key,
-            tuple(one for one in (near, far) if one is not None),
-            holder,
-            self.flights.find(name) is not None,
-            type(failed).__name__ if failed is not None else None,
-            away,
-        )
 
     # ---- behind ----
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, Self, Unpack, cast
+from typing import TYPE_CHECKING, Any, NoReturn, Self, Unpack, cast
 
 from tercet.clock import Clock, SystemClock
 from tercet.errors import NotOpen, StoreMissing, UsageError
@@ -20,7 +21,11 @@ if TYPE_CHECKING:
     from pymongo.asynchronous.database import AsyncDatabase
     from redis.asyncio import Redis
 
+    from tercet.limits import Limit, Limits, Rate
+    from tercet.limits.limits import WhenAway
+    from tercet.locks import Lock, Locks
     from tercet.servers import Servers
+    from tercet.sessions import Sessions
     from tercet.stores.mongo import Document, Mongo
     from tercet.stores.postgres import Postgres
     from tercet.stores.redis import Redis as RedisStore
@@ -104,7 +109,6 @@ class Tercet:
         self._health: HealthCheck | None = None
         self._local = local
         self._servers: Servers | None = None
-        self._wire: Wire | None = None
 
     # ---- life ----
 
@@ -191,8 +195,10 @@ class Tercet:
         health, self._health = self._health, None
         if health is not None:
             await health.close()
-        if self._wire is not None:
-            await self._wire.close()
+        # What was never used was never made.
+        for room in ("locks", "wire"):
+            if room in self.__dict__:
+                await getattr(self, room).close()
         closing = [one.close() for one in self._stores.values()]
         results = await asyncio.gather(*closing, return_exceptions=True)
         servers, self._servers = self._servers, None
@@ -222,15 +228,61 @@ class Tercet:
         self._gate.check()
         return cast("RedisStore", self._store("redis", "Tercet.redis")).client
 
-    @property
+    # ---- what stands on Redis; each room is loaded by whoever uses it ----
+
+    @cached_property
     def wire(self) -> Wire:
         """The connection to Redis that cache, locks, limits and sessions share; it opens when it is first used."""
-        if self._wire is None:
-            # Only who uses it needs the room, and Redis' driver.
-            from tercet.wire import Wire  # noqa: PLC0415
+        from tercet.wire import Wire  # noqa: PLC0415 - see above
 
-            self._wire = Wire(lambda: self.redis, clock=self._clock, telemetry=self._telemetry)
-        return self._wire
+        return Wire(lambda: self.redis, clock=self._clock, telemetry=self._telemetry)
+
+    @cached_property
+    def locks(self) -> Locks:
+        """Locks of every kind: `lock`, `read_write`, `semaphore`."""
+        from tercet.locks import Locks  # noqa: PLC0415 - see above
+
+        self.need("redis", feature="Tercet.lock")
+        return Locks(self.wire, clock=self._clock, telemetry=self._telemetry)
+
+    @cached_property
+    def limits(self) -> Limits:
+        """Rate limits; those of the same rates share their state."""
+        from tercet.limits import Limits  # noqa: PLC0415 - see above
+
+        self.need("redis", feature="Tercet.limit")
+        return Limits(self.wire, clock=self._clock, telemetry=self._telemetry)
+
+    @cached_property
+    def sessions(self) -> Sessions[dict[str, Any]]:
+        """Logins whose data is a dict; `Sessions(db.wire, type=…)` keeps others, or for another time."""
+        from tercet.sessions import Sessions  # noqa: PLC0415 - see above
+
+        self.need("redis", feature="Tercet.sessions")
+        return Sessions(self.wire, telemetry=self._telemetry)
+
+    def lock(
+        self,
+        name: str,
+        *,
+        ttl: str | float = "10s",
+        wait: str | float = "5s",
+        reentrant: bool = False,
+        replicas: int = 0,
+    ) -> Lock:
+        """One holder at a time among all processes: `async with db.lock("settle:42") as held`; see Locks.lock."""
+        return self.locks.lock(name, ttl=ttl, wait=wait, reentrant=reentrant, replicas=replicas)
+
+    def limit(
+        self,
+        *rates: str | Rate,
+        burst: int | None = None,
+        when_away: WhenAway = "allow",
+        local: int = 0,
+        name: str | None = None,
+    ) -> Limit:
+        """A rate limit: `await db.limit("100/minute").check(f"user:{user_id}")`; see Limits.limit."""
+        return self.limits.limit(*rates, burst=burst, when_away=when_away, local=local, name=name)
 
     def has(self, name: str) -> bool:
         """Whether this Tercet has this store."""

@@ -17,18 +17,24 @@ from tercet.errors import (
     DefinitionMismatch,
     DocumentInvalid,
     ExtraMissing,
+    FencedOff,
     FolderBusy,
     LayerUnknown,
     LoadTimeout,
     LockBusy,
+    LockLost,
     LoginRefused,
     NotComparable,
     NotOpen,
     PoolExhausted,
     ProofFailed,
+    RateExceeded,
     SchemaInvalid,
     ServerFailed,
     ServerMissing,
+    SessionConflict,
+    SessionDataInvalid,
+    SessionGone,
     SettingInvalid,
     SettingsUnreadable,
     SettingUnknown,
@@ -118,6 +124,24 @@ SAID: dict[str, tuple[TercetError, str]] = {
         Uncacheable("A generator", reason="it can be read only once", mend="Return a list."),
         "A generator cannot be cached: it can be read only once. Return a list.",
     ),
+    "SessionDataInvalid": (
+        SessionDataInvalid("it has 70 kB, and 64 kB are allowed", mend="Keep ids in it."),
+        "The data of a session cannot be kept: it has 70 kB, and 64 kB are allowed. Keep ids in it.",
+    ),
+    "SessionConflict": (
+        SessionConflict("cfq4P5Ak2cXn7b1z"),
+        (
+            "Another request has changed this session since it was read; nothing was written. "
+            "Load it again and repeat the change, or let sessions.change(session, how) do that."
+        ),
+    ),
+    "SessionGone": (
+        SessionGone("cfq4P5Ak2cXn7b1z"),
+        (
+            "This session has ended: it was revoked or has expired; nothing was written. "
+            "Treat the request as one without a login."
+        ),
+    ),
     "SqlInvalid": (
         SqlInvalid('syntax error at or near "form"', position=10),
         ('This is not PostgreSQL\'s SQL at character 10: syntax error at or near "form". Correct the statement.'),
@@ -191,9 +215,27 @@ SAID: dict[str, tuple[TercetError, str]] = {
             "ask again, or allow a longer hard_timeout."
         ),
     ),
+    "RateExceeded": (
+        RateExceeded("100/minute", retry_after=0.42),
+        "More than 100/minute was asked for; this call was not counted. Ask again in 420 ms.",
+    ),
     "LockBusy": (
         LockBusy("the refresh of top_spenders"),
         ("The refresh of top_spenders is under way already. Nothing was changed; try again when it has ended."),
+    ),
+    "LockLost": (
+        LockLost("settle:42", token=1_732_233_333_000_000, reason="it could not be renewed in time"),
+        (
+            "The lock 'settle:42' (token 1732233333000000) was lost: it could not be renewed in time. "
+            "Somebody else may hold it now: trust nothing that was read under it, and take it anew."
+        ),
+    ),
+    "FencedOff": (
+        FencedOff("settle:42", token=17, newest=18),
+        (
+            "'settle:42' refuses token 17: 18 has been seen. "
+            "Somebody else has had the lock since: roll back, take it anew, and read everything again."
+        ),
     ),
     "ProofFailed": (
         ProofFailed("The rewrite gave other rows.", verdict=("before", "after"), mend="Keep the old one."),
@@ -279,6 +321,31 @@ def test_a_pool_without_a_known_holder_still_says_what_to_do() -> None:
         "No redis connection came free within 250 ms: all 5 are out. "
         "Hold connections for a shorter time, or allow more than 5."
     )
+
+
+@pytest.mark.parametrize(
+    ("error", "wanted"),
+    [
+        (
+            LockBusy("the lock 'a'", holder="process 7 on web", waited=5.0, retry_after=3.2),
+            (
+                "The lock 'a' is held by process 7 on web, and did not come free within 5 s. "
+                "Its lease ends in 3.20 s unless it is renewed: come back then, or wait longer."
+            ),
+        ),
+        (
+            LockBusy("the lock 'a'", waited=0.0),
+            "The lock 'a' is held. Its lease ends unless it is renewed: come back then, or wait longer.",
+        ),
+        (
+            LockBusy("the build", holder="process 7"),
+            "The build is under way already, by process 7. Nothing was changed; try again when it has ended.",
+        ),
+    ],
+)
+def test_a_busy_lock_says_who_has_it_and_when_to_come_back(error: LockBusy, wanted: str) -> None:
+    """As far as each is known."""
+    assert str(error) == wanted
 
 
 def test_a_folder_held_by_an_unknown_process_says_so() -> None:

@@ -5,5 +5,19 @@ from tercet.cache.cached import Bound, Cached, Found
 from tercet.cache.encoding.pickled import Pickled
 from tercet.cache.encoding.tags import tag
 from tercet.cache.entry import LAYERS
+from tercet.cache.shelf import TRUST_SECONDS
+from tercet.cache.stats import Copy, Explanation, Stats
 
-__all__ = ["LAYERS", "Bound", "Cache", "Cached", "Found", "Pickled", "tag"]
+__all__ = [
+    "LAYERS",
+    "TRUST_SECONDS",
+    "Bound",
+    "Cache",
+    "Cached",
+    "Copy",
+    "Explanation",
+    "Found",
+    "Pickled",
+    "Stats",
+    "tag",
+]

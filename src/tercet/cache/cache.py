@@ -13,6 +13,7 @@ from tercet.cache.encoding.tags import plain
 from tercet.cache.entry import Ask, Layers, PolicyWords, policy
 from tercet.cache.memory import MEMORY_BYTES, MEMORY_ENTRIES, Memory
 from tercet.cache.shelf import Drop
+from tercet.cache.stats import explanation_of, stats_of
 from tercet.cache.tiers import Tiers
 from tercet.clock import Clock, SystemClock
 from tercet.errors import SettingInvalid, UsageError
@@ -259,7 +260,7 @@ class Cache:
 
     def stats(self) -> Stats:
         """What this cache has done in this process, and how it stands."""
-        return self._tiers.stats()
+        return stats_of(self._tiers)
 
     async def explain(self, key: str) -> Explanation:
         """Where a key is, how old it is there, what it depends on, and who is loading it.
@@ -267,7 +268,7 @@ class Cache:
         `key` is one of `set`'s, or what a function's `key(…)` returns.
         """
         name = key if key[:2] in {"f:", "F:", "k:", "K:"} else _direct(key)[0]
-        return await self._tiers.explain(key, name)
+        return await explanation_of(self._tiers, key, name)
 
     def clear_memory(self) -> None:
         """Forget what this process keeps; Redis and other processes keep what they have."""

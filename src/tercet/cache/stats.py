@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tercet.errors import StoreError
+
 if TYPE_CHECKING:
     from datetime import datetime
 
     from tercet.cache.entry import Tier
+    from tercet.cache.tiers import Tiers
 
 
 class Counts:
@@ -89,3 +92,43 @@ class Explanation:
     throttled: str | None
     # Why Redis could not be asked, if it could not.
     away: str | None = None
+
+
+def stats_of(tiers: Tiers) -> Stats:
+    """What was counted, and how it stands now."""
+    counts, memory, shelf, delivery = tiers.counts, tiers.memory, tiers.far.shelf, tiers.far.delivery
+    return Stats(
+        memory_hits=counts.memory,
+        redis_hits=counts.redis,
+        loads=counts.loads,
+        failed=counts.failed,
+        stale_served=counts.stale,
+        joined=counts.joined,
+        late_fills_refused=counts.late,
+        flushed=counts.flushed,
+        entries=len(memory),
+        bytes=memory.size_bytes,
+        evicted=memory.evicted,
+        loading=len(tiers.flights),
+        trusted=tiers.near.trusted,
+        bus_lag_seconds=shelf.bus.lag_seconds if shelf is not None else None,
+        undelivered=delivery.pending if delivery is not None else 0,
+    )
+
+
+async def explanation_of(tiers: Tiers, key: str, name: str) -> Explanation:
+    """Where one entry is, and in what state."""
+    near, away, far, holder = tiers.near.examine(name), None, None, None
+    try:
+        far, holder = await tiers.far.examine(name)
+    except StoreError as error:
+        away = str(error)
+    failed = tiers.loader.throttle.error(name)
+    return Explanation(
+        key,
+        tuple(one for one in (near, far) if one is not None),
+        holder,
+        tiers.flights.find(name) is not None,
+        type(failed).__name__ if failed is not None else None,
+        away,
+    )

@@ -13,7 +13,7 @@ from tercet.cache.loader import Bulk, Loader
 from tercet.cache.near import Near
 from tercet.cache.shelf import TRUST_SECONDS, Drop
 from tercet.cache.state import State, draw
-from tercet.cache.stats import Counts, Explanation, Stats
+from tercet.cache.stats import Counts
 from tercet.errors import LoadTimeout, StoreError
 from tercet.telemetry import CacheRead, Telemetry
 
@@ -30,6 +30,10 @@ T = TypeVar("T")
 # Loads that one call for many runs at once where the loader takes them one by one: as many as a pool has
 # connections, or they would only wait there, and hold others up.
 LOADS_AT_ONCE = 16
+
+# How long the first caller of an event loop waits for the bus: a connection and two round trips take some
+# milliseconds; a server that does not answer is not waited for twice.
+FIRST_SECONDS = 0.25
 
 
 class Tiers:
@@ -49,6 +53,7 @@ class Tiers:
         self.flights: Flights[Held[Any]] = Flights(memory, clock.monotonic)
         self.loader = Loader(self.near, self.far, self.counts, clock)
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._silent = False
 
     # ---- reads ----
 
@@ -59,7 +64,8 @@ class Tiers:
         the others; with nobody left it may still end within ORPHAN_SECONDS. What has ended is shown while it
         is loaded anew, and where that fails, as long as its policy says.
         """
-        self._enter()
+        if self._enter():
+            await self._listen()
         begun = self.clock.monotonic()
         if anew:
             return await self._land(ask, load, None, begun, anew=True)
@@ -114,7 +120,8 @@ class Tiers:
         """What memory and Redis have of these that is not stale, without loading; Redis is asked once for all."""
         begun = self.clock.monotonic()
         if len(asks) == 1:
-            self._enter()
+            if self._enter():
+                await self._listen()
             sight = self.near.see(asks[0])
             if sight is None or not sight.settled:
                 found, away = await self._look(asks[0])
@@ -134,7 +141,8 @@ class Tiers:
         False when Redis could not be told: then nobody is shown what it has under this key until it is.
         Raises Uncacheable.
         """
-        self._enter()
+        if self._enter():
+            await self._listen()
         drop = Drop(names=(ask.name,))
         body = ask.codec.encode(value, of=ask.label, key=ask.full or ask.name)
         new = held("loader", ask.codec, ask.codec.decode(body), body)
@@ -179,57 +187,27 @@ class Tiers:
         self._loop = None
         await self.far.close()
 
-    # ---- what there is ----
-
-    def stats(self) -> Stats:
-        """What was counted, and how it stands now."""
-        counts, memory, shelf, delivery = self.counts, self.memory, self.far.shelf, self.far.delivery
-        return Stats(
-            memory_hits=counts.memory,
-            redis_hits=counts.redis,
-            loads=counts.loads,
-            failed=counts.failed,
-            stale_served=counts.stale,
-            joined=counts.joined,
-            late_fills_refused=counts.late,
-            flushed=counts.flushed,
-            entries=len(memory),
-            bytes=memory.size_bytes,
-            evicted=memory.evicted,
-            loading=len(self.flights),
-            trusted=self.near.trusted,
-            bus_lag_seconds=shelf.bus.lag_seconds if shelf is not None else None,
-            undelivered=delivery.pending if delivery is not None else 0,
-        )
-
-    async def explain(self, key: str, name: str) -> Explanation:
-        """Where one entry is, and in what state."""
-        near, away, far, holder = self.near.examine(name), None, None, None
-        try:
-            far, holder = await self.far.examine(name)
-        except StoreError as error:
-            away = str(error)
-        failed = self.loader.throttle.error(name)
-        return Explanation(
-            key,
-            tuple(one for one in (near, far) if one is not None),
-            holder,
-            self.flights.find(name) is not None,
-            type(failed).__name__ if failed is not None else None,
-            away,
-        )
-
     # ---- behind ----
 
-    def _enter(self) -> None:
-        """Be in this event loop, and listen to the bus there."""
+    def _enter(self) -> bool:
+        """Be in this event loop, and follow the bus there; whether its first word is to be waited for."""
         loop = self.flights.here()
-        if loop is self._loop:
-            return
-        self._loop = loop
-        if self.far.shelf is None:
-            return
-        self.far.shelf.follow(self._hear, self._trust)
+        if loop is not self._loop:
+            self._loop = loop
+            if self.far.shelf is not None:
+                self.far.shelf.follow(self._hear, self._trust)
+                self._silent = True
+        return self._silent
+
+    async def _listen(self) -> None:
+        """Wait for the first word of the bus: what is kept before it would be forgotten with it."""
+        try:
+            async with asyncio.timeout(FIRST_SECONDS):
+                if self.far.shelf is not None:
+                    await self.far.shelf.tried()
+        except TimeoutError:
+            pass
+        self._silent = False
 
     def _hear(self, drop: Drop | None) -> None:
         if drop is None:
@@ -269,7 +247,8 @@ class Tiers:
         return sight, False
 
     async def _look_many(self, asks: Sequence[Ask[T]]) -> list[Sight[T] | None]:
-        self._enter()
+        if self._enter():
+            await self._listen()
         see = self.near.see
         sights = [see(ask) for ask in asks]
         wanted = [number for number, one in enumerate(sights) if one is None or not one.settled]

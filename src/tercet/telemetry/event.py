@@ -48,6 +48,15 @@ class CacheRead(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class LimitChecked(Event):
+    """A call was let through by a limit or refused; `checked` is false where Redis could not be asked."""
+
+    limit: str
+    outcome: Literal["allowed", "refused"]
+    checked: bool
+
+
+@dataclass(frozen=True, slots=True)
 class ServerChanged(Event):
     """An embedded server has come up or gone down."""
 

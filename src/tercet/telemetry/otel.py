@@ -10,6 +10,7 @@ from tercet.telemetry.event import (
     CacheRead,
     ConnectionWaited,
     Event,
+    LimitChecked,
     Operation,
     Outcome,
     ServerChanged,
@@ -47,6 +48,7 @@ class OpenTelemetry:
 
     __slots__ = (
         "_cache_duration",
+        "_limit_checks",
         "_operation_duration",
         "_server_duration",
         "_store_duration",
@@ -93,6 +95,11 @@ class OpenTelemetry:
             description="How long it took to read a cached value, by the tier that had it.",
             explicit_bucket_boundaries_advisory=_CACHE_SECONDS,
         )
+        self._limit_checks = meter.create_counter(
+            "tercet.limit.checks",
+            unit="{check}",
+            description="Calls that a limit let through or refused.",
+        )
         self._server_duration = meter.create_histogram(
             "tercet.server.change.duration",
             unit="s",
@@ -110,6 +117,8 @@ class OpenTelemetry:
             case CacheRead():
                 attributes = {"tercet.cache.name": event.cache, "tercet.cache.tier": event.tier}
                 self._cache_duration.record(event.seconds, attributes | _error_type(event.outcome, None))
+            case LimitChecked():
+                self._limit_checks.add(1, _limit_attributes(event))
             case ServerChanged():
                 attributes = {"db.system.name": _SYSTEM[event.store], "tercet.server.state": event.state}
                 self._server_duration.record(event.seconds, attributes)
@@ -146,6 +155,14 @@ def _draw_span(tracer: Tracer, event: Operation, attributes: dict[str, str]) -> 
     if event.outcome in {"failed", "timeout"}:
         span.set_status(Status(StatusCode.ERROR, event.error))
     span.end(end_time=ended)
+
+
+def _limit_attributes(event: LimitChecked) -> dict[str, str | bool]:
+    return {
+        "tercet.limit.name": event.limit,
+        "tercet.limit.outcome": event.outcome,
+        "tercet.limit.checked": event.checked,
+    }
 
 
 def _error_type(outcome: Outcome, error: str | None) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tercet.errors import ExtraMissing, SettingInvalid
-from tercet.telemetry.event import CacheRead, ConnectionWaited, Event, Operation, ServerChanged
+from tercet.telemetry.event import CacheRead, ConnectionWaited, Event, LimitChecked, Operation, ServerChanged
 
 try:
     from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
@@ -42,12 +42,13 @@ class Prometheus:
     holds these metrics once: several Tercets in one process share one listener, or raise SettingInvalid.
     """
 
-    __slots__ = ("_cache", "_failures", "_operations", "_pool", "_reads", "_servers", "_waits")
+    __slots__ = ("_cache", "_failures", "_limits", "_operations", "_pool", "_reads", "_servers", "_waits")
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         registry = REGISTRY if registry is None else registry
         try:
-            self._register(registry)
+            self._register_stores(registry)
+            self._register_rooms(registry)
         except ValueError as twice:
             raise SettingInvalid(
                 "registry",
@@ -56,7 +57,7 @@ class Prometheus:
                 wanted="a registry of its own, or let several Tercets share one Prometheus",
             ) from twice
 
-    def _register(self, registry: CollectorRegistry) -> None:
+    def _register_stores(self, registry: CollectorRegistry) -> None:
         self._operations = Histogram(
             "tercet_operation_seconds",
             "How long an operation took.",
@@ -83,6 +84,8 @@ class Prometheus:
             ("store",),
             registry=registry,
         )
+
+    def _register_rooms(self, registry: CollectorRegistry) -> None:
         self._reads = Counter(
             "tercet_cache_reads",
             "Values asked of a cache, by the tier that had them; tier=loader is a miss.",
@@ -94,6 +97,12 @@ class Prometheus:
             "How long it took to read a cached value.",
             ("cache", "tier"),
             buckets=_CACHE_SECONDS,
+            registry=registry,
+        )
+        self._limits = Counter(
+            "tercet_limit_checks",
+            "Calls that a limit let through or refused; checked=false is without Redis.",
+            ("limit", "outcome", "checked"),
             registry=registry,
         )
         self._servers = Histogram(
@@ -118,6 +127,8 @@ class Prometheus:
             case CacheRead():
                 self._reads.labels(event.cache, event.tier, event.outcome).inc()
                 self._cache.labels(event.cache, event.tier).observe(event.seconds)
+            case LimitChecked():
+                self._limits.labels(event.limit, event.outcome, str(event.checked).lower()).inc()
             case ServerChanged():
                 self._servers.labels(event.store, event.state).observe(event.seconds)
             case _:

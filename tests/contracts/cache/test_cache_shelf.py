@@ -248,6 +248,26 @@ async def test_a_lease_lives_as_long_as_it_is_renewed(desk: Desk) -> None:
     assert await desk.redis.exists(KEYS.lease(NAME)) == 0
 
 
+async def test_a_lease_whose_asker_was_cancelled_is_nobody_s(desk: Desk) -> None:
+    """Nobody would fill it; whoever comes next need not wait for it to run out."""
+    shelf = desk.shelf()
+    await grant(desk, shelf, "t", name="f:warm")
+    for turns in range(25):
+        task = asyncio.ensure_future(shelf.lease(NAME, ["t"]))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        if task.done():
+            granted = task.result()
+            assert granted.token is not None
+            await shelf.release(NAME, granted.token)
+            continue
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await desk.until(lambda: not shelf._waiting._forsaken)
+        assert await desk.redis.exists(KEYS.lease(NAME)) == 0
+
+
 async def waiter(desk: Desk, shelf: Any) -> asyncio.Task[None]:
     """Somebody who waits for whoever loads."""
     told = await shelf.lease(NAME, ())

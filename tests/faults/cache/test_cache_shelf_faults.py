@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import pytest
 
-from tercet.cache.shelf import Drop
+from tercet.cache.shelf import Drop, bus
 from tercet.cache.shelf.bus import TRUST_SECONDS
 from tercet.cache.shelf.delivery import Delivery
 from tercet.cache.shelf.layout import Layout
@@ -90,6 +90,12 @@ async def stubborn(work: Any) -> Any:
             if time.monotonic() > end:
                 raise
             await asyncio.sleep(0.02)
+
+
+@pytest.fixture(autouse=True)
+def _often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A quiet bus is looked at more often than it would be, so that nobody waits for it."""
+    monkeypatch.setattr(bus, "HEARTBEAT_SECONDS", 0.05)
 
 
 @pytest.fixture

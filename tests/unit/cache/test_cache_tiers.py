@@ -9,6 +9,7 @@ import pytest
 
 from tercet.cache.entry import THROTTLE_SECONDS
 from tercet.cache.shelf import TRUST_SECONDS, Drop
+from tercet.cache.stats import stats_of
 from tercet.errors import LoadTimeout, StoreUnreachable
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ async def test_a_stale_value_is_shown_while_one_caller_loads_it_anew(each: Bench
     each.gate.set()
     await each.settled()
     assert (await each.fetch(stale=50), each.loads) == (2, 2)
-    assert each.tiers.stats().stale_served == 20
+    assert stats_of(each.tiers).stale_served == 20
 
 
 async def test_a_value_past_its_stale_time_is_not_shown(each: Bench) -> None:
@@ -144,7 +145,7 @@ async def test_a_value_that_took_long_is_loaded_anew_before_it_ends(each: Bench)
     assert await each.fetch(early=1e9) == 1
     await each.settled()
     assert each.loads == 2
-    assert each.tiers.stats().stale_served == 0
+    assert stats_of(each.tiers).stale_served == 0
 
 
 async def test_errors_are_not_kept_unless_it_was_said(each: Bench) -> None:
@@ -223,7 +224,7 @@ async def test_a_gap_in_the_bus_forgets_everything(bench: Bench) -> None:
     hear(None)
     bench.gate.set()
     assert await caller == 1
-    stats = bench.tiers.stats()
+    stats = stats_of(bench.tiers)
     assert (stats.entries, stats.late_fills_refused, stats.flushed) == (0, 1, 1)
 
 
@@ -307,7 +308,7 @@ async def test_a_late_fill_is_refused_whatever_dropped_it(bench: Bench, drop: Dr
     bench.gate.set()
     assert await caller == 1
     assert await other.fetch("a", "t") == 1
-    assert (await bench.fetch("a", "t"), bench.tiers.stats().late_fills_refused) == (1, 1)
+    assert (await bench.fetch("a", "t"), stats_of(bench.tiers).late_fills_refused) == (1, 1)
     assert other.loads == 1
 
 
@@ -334,7 +335,7 @@ async def test_a_drop_that_could_not_be_delivered_hides_what_the_shelf_has(bench
     assert await bench.tiers.drop(Drop(tags=("t",))) is False
     bench.value = 2
     assert await bench.fetch("a", "t") == 2
-    assert (bench.tiers.stats().undelivered, "t" in shelf.tags) == (1, True)
+    assert (stats_of(bench.tiers).undelivered, "t" in shelf.tags) == (1, True)
     shelf.mute = False
     await bench.tiers.close()
     assert "t" not in shelf.tags

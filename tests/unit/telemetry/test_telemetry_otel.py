@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, StatusCode
 
 from tercet.errors import ExtraMissing
-from tercet.telemetry import CacheRead, ConnectionWaited, Event, Operation, ServerChanged, Telemetry
+from tercet.telemetry import CacheRead, ConnectionWaited, Event, LimitChecked, Operation, ServerChanged, Telemetry
 from tercet.telemetry.otel import OpenTelemetry
 
 if TYPE_CHECKING:
@@ -198,6 +198,18 @@ def test_a_cache_read_is_told_by_tier_and_a_fast_one_has_a_bucket(backend: Backe
     point = histogram(backend, "tercet.cache.read.duration")
     assert dict(point.attributes or {}) == {"tercet.cache.name": "profiles", "tercet.cache.tier": "memory"}
     assert sorted(point.bucket_counts)[-2:] == [1, 1]
+
+
+def test_a_limit_s_refusal_is_counted_with_its_name(backend: Backend) -> None:
+    """Name, outcome and whether Redis was asked are its attributes."""
+    backend.telemetry.tell(LimitChecked("login", "refused", checked=True))
+    point = backend.point("tercet.limit.checks")
+    assert isinstance(point, NumberDataPoint)
+    assert dict(point.attributes or {}) == {
+        "tercet.limit.name": "login",
+        "tercet.limit.outcome": "refused",
+        "tercet.limit.checked": True,
+    }
 
 
 def test_a_server_that_came_up_is_told_with_its_time(backend: Backend) -> None:

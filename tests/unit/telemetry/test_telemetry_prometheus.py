@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tercet.errors import ExtraMissing, SettingInvalid
-from tercet.telemetry import CacheRead, ConnectionWaited, Event, Operation, ServerChanged, Telemetry
+from tercet.telemetry import CacheRead, ConnectionWaited, Event, LimitChecked, Operation, ServerChanged, Telemetry
 from tercet.telemetry.prometheus import Prometheus
 
 SECRET = "redis://:hunter2@cache.internal:6379/0"
@@ -98,6 +98,15 @@ def test_cache_reads_are_counted_by_tier(scraped: Scraped) -> None:
     assert scraped.value("tercet_cache_reads_total", cache="profiles", tier="memory", outcome="ok") == 2
     assert scraped.value("tercet_cache_reads_total", cache="profiles", tier="loader", outcome="ok") == 1
     assert scraped.value("tercet_cache_read_seconds_bucket", cache="profiles", tier="memory", le="1e-06") == 2
+
+
+def test_checks_of_limits_are_counted_by_what_came_out(scraped: Scraped) -> None:
+    """What was decided without Redis can be told apart."""
+    scraped.telemetry.tell(LimitChecked("login", "allowed", checked=True))
+    scraped.telemetry.tell(LimitChecked("login", "refused", checked=True))
+    scraped.telemetry.tell(LimitChecked("login", "allowed", checked=False))
+    assert scraped.value("tercet_limit_checks_total", limit="login", outcome="allowed", checked="true") == 1
+    assert scraped.value("tercet_limit_checks_total", limit="login", outcome="allowed", checked="false") == 1
 
 
 def test_a_server_that_came_up_is_told_with_its_time(scraped: Scraped) -> None:

@@ -110,7 +110,7 @@ class Shelf(Protocol):
         """Keep what was loaded for so long, give the lease back, and wake those who wait.
 
         False when the lease was taken away, as a drop does: then nothing is written. The versions are those
-        from after it.
+        from after it. `tell` tells the bus too, for a load that replaces what others may keep; another round trip.
         """
         ...
 
@@ -137,6 +137,10 @@ class Shelf(Protocol):
         to be forgotten. `trusted` is told the moment, as the clock's `monotonic` counts, until which this
         process may answer by itself.
         """
+        ...
+
+    async def tried(self) -> None:
+        """Return once the bus was heard in this loop, or has failed to be."""
         ...
 
     @property

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import os
 import secrets
@@ -51,14 +50,18 @@ _EXTEND = Script.beside(__file__, "extend")
 
 
 class RedisShelf:
-    """Entries, leases and tag versions in one Redis, Sentinel's primary or cluster; fulfils the port."""
+    """Entries, leases and tag versions in one Redis, Sentinel's primary or cluster; fulfils the port.
+
+    `deadline` is what one read or fill may cost when Redis is slow; None is the wire's own.
+    """
 
     def __init__(
-        self, wire: Wire, *, namespace: str, deadline: float = DEADLINE_SECONDS, clock: Clock, telemetry: Telemetry
+        self, wire: Wire, *, namespace: str, deadline: float | None = None, clock: Clock, telemetry: Telemetry
     ) -> None:
         self._wire = wire
         self._keys = Layout(namespace)
-        self._deadline = deadline
+        # The usual one is the wire's too; commands that name none share a round trip more cheaply.
+        self._deadline = None if deadline == DEADLINE_SECONDS else deadline
         self._drops = Drops(wire, self._keys)
         self._waiting = Waiting(wire, self._keys)
         self._bus = Bus(wire, self._keys.bus, self._drops.mark, clock=clock, telemetry=telemetry)
@@ -66,13 +69,14 @@ class RedisShelf:
 
     def read_one(self, name: str, *, big: bool = False) -> Awaitable[bytes | None]:
         """The entry, by a GET that shares its round trip with all others of this tick."""
-        return self._wire.get(self._keys.entry(name), big=big)
+        return self._wire.get(self._keys.entry(name), deadline=self._deadline, big=big)
 
     async def read(
         self, names: Sequence[str], tags: Sequence[str], *, big: bool = False
     ) -> tuple[Sequence[bytes | None], Versions]:
         """Entries and versions, by one MGET."""
-        found = await self._wire.get_many([*map(self._keys.entry, names), *map(self._keys.tag, tags)], big=big)
+        keys = [*map(self._keys.entry, names), *map(self._keys.tag, tags)]
+        found = await self._wire.get_many(keys, deadline=self._deadline, big=big)
         return found[: len(names)], dict(zip(tags, found[len(names) :], strict=True))
 
     async def versions(self, tags: Sequence[str]) -> Versions:
@@ -85,20 +89,20 @@ class RedisShelf:
     async def lease(self, name: str, tags: Sequence[str], *, anew: bool = False, instead: bytes | None = None) -> Grant:
         """The entry, or leave to load it; one that its tags say is no longer true counts as none.
 
-        `instead` is an entry that its asker has seen and wants a newer one for, because it is stale or of
-        another type: leave is given as if it were not there, to one of all who ask.
+        With tags it takes two round trips: their versions are read first, because a lease says which ones its
+        holder has read. Whoever loads what was dropped since does not keep others waiting.
         """
-        digest = _digest(instead) if instead is not None else ""
-        grant = await self._take(name, tags, anew=anew, digest=digest)
-        if grant.frame is None or grant.token or grant.holder or _is_good(grant.frame, grant.versions):
+        versions = await self.versions(tags) if tags else {}
+        grant = await self._take(name, versions, anew=anew, instead=instead)
+        if grant.frame is None or grant.token or grant.holder or _is_good(grant.frame, versions):
             return grant
-        return await self._take(name, (), anew=False, digest=_digest(grant.frame), versions=grant.versions)
+        return await self._take(name, versions, anew=False, instead=grant.frame)
 
     async def renew(self, name: str, token: bytes) -> bool:
         """Hold on to a lease for its time again, by the connection that we have now."""
         lease = self._keys.lease(name)
-        client = await self._wire.client_id(lease)
-        return bool(await self._wire.run(_RENEW, [lease], [token, client, _ms(LEASE_SECONDS)]))
+        words = [token, await self._client(lease), _ms(LEASE_SECONDS)]
+        return bool(await self._wire.run(_RENEW, [lease], words, deadline=self._deadline))
 
     async def release(self, name: str, token: bytes) -> None:
         """Give a lease back without filling, and wake those who wait."""
@@ -155,6 +159,10 @@ class RedisShelf:
 
         self._bus.follow(both, trusted)
 
+    async def tried(self) -> None:
+        """Return once the bus was heard, or has failed to be."""
+        await self._bus.tried()
+
     @property
     def bus(self) -> BusState:
         """How the bus stands."""
@@ -173,27 +181,42 @@ class RedisShelf:
         """What makes and reads versions; the answer to the last is theirs."""
         keys = [*map(self._keys.tag, tags)]
         made: list[Awaitable[Reply]] = [
-            self._wire.call("SET", key, secrets.token_bytes(VERSION_BYTES), "NX", "PX", _ms(TAG_SECONDS_MIN), key=key)
+            self._wire.call(
+                "SET",
+                key,
+                secrets.token_bytes(VERSION_BYTES),
+                "NX",
+                "PX",
+                _ms(TAG_SECONDS_MIN),
+                key=key,
+                deadline=self._deadline,
+            )
             for key in keys
         ]
-        return [*made, asyncio.ensure_future(self._wire.get_many(keys))] if keys else []
+        return [*made, self._wire.get_many(keys, deadline=self._deadline)] if keys else []
 
-    async def _take(
-        self, name: str, tags: Sequence[str], *, anew: bool, digest: str, versions: Versions | None = None
-    ) -> Grant:
+    async def _client(self, key: bytes) -> int | str:
+        """The connection by which others see that we live; nothing where it is not known."""
+        return await self._wire.client_id(key) or ""
+
+    async def _take(self, name: str, versions: Versions, *, anew: bool, instead: bytes | None) -> Grant:
         keys = [self._keys.entry(name), self._keys.lease(name)]
-        client = await self._wire.client_id(keys[1])
+        ours = secrets.token_bytes(TOKEN_BYTES)
         words: list[Word] = [
-            secrets.token_bytes(TOKEN_BYTES),
-            client,
+            ours,
+            await self._client(keys[1]),
             f"process {os.getpid()} {self._who}",
             _ms(LEASE_SECONDS),
             "1" if anew else "",
-            digest,
+            _digest(instead) if instead is not None else "",
+            b"".join(version or b"" for _, version in sorted(versions.items())),
         ]
-        (frame, token, holder), *rest = await every([self._wire.run(_LEASE, keys, words), *self._asked(tags)])
-        if versions is None:
-            versions = dict(zip(tags, rest[-1], strict=True)) if tags else {}
+        try:
+            frame, token, holder = await self._wire.run(_LEASE, keys, words, deadline=self._deadline)
+        except BaseException:
+            # Perhaps it was granted, and nobody is left who knows it: others would wait for nothing.
+            self._waiting.forsake(name, ours)
+            raise
         return Grant(frame, token, holder, versions)
 
     async def _keep(
@@ -205,11 +228,12 @@ class RedisShelf:
             _FILL,
             [self._keys.entry(name), self._keys.lease(name)],
             [token, frame, _ms(seconds), self._keys.filled, written(name)],
+            deadline=self._deadline,
             big=len(frame) > BIG_BYTES,
         )
         # A large one travels on another connection: what is asked after it must be sent after it.
         first = [await kept] if len(frame) > BIG_BYTES else []
-        extended = [self._wire.run(_EXTEND, [self._keys.tag(tag)], [life]) for tag in tags]
+        extended = [self._wire.run(_EXTEND, [self._keys.tag(tag)], [life], deadline=self._deadline) for tag in tags]
         answers = [*first, *await every(extended if first else [kept, *extended])]
         return bool(answers[0]), dict(zip(tags, answers[1:], strict=True))
 

@@ -34,6 +34,8 @@ class Waiting:
         self._layout = layout
         self._events: dict[bytes, set[asyncio.Event]] = {}
         self._listening: asyncio.Task[None] | None = None
+        # What is ended in the background: somebody must hold on to it.
+        self._forsaken: set[asyncio.Future[bool]] = set()
         # False once the server has refused to say whether a connection lives.
         self._may_ask = True
 
@@ -61,6 +63,18 @@ class Waiting:
         keys = [self._layout.lease(name)]
         return bool(await self._wire.run(_RELEASE, keys, [token, self._layout.filled, written(name)]))
 
+    def forsake(self, name: str, token: bytes) -> None:
+        """End such a lease if there is one, without waiting for it: whoever asked for it has gone."""
+        ended = asyncio.ensure_future(self.release(name, token))
+        self._forsaken.add(ended)
+        ended.add_done_callback(self._forsook)
+
+    def _forsook(self, ended: asyncio.Future[bool]) -> None:
+        self._forsaken.discard(ended)
+        if not ended.cancelled():
+            # Where it did not arrive, the lease runs out.
+            ended.exception()
+
     def dropped(self, drop: Drop | None) -> None:
         """A drop takes leases away without a word on the channel: who waits for one of those is woken."""
         if drop is None or drop.everything or drop.patterns:
@@ -70,9 +84,13 @@ class Waiting:
                 self._wake(written(name))
 
     async def close(self) -> None:
-        """Listen no more."""
+        """Listen no more; what is ended in the background has ended."""
+        here = asyncio.get_running_loop()
+        ending = [one for one in self._forsaken if one.get_loop() is here]
+        if ending:
+            await asyncio.wait(ending)
         listening, self._listening = self._listening, None
-        if listening is None or listening.get_loop() is not asyncio.get_running_loop():
+        if listening is None or listening.get_loop() is not here:
             return
         listening.cancel()
         await asyncio.wait([listening])
@@ -103,6 +121,9 @@ class Waiting:
         if not one.done():
             # Shielded: it is everybody's, and goes on when one of them leaves.
             await asyncio.wait([one])
+        if not one.cancelled():
+            # Looked at, so that nobody is told of it as of something that was overlooked.
+            one.exception()
 
     async def _begin(self) -> None:
         await self._wire.listen(self._layout.filled, self._hear)
@@ -135,8 +156,8 @@ class Waiting:
             return True
         for listed in lives:
             if isinstance(listed, CommandRefused):
-                # Not permitted, or too old: leases of the dead must run out by themselves.
-                self._may_ask = False
+                # Where it is not permitted, leases of the dead must run out by themselves.
+                self._may_ask = listed.code != "NOPERM"
             elif isinstance(listed, BaseException):
                 raise listed
             elif b"id=" + client not in listed:

@@ -1,0 +1,116 @@
+"""Processes that are frozen and killed: none of them writes late, and none of them holds up the rest."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from tercet.clock import SystemClock
+from tercet.locks import Locks
+from tercet.locks.postgres import create_fence, fence
+from tercet.telemetry import Telemetry
+from tercet.wire import Wire
+
+ROOT = Path(__file__).parents[3]
+LONG = "120s"
+
+# What the run in the suite takes; `python bench/locks/faults.py --seconds 600` is the same one, longer.
+FAULT_SECONDS = 4
+
+
+def environment() -> dict[str, str]:
+    """This one, with the sources that are tested."""
+    return {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+
+
+@pytest.fixture
+async def locks(redis_url: str) -> AsyncIterator[Locks]:
+    """The locks of this process."""
+    clock, telemetry = SystemClock(), Telemetry()
+    wire = Wire.at(redis_url, deadline=20.0, clock=clock, telemetry=telemetry)
+    made = Locks(wire, clock=clock, telemetry=telemetry)
+    yield made
+    await made.close()
+    await wire.close()
+
+
+async def said(process: asyncio.subprocess.Process) -> list[str]:
+    """The next line of the other process."""
+    assert process.stdout is not None
+    return (await process.stdout.readline()).decode().split()
+
+
+async def test_a_frozen_holder_finds_out_by_itself_and_its_write_is_refused(
+    locks: Locks, redis_url: str, postgres_url: str
+) -> None:
+    """It slept through the end of its lease; the fence knows the token of who came after it."""
+    url = postgres_url.replace("postgresql://", "postgresql+asyncpg://")
+    engine = create_async_engine(url)
+    async with engine.begin() as connection:
+        await create_fence(connection)
+        await connection.execute(text("create table guarded (writer text)"))
+    program = (str(Path(__file__).with_name("holder.py")), redis_url, url)
+    holder = await asyncio.create_subprocess_exec(
+        sys.executable, *program, env=environment(), stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        word, token = await said(holder)
+        assert word == "held"
+        holder.send_signal(signal.SIGSTOP)
+        async with locks.lock("a", ttl=LONG, wait=LONG) as held:
+            assert held.token > int(token)
+            async with engine.begin() as connection:
+                await fence(connection, "a", held.token)
+                await connection.execute(text("insert into guarded values ('new')"))
+            holder.send_signal(signal.SIGCONT)
+            assert await said(holder) == ["lost", token]
+            assert await said(holder) == ["refused", str(held.token)]
+            assert await holder.wait() == 0
+        async with engine.connect() as connection:
+            assert list((await connection.execute(text("select writer from guarded"))).scalars()) == ["new"]
+    finally:
+        if holder.returncode is None:
+            holder.kill()
+            await holder.wait()
+        await engine.dispose()
+
+
+async def test_a_killed_holder_is_followed_when_its_lease_ends(locks: Locks, redis_url: str, postgres_url: str) -> None:
+    """Nobody gives its lock back, and nobody has to."""
+    url = postgres_url.replace("postgresql://", "postgresql+asyncpg://")
+    program = (str(Path(__file__).with_name("holder.py")), redis_url, url)
+    holder = await asyncio.create_subprocess_exec(
+        sys.executable, *program, env=environment(), stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        _, token = await said(holder)
+    finally:
+        holder.kill()
+        await holder.wait()
+    async with locks.lock("a", ttl=LONG, wait=LONG) as held:
+        assert held.token > int(token)
+
+
+async def test_never_two_holders_whatever_is_killed_frozen_or_cut_off(postgres_url: str) -> None:
+    """The fault run: what each process believed by its own clock does not overlap, and no write is lost."""
+    program = (str(ROOT / "bench/locks/faults.py"), "--seconds", str(FAULT_SECONDS), "--postgres", postgres_url)
+    run = await asyncio.create_subprocess_exec(
+        sys.executable, *program, env=environment(), stdout=asyncio.subprocess.PIPE
+    )
+    out, _ = await run.communicate()
+    found = json.loads(out)
+    assert found["two holders"] == [], found
+    assert found["fence broken"] == [], found
+    assert found["recovered"], found
+    assert found["holdings"] > 10
+    assert sum(found["faults"].values()) > 0
+    assert run.returncode == 0, found

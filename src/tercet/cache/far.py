@@ -165,14 +165,15 @@ class Far:
         return kept and entry.is_current(versions)
 
     async def write(self, ask: Ask[T], body: bytes, *, lifetime: float) -> bool:
-        """Put a value over whatever is there; False when one of its tags was dropped meanwhile."""
+        """Put a value over whatever is there; False when it, or one of its tags, was dropped or written meanwhile."""
         if self.shelf is None:
             return True
         try:
             versions = await self.shelf.versions(ask.tags) if ask.tags else _NO_VERSIONS
             entry = self._made(ask, body, versions, lifetime=lifetime, took=0.0)
             whole = lifetime + ask.policy.stale
-            return entry.is_current(await self.shelf.write(ask.name, pack(entry), whole, ask.tags))
+            kept, versions = await self.shelf.write(ask.name, pack(entry), whole, ask.tags)
+            return kept and entry.is_current(versions)
         except StoreMissing:
             self._none_there()
             return True

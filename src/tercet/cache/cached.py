@@ -11,24 +11,25 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast, overload
 
 import msgspec
 
-from tercet.cache.encoding.binder import bind
 from tercet.cache.encoding.codec import Codec
 from tercet.cache.encoding.key import identity
 from tercet.cache.encoding.tags import templates
-from tercet.cache.work import Work
+from tercet.cache.functions import work as working
+from tercet.cache.functions.binder import bind
 from tercet.errors import Uncacheable, UsageError
 
 if typing.TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
 
     from tercet.cache.entry import Policy, Tier
+    from tercet.cache.functions.work import Work
     from tercet.cache.tiers import Tiers
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
-Loader = TypeVar("Loader", bound="Callable[..., Awaitable[Mapping[Any, Any]]]")
+L = TypeVar("L", bound="Callable[..., Awaitable[Mapping[Any, Any]]]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,9 @@ class Answers(Generic[P, R]):
 
     __slots__ = ()
 
-    _work: Work[R]
+    if typing.TYPE_CHECKING:
+        # Hidden when it runs: Bound's fields would be looked for here too, and this name is not known then.
+        _work: Work[R]
 
     async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """The result for these arguments: from this process, from Redis, or from the function itself."""
@@ -94,7 +97,7 @@ class Bound(msgspec.Struct, Answers[P, R], eq=False):
 
     # Each decorated method gets a subclass with a __call__ written for its signature. One object is made for
     # each look at the method, so it is a Struct, which is made in half of the time.
-    _work: Work[R]
+    _work: Any
     _owner: object
 
     def __repr__(self) -> str:
@@ -147,7 +150,7 @@ class Cached(Answers[P, R]):
             return bound(self._work, kind or type(owner))
         return self if owner is None else bound(self._work, owner)
 
-    def bulk(self, loader: Loader) -> Loader:
+    def bulk(self, loader: L) -> L:
         """Let an async function load many at once, for `many`: from a list of arguments to a dict of results.
 
         It is given only what is to be loaded: where the function takes several arguments, tuples of them. What
@@ -192,7 +195,7 @@ def decorate(
     found = templates(tags, function=called, parameters=parameters)
     codec: Codec[R] = Codec(kind if kind is not None else _declared(inside, called), of=f"the result of {called}()")
     said = identity(inside, name=name, version=version)
-    work = Work(inside, tiers, binder, name=said, codec=codec, found=found, policy=policy)
+    work = working.Work(inside, tiers, binder, name=said, codec=codec, found=found, policy=policy)
     written: dict[str, object] = {"__module__": __name__}
     if work.call is not None:
         work.call.__doc__ = Answers.__call__.__doc__

@@ -144,17 +144,14 @@ class Loader:
         """Keep what was loaded, unless something it depends on was dropped, here or elsewhere."""
         lifetime = ask.policy.lifetime(draw(), negative=negative)
         # Nobody has confirmed it: it is as old as the beginning of its load.
-        at = begun
-        fresh = flight.is_fresh()
-        if fresh and grant is not None:
+        at, fresh = begun, True
+        if grant is not None:
             try:
                 at = self._now()
                 fresh = await self._far.fill(ask, body, grant, lifetime=lifetime, took=took, tell=tell)
             except StoreError as error:
                 self._far.note("fill", error)
                 at = begun
-        elif grant is not None:
-            await self._far.give_back(ask, grant)
         if not fresh or not flight.is_fresh():
             self._counts.late += 1
             self._far.note("late fill refused")

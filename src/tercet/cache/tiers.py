@@ -31,6 +31,10 @@ T = TypeVar("T")
 # connections, or they would only wait there, and hold others up.
 LOADS_AT_ONCE = 16
 
+# How long the first caller of an event loop waits for the bus: a connection and two round trips take some
+# milliseconds; a server that does not answer is not waited for twice.
+FIRST_SECONDS = 0.25
+
 
 class Tiers:
     """Memory, shelf and loader as one; without a shelf, memory and loader.
@@ -49,6 +53,7 @@ class Tiers:
         self.flights: Flights[Held[Any]] = Flights(memory, clock.monotonic)
         self.loader = Loader(self.near, self.far, self.counts, clock)
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._silent = False
 
     # ---- reads ----
 
@@ -59,7 +64,8 @@ class Tiers:
         the others; with nobody left it may still end within ORPHAN_SECONDS. What has ended is shown while it
         is loaded anew, and where that fails, as long as its policy says.
         """
-        self._enter()
+        if self._enter():
+            await self._listen()
         begun = self.clock.monotonic()
         if anew:
             return await self._land(ask, load, None, begun, anew=True)
@@ -114,7 +120,8 @@ class Tiers:
         """What memory and Redis have of these that is not stale, without loading; Redis is asked once for all."""
         begun = self.clock.monotonic()
         if len(asks) == 1:
-            self._enter()
+            if self._enter():
+                await self._listen()
             sight = self.near.see(asks[0])
             if sight is None or not sight.settled:
                 found, away = await self._look(asks[0])
@@ -134,7 +141,8 @@ class Tiers:
         False when Redis could not be told: then nobody is shown what it has under this key until it is.
         Raises Uncacheable.
         """
-        self._enter()
+        if self._enter():
+            await self._listen()
         drop = Drop(names=(ask.name,))
         body = ask.codec.encode(value, of=ask.label, key=ask.full or ask.name)
         new = held("loader", ask.codec, ask.codec.decode(body), body)
@@ -221,15 +229,25 @@ class Tiers:
 
     # ---- behind ----
 
-    def _enter(self) -> None:
-        """Be in this event loop, and listen to the bus there."""
+    def _enter(self) -> bool:
+        """Be in this event loop, and follow the bus there; whether its first word is to be waited for."""
         loop = self.flights.here()
-        if loop is self._loop:
-            return
-        self._loop = loop
-        if self.far.shelf is None:
-            return
-        self.far.shelf.follow(self._hear, self._trust)
+        if loop is not self._loop:
+            self._loop = loop
+            if self.far.shelf is not None:
+                self.far.shelf.follow(self._hear, self._trust)
+                self._silent = True
+        return self._silent
+
+    async def _listen(self) -> None:
+        """Wait for the first word of the bus: what is kept before it would be forgotten with it."""
+        try:
+            async with asyncio.timeout(FIRST_SECONDS):
+                if self.far.shelf is not None:
+                    await self.far.shelf.tried()
+        except TimeoutError:
+            pass
+        self._silent = False
 
     def _hear(self, drop: Drop | None) -> None:
         if drop is None:
@@ -269,7 +287,8 @@ class Tiers:
         return sight, False
 
     async def _look_many(self, asks: Sequence[Ask[T]]) -> list[Sight[T] | None]:
-        self._enter()
+        if self._enter():
+            await self._listen()
         see = self.near.see
         sights = [see(ask) for ask in asks]
         wanted = [number for number, one in enumerate(sights) if one is None or not one.settled]

@@ -22,25 +22,28 @@ class Telemetry:
     A listener must be quick and must not block. One that raises is logged and goes on being told.
     """
 
-    __slots__ = ("_ears",)
+    __slots__ = ("_ears", "heard")
+
+    # Whether anybody listens. A hot path asks before it makes an event, so it is an attribute and no question.
+    heard: bool
 
     def __init__(self) -> None:
         self._ears: tuple[_Ear, ...] = ()
-
-    @property
-    def heard(self) -> bool:
-        """Whether anybody listens; a hot path asks before it makes an event."""
-        return bool(self._ears)
+        self.heard = False
 
     def listen(self, listener: Listener) -> Callable[[], None]:
         """Tell `listener` every event from now on; call what is returned to end it (twice is fine)."""
         ear = _Ear(listener)
-        self._ears = (*self._ears, ear)
+        self._hold((*self._ears, ear))
 
         def end() -> None:
-            self._ears = tuple(one for one in self._ears if one is not ear)
+            self._hold(tuple(one for one in self._ears if one is not ear))
 
         return end
+
+    def _hold(self, ears: tuple[_Ear, ...]) -> None:
+        self._ears = ears
+        self.heard = bool(ears)
 
     def tell(self, event: Event) -> None:
         """Tell everybody who listens that this has happened."""

@@ -176,15 +176,15 @@ class Lane:
                 ask.due = now + ask.deadline
             due = min(due, ask.due)
         line = self.line
-        if line is not None and not line.paused and not self._unsent:
-            if len(line.expected) + len(asks) > WAITING_MAX:
-                self._overrun(asks)
-                return
-            line.send(asks)
+        direct = line is not None and not line.paused and not self._unsent
+        room = WAITING_MAX - (len(line.expected) if line is not None and direct else len(self._unsent))
+        if len(asks) > room:
+            self._overrun(asks[room:])
+            asks = asks[:room]
+        if line is not None and direct:
+            if asks:
+                line.send(asks)
         else:
-            if len(self._unsent) + len(asks) > WAITING_MAX:
-                self._overrun(asks)
-                return
             self._unsent += asks
             if line is None:
                 self.wake()

@@ -46,7 +46,8 @@ class Line(asyncio.BufferedProtocol):
         self._owner = owner
         self._reader = edge.reader()
         self._pushed, self._nothing = edge.pushed, edge.nothing
-        self._buffer = bytearray(BUFFER_BYTES)
+        # A view, for asyncio's TLS cuts it into pieces and writes into them: those of a bytearray are copies.
+        self._buffer = memoryview(bytearray(BUFFER_BYTES))
         loop = asyncio.get_running_loop()
         self._time = loop.time
         self._opened: Opened | None = None
@@ -82,7 +83,7 @@ class Line(asyncio.BufferedProtocol):
         if self._opened is not None:
             self._opened.transport.abort()
 
-    def get_buffer(self, sizehint: int) -> bytearray:
+    def get_buffer(self, sizehint: int) -> memoryview:
         """Where the transport may write to."""
         del sizehint
         return self._buffer

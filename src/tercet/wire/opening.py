@@ -50,7 +50,7 @@ def _greeted(edge: Edge, hello: Call, address: str) -> int:
     greeting = hello.future.result()
     if not edge.suits(greeting):
         raise StoreUnreachable("redis", reason="it is not the primary any more", address=address)
-    return int(greeting[b"id"])
+    return int(greeting.get(b"id", 0))
 
 
 async def close_line(line: Line) -> None:

@@ -43,7 +43,7 @@ class Pushed(Protocol):
 class Reader(Protocol):
     """Bytes in, replies out."""
 
-    def feed(self, buffer: bytearray, offset: int, length: int, /) -> None:
+    def feed(self, buffer: memoryview, offset: int, length: int, /) -> None:
         """Take what has come."""
         ...
 
@@ -71,7 +71,7 @@ class Edge(Protocol):
         """One command as bytes; raises CommandInvalid for a word that has no form there."""
         ...
 
-    def shares(self, name: Word) -> bool:
+    def shares(self, words: Sequence[Word]) -> bool:
         """Whether a command may go on a connection that others use too."""
         ...
 

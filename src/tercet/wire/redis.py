@@ -92,10 +92,14 @@ class RedisEdge:
             reason = f"it has a {strange[0]} in it" if strange else "it has a text that is not Unicode in it"
             raise CommandInvalid(str(words[0]), reason=reason) from error
 
-    def shares(self, name: Word) -> bool:
+    def shares(self, words: Sequence[Word]) -> bool:
         """Whether a command may go on a connection that others use too."""
-        text = name.decode("ascii", "replace") if isinstance(name, bytes) else str(name)
-        return text.upper() not in _NOT_SHARED
+        name = _upper(words[0])
+        if name in _NOT_SHARED:
+            return False
+        if name == "CLIENT":
+            return len(words) == 1 or _upper(words[1]) != "REPLY"
+        return not name.startswith("XREAD") or "BLOCK" not in map(_upper, words)
 
     def reader(self) -> Reader:
         """A reader for one connection."""
@@ -162,7 +166,7 @@ class RedisEdge:
                 raise EOFError  # noqa: TRY301 - the same way out as every other failure
         except BaseException as error:
             await _let_go(connection)
-            if isinstance(error, exc.RedisError | OSError | EOFError):
+            if isinstance(error, Exception):
                 raise self._meaning(error, place) from error
             raise
         writer.transport.set_protocol(protocol)
@@ -227,7 +231,9 @@ _REASONS: tuple[tuple[type[Exception], str], ...] = (
 
 def _why(error: BaseException) -> str:
     found = (words for one in _causes(error) for kind, words in _REASONS if isinstance(one, kind))
-    return next(found, "the connection was lost")
+    lost = isinstance(error, exc.RedisError | OSError | EOFError)
+    # A program's own credential provider may raise anything, and its text may be secret.
+    return next(found, "the connection was lost" if lost else f"connecting raised {type(error).__name__}")
 
 
 async def _let_go(connection: Any) -> None:
@@ -247,6 +253,10 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
             return
         yield at
         at = at.__cause__ or at.__context__
+
+
+def _upper(word: Word) -> str:
+    return (word.decode("ascii", "replace") if isinstance(word, bytes) else str(word)).upper()
 
 
 def client_at(url: str) -> object:

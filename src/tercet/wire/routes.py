@@ -59,7 +59,7 @@ class Routes:
         self._discovering: asyncio.Task[None] | None = None
         self._later: asyncio.TimerHandle | None = None
         self._parting: set[asyncio.Task[None]] = set()
-        self._closed = False
+        self._closed: Callable[[], Exception] | None = None
         self.only = None if edge.clustered else self._node(edge.home())
 
     @property
@@ -99,9 +99,9 @@ class Routes:
             return
         if self._breaker.is_open and self.loop.time() < self._again_at:
             raise self._breaker.refusal()
-        await asyncio.shield(self._discover())
+        await asyncio.wait([self._discover()])
         if not self.ready:
-            raise self._breaker.refusal()
+            raise self._closed() if self._closed is not None else self._breaker.refusal()
 
     def _discover(self) -> asyncio.Task[None]:
         if self._discovering is None:
@@ -125,7 +125,7 @@ class Routes:
 
     def look_again(self) -> None:
         """Ask for the slots soon: something has changed, or is about to."""
-        if self.edge.clustered and self._later is None and not self._closed:
+        if self.edge.clustered and self._later is None and self._closed is None:
             self._later = self.loop.call_later(DISCOVER_SECONDS, self._look)
 
     def _look(self) -> None:
@@ -195,7 +195,7 @@ class Routes:
 
     async def close(self, make: Callable[[], Exception]) -> None:
         """End all servers' connections."""
-        self._closed = True
+        self._closed = make
         if self._later is not None:
             self._later.cancel()
         tasks = [*self._parting]

@@ -130,7 +130,7 @@ class Wire:
         time: then it is not known whether it took place.
         """
         routes = self._here()
-        if not words or not routes.edge.shares(words[0]):
+        if not words or not routes.edge.shares(words):
             raise CommandInvalid(
                 str(words[0]) if words else "",
                 reason="it changes or blocks the connection, which everybody shares" if words else "it has no words",
@@ -254,6 +254,11 @@ class Wire:
         if lane.line is None:
             await self.call("PING", key=key or None)
         return lane.line.client_id if lane.line is not None else 0
+
+    def client_ids(self) -> dict[str, int]:
+        """The number of our connection at each server that we are connected to, by its address."""
+        nodes = self._routes.nodes.values() if self._routes is not None else ()
+        return {node.address: node.main.line.client_id for node in nodes if node.main.line is not None}
 
     def state(self) -> WireState:
         """How it stands right now."""

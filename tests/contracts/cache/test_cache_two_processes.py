@@ -13,7 +13,7 @@ import pytest
 from redis.asyncio import Redis
 
 from tercet.cache import Cache, Cached, Found
-from tercet.cache.encoding.codec import Entry, pack, unpack
+from tercet.cache.encoding.frame import Entry, pack, unpack
 from tercet.cache.encoding.key import key_of
 from tercet.clock import StoppedClock, SystemClock
 from tercet.errors import NotOpen, StoreMissing

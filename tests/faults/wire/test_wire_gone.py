@@ -10,11 +10,13 @@ from typing import Protocol
 
 import pytest
 import pytest_asyncio
+import redis
 
 from tercet.clock import SystemClock
 from tercet.errors import DeadlinePassed, LoginRefused, NotOpen, StoreError, StoreUnreachable
 from tercet.telemetry import Event, Operation, Telemetry
 from tercet.wire import Script, Wire
+from tercet.wire.line import Line
 
 # Where the server is well, nothing must depend on how fast this machine is.
 PATIENCE = 30.0
@@ -181,8 +183,13 @@ async def test_an_idle_connection_that_the_server_ends_is_replaced_unseen(wire: 
 
 
 def _id(wire: Wire) -> int:
-    node = next(iter(wire._routes.nodes.values()))  # type: ignore[union-attr]  # it was used
-    return node.main.line.client_id if node.main.line is not None else 0
+    return next(iter(wire.client_ids().values()), 0)
+
+
+def _line(wire: Wire) -> Line:
+    line = next(iter(wire._routes.nodes.values())).main.line  # type: ignore[union-attr]  # it was used
+    assert line is not None
+    return line
 
 
 async def test_reads_survive_a_lost_connection_and_writes_are_told(wire: Wire) -> None:
@@ -355,6 +362,55 @@ async def test_a_unix_socket_and_another_database_are_taken_from_the_url(own_red
     assert b" resp=3 " in info
     assert wire.state().nodes[0].address == path
     await wire.close()
+
+
+async def test_a_server_that_does_not_read_is_not_drowned(own_redis: OwnRedis, wire: Wire) -> None:
+    """What the sockets do not take waits here, and leaves in its order when they do."""
+    await wire.call("PING")
+    own_redis.freeze()
+    word = b"x" * 30_000
+    appended = [asyncio.ensure_future(wire.call("APPEND", "a", word))]
+    while not _line(wire).paused:
+        await asyncio.sleep(0)
+        appended.append(asyncio.ensure_future(wire.call("APPEND", "a", word)))
+    appended += [asyncio.ensure_future(wire.call("APPEND", "a", word)) for _ in range(10)]
+    last = asyncio.ensure_future(wire.call("STRLEN", "a"))
+    own_redis.thaw()
+    assert await asyncio.gather(*appended) == [30_000 * (number + 1) for number in range(len(appended))]
+    assert await last == 30_000 * len(appended)
+
+
+async def test_more_commands_than_may_wait_are_refused(
+    own_redis: OwnRedis, wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that found room are answered, the others are told at once."""
+    monkeypatch.setattr("tercet.wire.lane.WAITING_MAX", 100)
+    await wire.call("PING")
+    own_redis.freeze()
+    calls = [asyncio.ensure_future(wire.call("INCR", "n")) for _ in range(60)]
+    await asyncio.sleep(0)
+    calls += [asyncio.ensure_future(wire.call("INCR", "n")) for _ in range(60)]
+    with pytest.raises(StoreUnreachable, match="100 commands wait"):
+        await calls[-1]
+    own_redis.thaw()
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    assert results[:100] == list(range(1, 101))
+    assert {type(one) for one in results[100:]} == {StoreUnreachable}
+
+
+async def test_a_loop_that_stood_still_does_not_blame_the_server(own_redis: OwnRedis, wire: Wire) -> None:
+    """The answer was there in time, and only we had no time for it."""
+    await wire.call("SET", "a", "1")
+    asked = asyncio.ensure_future(wire.get(b"a", deadline=SHORT))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    with redis.Redis.from_url(own_redis.url) as client:
+        # It answers in order, so that ours is answered too.
+        client.ping()
+        client.ping()
+    time.sleep(SHORT * 2)
+    assert await asked == b"1"
+    assert not _open(wire)
 
 
 async def test_a_refusal_is_quick_when_the_server_is_not_asked(own_redis: OwnRedis, wire: Wire) -> None:

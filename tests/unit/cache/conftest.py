@@ -145,6 +145,9 @@ class Twin:
     def watch(self, connected: Callable[[], None]) -> None:
         """There are no connections."""
 
+    async def tried(self) -> None:
+        """It is heard at once."""
+
     @property
     def bus(self) -> BusState:
         return BusState()

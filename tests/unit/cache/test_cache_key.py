@@ -18,8 +18,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tercet.cache.encoding.binder import Binder, bind
 from tercet.cache.encoding.key import KEY_CHARS_MAX, encode, identity, key_of
+from tercet.cache.functions.binder import Binder, bind
 from tercet.errors import Unkeyable
 
 if TYPE_CHECKING:

@@ -32,7 +32,7 @@ class Steps(RuleBasedStateMachine):
         super().__init__()
         self.clock = StoppedClock()
         self.memory = Memory(self.clock.monotonic, entries_max=5, bytes_max=BYTES_MAX)
-        self.index: dict[tuple[object, ...], Slot] = {}
+        self.index: dict[object, Slot] = {}
         self.model: dict[str, tuple[object, float, tuple[str, ...]]] = {}
         self.number = 0
 
@@ -117,7 +117,7 @@ class Steps(RuleBasedStateMachine):
         assert len(self.memory) <= 5
         assert 0 <= self.memory.size_bytes <= BYTES_MAX
         assert len(self.index) <= len(self.memory)
-        assert all(value_of(self.memory, str(raw[1])) == slot.value for raw, slot in tuple(self.index.items()))
+        assert all(value_of(self.memory, slot.name) == slot.value for slot in tuple(self.index.values()))
         assert (len(self.memory) == 0) is (self.memory.size_bytes == 0)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 
 import redis.asyncio
+import redis.asyncio.cluster
 from asyncpg import connect_utils
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous import client_session, collection, database
@@ -39,3 +40,19 @@ def test_sqlalchemys_pool_is_entered_at_one_place() -> None:
     source = inspect.getsource(QueuePool._do_get)
     assert "TimeoutError" in source
     assert "_create_connection" in source
+
+
+def test_redis_py_keeps_a_connections_streams_where_they_can_be_taken_over() -> None:
+    """The wire takes the transport of a connection that redis-py has opened; its own end must not close it."""
+    assert {"_reader", "_writer"} <= set(AbstractConnection.__slots__)
+    assert 'getattr(self, "_writer", None)' in inspect.getsource(AbstractConnection.__del__)
+    assert {"connection_class", "connection_kwargs"} <= set(vars(redis.asyncio.ConnectionPool(host="nowhere"))) | set(
+        dir(redis.asyncio.ConnectionPool)
+    )
+
+
+def test_redis_py_knows_the_primary_of_each_slot_of_a_cluster() -> None:
+    """The wire reads its table of slots, and makes connections as its nodes do."""
+    names = {"slots_cache", "initialize", "nodes_cache"}
+    assert names <= set(dir(redis.asyncio.cluster.NodesManager))
+    assert {"connection_class", "connection_kwargs", "name"} <= set(dir(redis.asyncio.cluster.ClusterNode))

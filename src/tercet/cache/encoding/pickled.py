@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 from dataclasses import dataclass, field
 
@@ -52,14 +51,19 @@ class Pickled:
             raise SettingInvalid("kind", where="Pickled", shown=repr(self.kind), wanted="a class")
 
     def schema(self, size: int) -> bytes:
-        """The shape of the kind, as far as it can be told: its name, and the fields that it declares."""
+        """The shape of the kind, as far as it can be told: its name, and the fields that it declares.
+
+        Under another secret it is another shape: what was signed with that one is not even tried.
+        """
         fields = [
             f"{name}:{annotation if isinstance(annotation, str) else repr(annotation)}"
             for one in reversed(self.kind.__mro__)
             for name, annotation in getattr(one, "__annotations__", {}).items()
         ]
         text = f"pickle {self.kind.__module__}.{self.kind.__qualname__} {fields!r}"
-        return hashlib.blake2b(text.encode("utf-8", "backslashreplace"), digest_size=size).digest()
+        return hmac.digest(self._secret(), _PURPOSE + b"/schema" + text.encode("utf-8", "backslashreplace"), "sha256")[
+            :size
+        ]
 
     def write(self, value: object, *, schema: bytes, key: str) -> bytes:
         """The value's bytes, signed together with its schema and key; raises TypeError for another kind."""
@@ -90,7 +94,7 @@ class Pickled:
 
     def _mark(self, schema: bytes, rest: bytes) -> bytes:
         said = len(schema).to_bytes(2, "big") + schema
-        return hmac.digest(self._secret(), _PURPOSE + said + rest, "sha256")
+        return hmac.digest(self._secret(), _PURPOSE + b"/body" + said + rest, "sha256")
 
     def _secret(self) -> bytes:
         return self.secret.encode("utf-8", "surrogatepass") if isinstance(self.secret, str) else self.secret

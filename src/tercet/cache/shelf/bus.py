@@ -75,6 +75,7 @@ class Bus:
         # Some are missing, and nobody was told yet.
         self._lost = False
         self._refused = False
+        self._tried = asyncio.Event()
         self.state = BusState()
 
     def follow(self, hear: Callable[[Drop | None], None], trusted: Callable[[float], None]) -> None:
@@ -84,7 +85,13 @@ class Bus:
         if self._task is not None and self._task.get_loop() is loop and not self._task.done():
             return
         self._due = 0.0
+        # Events belong to the loop in which they were first waited for.
+        self._tried = asyncio.Event()
         self._task = loop.create_task(self._run(), name="tercet-cache-bus")
+
+    async def tried(self) -> None:
+        """Return once the bus was heard in this loop, or has failed to be."""
+        await self._tried.wait()
 
     async def close(self) -> None:
         """End it; what was heard is remembered, so another loop can go on from there."""
@@ -147,6 +154,7 @@ class Bus:
             self.state = replace(self.state, connected=True)
         if not self._refused:
             self._trusted(sent + TRUST_SECONDS)
+        self._tried.set()
 
     async def _catch_up(self) -> bool:
         """Read on from the last message, and see that none is missing; False when there may be more."""

@@ -139,6 +139,10 @@ class Shelf(Protocol):
         """
         ...
 
+    async def tried(self) -> None:
+        """Return once the bus was heard in this loop, or has failed to be."""
+        ...
+
     @property
     def bus(self) -> BusState:
         """How the bus stands."""

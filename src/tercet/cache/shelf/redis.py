@@ -89,14 +89,14 @@ class RedisShelf:
     async def lease(self, name: str, tags: Sequence[str], *, anew: bool = False, instead: bytes | None = None) -> Grant:
         """The entry, or leave to load it; one that its tags say is no longer true counts as none.
 
-        `instead` is an entry that its asker has seen and wants a newer one for, because it is stale or of
-        another type: leave is given as if it were not there, to one of all who ask.
+        With tags it takes two round trips: their versions are read first, because a lease says which ones its
+        holder has read. Whoever loads what was dropped since does not keep others waiting.
         """
-        digest = _digest(instead) if instead is not None else ""
-        grant = await self._take(name, tags, anew=anew, digest=digest)
-        if grant.frame is None or grant.token or grant.holder or _is_good(grant.frame, grant.versions):
+        versions = await self.versions(tags) if tags else {}
+        grant = await self._take(name, versions, anew=anew, instead=instead)
+        if grant.frame is None or grant.token or grant.holder or _is_good(grant.frame, versions):
             return grant
-        return await self._take(name, (), anew=False, digest=_digest(grant.frame), versions=grant.versions)
+        return await self._take(name, versions, anew=False, instead=grant.frame)
 
     async def renew(self, name: str, token: bytes) -> bool:
         """Hold on to a lease for its time again, by the connection that we have now."""
@@ -159,6 +159,10 @@ class RedisShelf:
 
         self._bus.follow(both, trusted)
 
+    async def tried(self) -> None:
+        """Return once the bus was heard, or has failed to be."""
+        await self._bus.tried()
+
     @property
     def bus(self) -> BusState:
         """How the bus stands."""
@@ -195,9 +199,7 @@ class RedisShelf:
         """The connection by which others see that we live; nothing where it is not known."""
         return await self._wire.client_id(key) or ""
 
-    async def _take(
-        self, name: str, tags: Sequence[str], *, anew: bool, digest: str, versions: Versions | None = None
-    ) -> Grant:
+    async def _take(self, name: str, versions: Versions, *, anew: bool, instead: bytes | None) -> Grant:
         keys = [self._keys.entry(name), self._keys.lease(name)]
         ours = secrets.token_bytes(TOKEN_BYTES)
         words: list[Word] = [
@@ -206,17 +208,15 @@ class RedisShelf:
             f"process {os.getpid()} {self._who}",
             _ms(LEASE_SECONDS),
             "1" if anew else "",
-            digest,
+            _digest(instead) if instead is not None else "",
+            b"".join(version or b"" for _, version in sorted(versions.items())),
         ]
-        taken = self._wire.run(_LEASE, keys, words, deadline=self._deadline)
         try:
-            (frame, token, holder), *rest = await every([taken, *self._asked(tags)])
+            frame, token, holder = await self._wire.run(_LEASE, keys, words, deadline=self._deadline)
         except BaseException:
             # Perhaps it was granted, and nobody is left who knows it: others would wait for nothing.
             self._waiting.forsake(name, ours)
             raise
-        if versions is None:
-            versions = dict(zip(tags, rest[-1], strict=True)) if tags else {}
         return Grant(frame, token, holder, versions)
 
     async def _keep(

@@ -6,11 +6,11 @@ import inspect
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
-from tercet.cache.compiled import Compiler
 from tercet.cache.encoding.key import key_of
 from tercet.cache.encoding.tags import Template, filled
-from tercet.cache.encoding.writing import writing
 from tercet.cache.entry import Ask, Held
+from tercet.cache.functions.compiled import Compiler
+from tercet.cache.functions.writing import writing
 from tercet.cache.shelf import Drop
 from tercet.errors import Uncacheable, UsageError
 from tercet.telemetry import CacheRead
@@ -18,9 +18,9 @@ from tercet.telemetry import CacheRead
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
-    from tercet.cache.encoding.binder import Binder
     from tercet.cache.encoding.codec import Codec
     from tercet.cache.entry import Policy
+    from tercet.cache.functions.binder import Binder
     from tercet.cache.memory import Slot
     from tercet.cache.tiers import Tiers
 

@@ -9,15 +9,15 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING, Any
 
-from tercet.cache.encoding.binder import OURS, as_items
-from tercet.cache.encoding.writing import names as written_names
 from tercet.cache.entry import Ask
+from tercet.cache.functions.binder import OURS, as_items
+from tercet.cache.functions.writing import names as written_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
 
-    from tercet.cache.encoding.binder import Binder
-    from tercet.cache.encoding.writing import Writing
+    from tercet.cache.functions.binder import Binder
+    from tercet.cache.functions.writing import Writing
 
 # The rule of a hit, for a slot that was found. Memory.find says the same of a name.
 _CALL = """\
@@ -48,11 +48,12 @@ def _tercet_made(_tercet_values):
 
 _SWEEP = """\
 def _tercet_made(_tercet_owner, _tercet_items):
-    _tercet_found, _tercet_asks, _tercet_places = [], [], []
+    _tercet_found = [None] * _tercet_len(_tercet_items)
+    _tercet_asks, _tercet_places = [], []
     {own}
     _tercet_moment = _tercet_now()
     _tercet_trusted = _tercet_memory.trusted_until > _tercet_moment
-    for _tercet_item in _tercet_items:
+    for _tercet_place, _tercet_item in _tercet_enumerate(_tercet_items):
         {taken}
         try:
             _tercet_slot = _tercet_find({lookup})
@@ -65,11 +66,10 @@ def _tercet_made(_tercet_owner, _tercet_items):
             and (_tercet_trusted or _tercet_slot.untrusted_until > _tercet_moment)
         ):
             _tercet_slot.seen = True
-            _tercet_found.append({kept})
+            _tercet_found[_tercet_place] = {kept}
             continue
 {ask}
-        _tercet_places.append(_tercet_len(_tercet_found))
-        _tercet_found.append(None)
+        _tercet_places.append(_tercet_place)
         _tercet_asks.append(_tercet_ask)
     return _tercet_found, _tercet_asks, _tercet_places
 """
@@ -99,7 +99,15 @@ class Compiler:
         self._binder = binder
         self._writing = writing
         self._kept = f"{OURS}slot.value" if immutable else f"{OURS}copy({OURS}slot.body)"
-        self._names = {**written_names(binder), "Ask": Ask, "dict": dict, "tuple": tuple, "read": binder.read, **names}
+        self._names = {
+            **written_names(binder),
+            "Ask": Ask,
+            "dict": dict,
+            "enumerate": enumerate,
+            "tuple": tuple,
+            "read": binder.read,
+            **names,
+        }
 
     def call(self) -> Callable[..., Coroutine[Any, Any, Any]]:
         """The __call__ of a class whose objects know their owner as `_owner`."""

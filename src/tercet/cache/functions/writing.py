@@ -13,9 +13,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from tercet.cache.encoding.binder import ATOMS, OURS, Binder
 from tercet.cache.encoding.key import KEY_CHARS_MAX, encode
 from tercet.cache.encoding.tags import TAG_CHARS_MAX, Hole, Template, write
+from tercet.cache.functions.binder import ATOMS, OURS, Binder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

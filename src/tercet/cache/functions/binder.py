@@ -96,7 +96,10 @@ class Binder:
         head = f"{OURS}owner, /, {self.head}" if "/" not in self.head else f"{OURS}owner, {self.head}"
         own = f"*{OURS}read({OURS}owner), " if self.owned else ""
         source = f"def {OURS}made({head}):\n    return ({own}{as_items(self.arguments)})\n"
-        return self.compile(source, read=self.read)
+        made = self.compile(source, read=self.read)
+        # What a wrong call's TypeError says.
+        made.__qualname__ = self.function
+        return made
 
     def read(self, owner: object) -> tuple[object, ...]:
         """The attributes of an owner that are part of the key; raises UsageError for one that it lacks."""

@@ -148,6 +148,18 @@ async def test_a_frozen_redis_gives_no_trust_and_loses_nothing(own_redis: Server
     assert await stubborn(lambda: there.shelf.read([NAME], ())) == ([None], {})
 
 
+async def test_who_waits_for_the_bus_is_told_that_there_is_none(own_redis: Server) -> None:
+    """A server that is away keeps nobody from beginning; when it comes, the bus is heard."""
+    own_redis.kill()
+    process = Process(own_redis.url)
+    await process.shelf.tried()
+    assert process.until == []
+    own_redis.start()
+    await process.trusted()
+    assert process.heard == [None]
+    await process.close()
+
+
 async def test_a_wait_ends_when_redis_does(own_redis: Server, two: tuple[Process, Process]) -> None:
     """Nobody can be waited for through a server that is not there."""
     here, there = two

@@ -40,9 +40,6 @@ class Watched:
 
     def __init__(self, make: Callable[[], OwnRedis]) -> None:
         self.primary, self.replica, self.watcher = make(), make(), make()
-        # redis-py's Sentinel has no types.
-        self.sentinel: Any = cast("Any", Sentinel)([("127.0.0.1", self.watcher.port)])
-        self.client = self.sentinel.master_for(NAME)
 
     async def start(self) -> None:
         """Start all, and wait until the Sentinel could fail over."""
@@ -55,6 +52,9 @@ class Watched:
             f"sentinel failover-timeout {NAME} 3000\n"
         )
         self.watcher.start("--sentinel", config=str(config))
+        # redis-py's Sentinel has no types.
+        self.sentinel: Any = cast("Any", Sentinel)([("127.0.0.1", self.watcher.port)])
+        self.client = self.sentinel.master_for(NAME)
         async with asyncio.timeout(PATIENCE):
             while not await self._watched():
                 await asyncio.sleep(0.02)

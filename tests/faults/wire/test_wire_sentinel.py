@@ -109,7 +109,7 @@ async def test_the_new_primary_is_found_when_the_old_one_is_killed(watched: Watc
     await _until_written(wire, "2")
     assert await wire.get(b"a") == b"2"
     await wire.call("PUBLISH", "news", "x")
-    assert heard == [None, b"x"]
+    assert (set(heard), heard[-1]) == ({None, b"x"}, b"x")
     async with redis.asyncio.Redis(port=watched.replica.port) as client:
         assert await client.get("a") == b"2"
     await wire.close()

@@ -93,7 +93,7 @@ class Far:
     async def open(self, ask: Ask[T], frame: bytes, versions: Versions) -> Sight[T] | None:
         """What a frame holds for this asker, if it is valid by these versions."""
         entry = self._entry(ask, frame)
-        if entry is None or self.shelf is None:
+        if entry is None or self.shelf is None or self._covered(ask):
             return None
         if len(entry.tags) != len(ask.tags):
             # Its writer gave it tags that this reader did not know.

@@ -144,7 +144,7 @@ class RedisShelf:
     async def drop(self, drop: Drop) -> None:
         """Forget what is no longer true, and tell the bus; returns when Redis has acknowledged both.
 
-        Names and tags cost one round trip for hundreds, patterns and `everything` a walk through the keyspace.
+        Names and tags cost two round trips for thousands, patterns and `everything` a walk through the keyspace.
         """
         await self._drops.deliver(drop)
 

@@ -8,7 +8,7 @@ UV := $(BIN)/uv $(if $(wildcard /etc/ssl/certs/ca-certificates.crt),--system-cer
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format docs bench bench-ladder lock clean
+.PHONY: help setup demo test check format docs bench bench-ladder check-staleness lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 18
@@ -50,6 +50,12 @@ bench: bench-ladder ## every benchmark; results go to bench/results, and into th
 
 bench-ladder: setup ## the ladder at its full size: 1,000,000 users, 5,000,000 orders
 	@$(BIN)/tercet demo --users 1000000 --orders 5000000 --results bench/results $(ARGS)
+
+STEPS ?= 1000000
+SEED ?= 1
+
+check-staleness: setup ## under faults, no read is older than an acknowledged drop and the bound (STEPS, SEED)
+	@$(BIN)/python bench/staleness/run.py --controls --steps $(STEPS) --seed $(SEED) --results bench/results
 
 lock: setup ## resolve the dependencies anew, with hashes
 	@$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --all-extras --group test --group check --group docs --group build pyproject.toml --output-file requirements/dev.txt

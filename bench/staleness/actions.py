@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from typing import TYPE_CHECKING, Any
 
 from families import BY_GROUP, BY_KEY, FAMILIES, GROUPS, KEYS, LOADED, SET, Family, Value, ask_of
@@ -12,6 +11,7 @@ from judge import GLANCE, Glance
 from tercet.errors import TercetError
 
 if TYPE_CHECKING:
+    import random
     from collections.abc import Awaitable, Callable, Sequence
 
     from judge import Judge
@@ -111,7 +111,7 @@ class Actions:
         if family.how == "function":
             return await self._asks[family.name](key, key % GROUPS)
         label, tags = family.label(key), family.filled(key)
-        return await self._cache.get_or_load(label, lambda: self._load(key), list[int | str], tags=tags)
+        return await self._cache.get_or_load(label, lambda: self._load(key), family.type, tags=tags)
 
     async def read(self) -> None:
         """Ask for one value that is loaded where there is none."""
@@ -135,7 +135,7 @@ class Actions:
         key = self._any(self._rng.choice([one for one in FAMILIES if one.how == "set"]).keys)
         (floor,) = self._judge.floors((key,))
         glance = self._begin()
-        value = await self._cache.get(BY_KEY[key].label(key), _kind(BY_KEY[key]))
+        value = await self._cache.get(BY_KEY[key].label(key), BY_KEY[key].type)
         if value is not None:
             self._judge.weigh("get", key, value, floor, glance)
 
@@ -145,7 +145,7 @@ class Actions:
         keys = {family.label(key): key for key in (self._any(family.keys) for _ in range(8))}
         floors = dict(zip(keys.values(), self._judge.floors(keys.values()), strict=True))
         glance = self._begin()
-        values = await self._cache.get_many(keys, _kind(family))
+        values = await self._cache.get_many(keys, family.type)
         for label, value in values.items():
             self._judge.weigh("get_many", keys[label], value, floors[keys[label]], glance)
 
@@ -228,7 +228,7 @@ class Actions:
         async with self._turns[key]:
             version = self._truth.bump(key)
             value = _value(family, key, version)
-            kept = await self._cache.set(family.label(key), value, type=_kind(family), tags=family.filled(key))
+            kept = await self._cache.set(family.label(key), value, type=family.type, tags=family.filled(key))
             self._judge.raise_floors((key,), (version,))
             if kept is False:
                 self._judge.count("sets kept")
@@ -276,13 +276,8 @@ def _matches(pattern: str, key: int) -> bool:
     return all(piece in text for piece in pieces)
 
 
-def _value(family: Family, key: int, version: int) -> Any:
-    filling = "x" * family.padding
-    return [key, version] if family.type == list[int | str] and not filling else (key, version, filling)
-
-
-def _kind(family: Family) -> object:
-    return tuple[int, int, str] if family.padding else list[int | str]
+def _value(family: Family, key: int, version: int) -> Value:
+    return [key, version] if family.type == list[int] else (key, version, "x" * family.padding)
 
 
 async def _quietly(work: Awaitable[None]) -> None:

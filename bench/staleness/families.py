@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tercet.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
-
     from tercet.cache import Cache, Cached
 
 # Keys of different families share a group: one drop takes some of each.
 GROUPS = 24
 
-Value = list[int | str]
-Load = Callable[[int], "Awaitable[Value]"] if TYPE_CHECKING else object
+# The key, the version, and for some a filling.
+Value = list[int] | tuple[int, int, str]
+Load = Callable[[int], Awaitable[Value]]
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Family:
     how: str = "function"
     tags: tuple[str, ...] = ()
     # A list is decoded for each caller, a tuple is shared by all.
-    type: object = list[int | str]
+    type: object = list[int]
     padding: int = 0
     words: Mapping[str, Any] = field(default_factory=dict)
     first: int = 0
@@ -77,7 +77,7 @@ FAMILIES = _placed(
     Family("labelled", 30, how="load", tags=(_ROW, _GROUP)),
     Family("written", 30, how="set"),
     Family("filed", 30, how="set", tags=(_GROUP,)),
-    Family("heavy", 4, how="set", padding=40_000),
+    Family("heavy", 4, how="set", type=_TUPLE, padding=40_000),
 )
 KEYS = sum(family.size for family in FAMILIES)
 BY_KEY = tuple(family for family in FAMILIES for _ in family.keys)
@@ -97,4 +97,4 @@ def ask_of(cache: Cache, family: Family, load: Load) -> Cached[[int, int], Any]:
         made = cache(tags=family.tags, name=family.name, type=family.type, **family.words)(ask)
     except UsageError as error:
         raise SystemExit(f"the family {family.name} cannot be cached: {error}") from error
-    return made  # type: ignore[return-value]  # its type is what the family says
+    return made

@@ -22,21 +22,22 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from breakages import BREAKAGES
 from chaos import Chaos
 from families import KEYS
 from link import Link
 from server import Server, die_with_starter
 from truth import COUNTS, Truth
 
-from tercet.cache.shelf import TRUST_SECONDS
+from tercet.cache import TRUST_SECONDS
 from tercet.proof import describe_machine
 
 # How often it is looked whether enough was done.
 _LOOK_SECONDS = 0.2
 _READY_SECONDS = 120.0
 _END_SECONDS = 150.0
-# All faults over: so long do the workers go on in peace, and believe the bus again.
-_PEACE_SECONDS = 3.0
+# A broken cache is found within seconds; one that is not, is not.
+_CONTROL_SECONDS = 60.0
 # What is shown of what went wrong; the rest of it will not be different.
 _SHOWN = 10
 # Faults that ended up to so long before something was older than it should be may be why.
@@ -51,6 +52,8 @@ class Crew:
         self._folder, self._links, self._words = folder, links, words
         self._lives: Counter[int] = Counter()
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
+        # What those said who ended before they were told to.
+        self.fallen: list[str] = []
 
     async def start(self, slot: int) -> None:
         """Put a worker into a slot and wait until it is there."""
@@ -86,6 +89,8 @@ class Crew:
 
     async def replace(self, slot: int) -> None:
         """Kill it and put another in its place."""
+        if self._processes[slot].poll() is not None:
+            self.fallen.append(f"worker {slot} had ended: {self.output(slot)}")
         self._processes[slot].kill()
         self._processes[slot].wait()
         await self.start(slot)
@@ -112,7 +117,7 @@ class Crew:
         return (self._folder / f"output-{slot}").read_text(errors="replace")[-3000:]
 
 
-async def _until_done(truth: Truth, crew: Crew, words: argparse.Namespace) -> str:
+async def _until_done(truth: Truth, words: argparse.Namespace) -> str:
     """Return when enough was done, or too much time has gone; what is wrong, if anything is."""
     until, moved, before = time.monotonic() + words.seconds, time.monotonic(), -1
     while truth.counted("steps") < words.steps and time.monotonic() < until:
@@ -142,14 +147,15 @@ async def _run(folder: Path, words: argparse.Namespace) -> dict[str, Any]:
             await link.start()
         await asyncio.gather(*map(crew.start, range(words.workers)))
         raging = asyncio.create_task(chaos.rage(words.gap))
-        wrong.append(await _until_done(truth, crew, words))
+        wrong.append(await _until_done(truth, words))
         raging.cancel()
         await asyncio.wait([raging])
         if not words.until_found:
             await chaos.calm()
-            await asyncio.sleep(_PEACE_SECONDS)
+            await asyncio.sleep(words.peace)
             truth.stop()
             wrong += [f"worker {slot} did not end well: {crew.output(slot)}" for slot in await crew.end()]
+            wrong += crew.fallen
     finally:
         chaos.end()
         crew.kill()
@@ -199,6 +205,23 @@ def _around(chaos: Chaos, found: dict[str, Any]) -> list[str]:
     ]
 
 
+def _ran(words: argparse.Namespace) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory(prefix="staleness-") as folder:
+        return asyncio.run(_run(Path(folder), words))
+
+
+def _controls(words: argparse.Namespace) -> dict[str, int]:
+    """After how many steps each broken cache was found; one that is not found is an error of the checker."""
+    found = {}
+    for name in BREAKAGES:
+        said = vars(words) | {"broken": name, "until_found": True, "seconds": _CONTROL_SECONDS}
+        result = _ran(argparse.Namespace(**said))
+        if not result["violations"]:
+            raise SystemExit(f"The checker has found nothing wrong with a {name} cache: {result}")
+        found[name] = result["steps"]
+    return found
+
+
 def main() -> None:
     """Run it, say how it went, and fail if anything is wrong."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -209,14 +232,17 @@ def main() -> None:
     parser.add_argument("--tasks", type=int, default=32, help="of each worker")
     parser.add_argument("--pace", type=float, default=0.02, help="seconds between two steps of a task")
     parser.add_argument("--gap", type=float, default=0.6, help="seconds between two faults")
+    parser.add_argument("--peace", type=float, default=3.0, help="seconds to go on when all faults are over")
+    parser.add_argument("--controls", action="store_true", help="see first that broken caches are found")
     parser.add_argument("--only", action="append", default=[], help="a fault; may be said again; all, where it is not")
     parser.add_argument("--broken", default="", help="a breakage of breakages.py, to see that it is found")
     parser.add_argument("--until-found", action="store_true", help="end with the first finding")
     parser.add_argument("--results", type=Path, help="a folder for staleness-<date>.json")
     parser.add_argument("--into", type=Path, help="a file for the same")
     words = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="staleness-") as folder:
-        result = asyncio.run(_run(Path(folder), words))
+    controls = _controls(words) if words.controls else None
+    result = _ran(words)
+    result["broken_caches_found_after_steps"] = controls
     text = json.dumps(result, indent=2) + "\n"
     if words.into:
         words.into.write_text(text, encoding="utf-8")

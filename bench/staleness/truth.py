@@ -108,8 +108,7 @@ class Truth:
     def seen(self, slot: int, age: float) -> None:
         """Remember the worst age that a read has shown."""
         place = self._worst + slot
-        if age > self._moments[place]:
-            self._moments[place] = age
+        self._moments[place] = max(age, self._moments[place])
 
     @property
     def worst(self) -> float:

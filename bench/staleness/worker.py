@@ -17,8 +17,7 @@ from families import KEYS
 from judge import GLANCE, Glance, Judge
 from truth import Truth
 
-from tercet.cache import Cache
-from tercet.cache.shelf import TRUST_SECONDS
+from tercet.cache import TRUST_SECONDS, Cache
 from tercet.telemetry import Telemetry
 
 # Fewer than there are keys: some are always being evicted.

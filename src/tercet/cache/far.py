@@ -70,17 +70,20 @@ class Far:
             return [None] * len(asks)
         tags = tuple(dict.fromkeys(tag for ask in asks for tag in ask.tags))
         # Before it is asked: what is delivered until the answer comes may have come after the read.
-        covered = {ask.name for ask in asks if self._covered(ask)}
+        covered = self._covered_of(asks)
         try:
             frames, versions = await shelf.read([ask.name for ask in asks], tags)
         except StoreMissing:
             self._none_there()
             return [None] * len(asks)
+        # And after: a new connection may lead to a server that has lost our drops, and those are owed again.
+        covered |= self._covered_of(asks)
         entries = [
             None if frame is None or ask.name in covered else self._entry(ask, frame)
             for ask, frame in zip(asks, frames, strict=True)
         ]
-        entries = [None if entry is None or self._hidden(entry) else entry for entry in entries]
+        if self._owes:
+            entries = [None if entry is None or self._hidden(entry) else entry for entry in entries]
         more = tuple({tag for entry in entries if entry for tag in entry.tags if tag not in versions})
         if more:
             versions |= (await shelf.read((), more))[1]
@@ -220,6 +223,14 @@ class Far:
         """Whether a drop of this is still on its way: then what the shelf says of it is not to be believed."""
         delivery = self.delivery
         return delivery is not None and delivery.pending > 0 and delivery.covers(ask.name, ask.tags, ask.full)
+
+    def _covered_of(self, asks: Sequence[Ask[Any]]) -> set[str]:
+        """The names of those of which a drop is still on its way."""
+        return {ask.name for ask in asks if self._covered(ask)} if self._owes else set()
+
+    @property
+    def _owes(self) -> bool:
+        return self.delivery is not None and self.delivery.pending > 0
 
     def _hidden(self, entry: Entry) -> bool:
         """The same for tags of an entry that its reader did not ask for.

@@ -33,6 +33,7 @@ class Twin:
         self.leases: dict[str, bytes] = {}
         self.tags: dict[str, bytes] = {}
         self.listeners: dict[int, tuple[Callable[[Drop | None], None], Callable[[float], None]]] = {}
+        self.watchers: list[Callable[[], None]] = []
         self.away = False
         self.deaf = False
         self.mute = False
@@ -143,7 +144,13 @@ class Twin:
                 hear(drop)
 
     def watch(self, connected: Callable[[], None]) -> None:
-        """There are no connections."""
+        """There are no connections but those that a test makes up."""
+        self.watchers.append(connected)
+
+    def connect(self) -> None:
+        """As if there were a new connection, to whatever server."""
+        for connected in self.watchers:
+            connected()
 
     async def tried(self) -> None:
         """It is heard at once."""

@@ -255,7 +255,7 @@ async def test_whoever_waits_for_a_load_that_fails_is_not_shown_what_was_dropped
     bench.error = ValueError("away")
     first = await started(bench, stale=50)
     second = asyncio.ensure_future(bench.fetch(stale=50))
-    while bench.tiers.stats().joined == 0:
+    while bench.tiers.counts.joined == 0:
         await asyncio.sleep(0)
     bench.gate.set()
     assert [type(one) for one in await asyncio.gather(first, second, return_exceptions=True)] == [ValueError] * 2

@@ -67,6 +67,11 @@ class Wire:
         client_at(url)
         return cls(lambda: client_at(url), deadline=deadline, clock=clock, telemetry=telemetry)
 
+    @property
+    def deadline(self) -> float:
+        """Seconds that a command has which names none."""
+        return self._deadline
+
     # ---- commands
 
     def get(self, key: bytes, *, deadline: float | None = None, big: bool = False) -> Awaitable[bytes | None]:

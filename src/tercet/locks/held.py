@@ -103,7 +103,10 @@ class Held:
         self._raise_if_lost()
 
     async def renew(self) -> None:
-        """Ask Redis to keep it for another ttl, now; raises LockLost when it is not ours any more."""
+        """Ask Redis to keep it for another ttl, now; raises LockLost when it is not ours any more.
+
+        Raises a StoreError when Redis did not answer; the lock may still be ours then, and goes on being renewed.
+        """
         self.check()
         sent = Moment.now(self._clock)
         if not await self._desk.renew(self._grant.name, self._grant.wish, self.token):

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from pathlib import Path
 from typing import Protocol
 
 import pytest
@@ -158,6 +157,14 @@ async def test_work_that_ended_while_redis_was_frozen_has_ended_well(
         pass
 
 
+async def test_locks_can_be_closed_while_redis_is_frozen(own_redis: Server, thawed: None) -> None:
+    """What cannot be said any more is left to the ends of leases."""
+    async with locks_at(own_redis.url) as mine:
+        held = await mine.lock("a", ttl=LONG, wait=LONG).acquire()
+        own_redis.freeze()
+        await held.release()
+
+
 async def test_a_waiter_that_is_cancelled_while_redis_is_frozen_is_taken_out_later(
     own_redis: Server, two: tuple[Locks, Locks], thawed: None
 ) -> None:
@@ -249,11 +256,11 @@ async def test_a_full_redis_goes_on_with_locks(own_redis: Server, two: tuple[Loc
 
 
 async def test_replicas_are_waited_for_where_that_was_asked(
-    own_redis: Server, two: tuple[Locks, Locks], tmp_path: Path
+    own_redis: Server, two: tuple[Locks, Locks], redis_servers: Callable[[], Server]
 ) -> None:
     """With too few of them the lock is not granted, and is free for whoever asks for less."""
     mine, theirs = two
-    replica = type(own_redis)(tmp_path)
+    replica = redis_servers()
     replica.start("--replicaof", f"127.0.0.1 {own_redis.port}", "--dbfilename", "replica.rdb")
     try:
         async with Redis.from_url(own_redis.url) as redis:
@@ -267,6 +274,6 @@ async def test_replicas_are_waited_for_where_that_was_asked(
             theirs.lock("a", ttl=LONG, wait=LONG, replicas=1) as held,
             Redis.from_url(replica.url) as redis,
         ):
-            assert int(await redis.get("tercet:lock:{l:a}:f")) == held.token
+            assert await redis.get("tercet:lock:{l:a}:f") == str(held.token).encode()
     finally:
         replica.kill()

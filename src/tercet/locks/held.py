@@ -7,7 +7,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tercet.errors import LockLost, StoreError
+from tercet.errors import LockLost, NotOpen, StoreError
 from tercet.locks.desk import is_passing
 from tercet.locks.lease import Lease, Moment
 
@@ -96,9 +96,12 @@ class Held:
     def check(self) -> None:
         """Raise LockLost unless the lock is ours at this moment, by our own clock; costs no round trip.
 
-        For work that does not await for long, or that may have been asleep: right before something is written.
+        One that was given back raises NotOpen. For work that does not await for long, or that may have been asleep:
+        right before something is written.
         """
-        if not self._reason and not self._over and self.remaining() <= 0:
+        if self._over and not self._reason:
+            raise NotOpen(self._grant.name.title, closed=True)
+        if not self._reason and self.remaining() <= 0:
             self._lose("its time was over before it was renewed")
         self._raise_if_lost()
 
@@ -111,7 +114,7 @@ class Held:
         sent = Moment.now(self._clock)
         if not await self._desk.renew(self._grant.name, self._grant.wish, self.token):
             self._lose("Redis says that it is not ours any more")
-        elif not self._reason:
+        elif not self._reason and not self._over:
             self._lease = Lease(sent, self._lease.ttl)
             self._plan()
         self.check()

@@ -136,6 +136,7 @@ async def test_never_two_holders_whatever_is_killed_frozen_or_cut_off(postgres_u
     assert found["two holders"] == [], found
     assert found["fence broken"] == [], found
     assert found["recovered"], found
-    assert found["holdings"] >= found["writes"] > 3
+    assert found["holdings"] > 0
+    assert found["writes"] > 3
     assert sum(found["faults"].values()) > 0
     assert run.returncode == 0, found

@@ -19,10 +19,13 @@ if TYPE_CHECKING:
     from tercet.locks.name import LockName
     from tercet.locks.waiting import Farewells
 
-# A renewal that failed is tried again after this share of the ttl: some ten times before the lease is over.
+# A renewal that failed is tried again after this share of the ttl: some ten times before the lease is over. A long
+# lease is no reason to be slow.
 _AGAIN_AFTER = 0.05
+_AGAIN_SECONDS_MAX = 1.0
 # One that was not answered is given up after this share, so that one frozen connection does not use it all up.
 _ATTEMPT = 0.2
+_ATTEMPT_SECONDS_MAX = 2.0
 
 # What a process said that nobody heard is said again for so long beyond the lease. A server that stood still
 # may yet read an old request of ours, and would then hold the lock for nobody.
@@ -212,18 +215,17 @@ class Held:
         ttl = self._lease.ttl
         while (left := self.remaining()) > 0:
             sent = Moment.now(self._clock)
+            attempt = min(left, ttl * _ATTEMPT, _ATTEMPT_SECONDS_MAX)
             try:
                 # The wire has a deadline of its own; that the loss is told in time does not depend on it.
-                async with asyncio.timeout(min(left, ttl * _ATTEMPT)):
-                    ours = await self._desk.renew(
-                        self._grant.name, self._grant.wish, self.token, deadline=min(left, ttl * _ATTEMPT)
-                    )
+                async with asyncio.timeout(attempt):
+                    ours = await self._desk.renew(self._grant.name, self._grant.wish, self.token, deadline=attempt)
             except (StoreError, TimeoutError) as error:
                 if self._over:
                     break
                 if isinstance(error, StoreError) and not is_passing(error):
                     _log.warning("%s cannot be renewed: %s", self._grant.name, type(error).__name__)
-                await asyncio.sleep(min(left, ttl * _AGAIN_AFTER))
+                await asyncio.sleep(min(left, ttl * _AGAIN_AFTER, _AGAIN_SECONDS_MAX))
                 continue
             if self._over or self._reason:
                 break

@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[3]
 LONG = "120s"
 
 # What the run in the suite takes; `python bench/locks/faults.py --seconds 600` is the same one, longer.
-FAULT_SECONDS = 4
+FAULT_SECONDS = 3
 
 
 def environment() -> dict[str, str]:

@@ -13,7 +13,7 @@ from redis.exceptions import OutOfMemoryError
 
 from tercet.clock import SystemClock
 from tercet.errors import DeadlinePassed, LockLost, StoreUnreachable
-from tercet.locks import Locks
+from tercet.locks import Held, Locks
 from tercet.telemetry import Telemetry
 from tercet.wire import Wire
 
@@ -70,6 +70,15 @@ async def waiting(url: str, count: int) -> None:
     async with Redis.from_url(url) as redis:
         while await redis.zcard("tercet:lock:{l:a}:q") != count:
             await asyncio.sleep(0.005)
+
+
+async def renewed(held: Held) -> None:
+    """Renew it, as soon as the server answers in time."""
+    while True:
+        try:
+            return await held.renew()
+        except (StoreUnreachable, DeadlinePassed):
+            await asyncio.sleep(0.01)
 
 
 async def test_work_is_told_while_redis_still_stands_still(
@@ -188,13 +197,7 @@ async def test_a_restart_that_loses_everything_is_outlived(own_redis: Server, tw
     held = await mine.lock("a", ttl=LONG, wait=LONG).acquire()
     own_redis.kill()
     own_redis.start()
-    while True:
-        try:
-            await held.renew()
-        except (StoreUnreachable, DeadlinePassed):
-            await asyncio.sleep(0.01)
-        else:
-            break
+    await renewed(held)
     waiter = asyncio.create_task(theirs.lock("a", ttl=LONG, wait=LONG).acquire())
     await waiting(own_redis.url, 1)
     assert held.remaining() > 0
@@ -248,7 +251,7 @@ async def test_a_full_redis_goes_on_with_locks(own_redis: Server, two: tuple[Loc
         await redis.config_set("maxmemory", 1)
         with pytest.raises(OutOfMemoryError):
             await redis.set("anything", "else")
-        await held.renew()
+        await renewed(held)
         await held.release()
         await (await waiter).release()
         async with mine.lock("b", ttl=LONG, wait=LONG):

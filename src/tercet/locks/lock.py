@@ -149,11 +149,19 @@ class Wait:
         return max(patience, 0.0)
 
     async def _copied(self, grant: Grant) -> Grant:
-        """The grant, once the replicas have it."""
-        sent = Moment.now(self._here.clock)
-        if not await self._here.desk.copy(grant.name, grant.wish, grant.token, self._terms.replicas):
-            raise StoreUnreachable("redis", reason="it has lost the lock while replicas were waited for")
-        return Grant(grant.name, grant.wish, grant.token, Lease(sent, self._terms.ttl))
+        """The grant, once the replicas have it; they are waited for as long as the lock itself."""
+        while True:
+            sent = Moment.now(self._here.clock)
+            try:
+                ours = await self._here.desk.copy(grant.name, grant.wish, grant.token, self._terms.replicas)
+            except StoreError as error:
+                if self._left() <= 0 or not is_passing(error):
+                    raise
+                await asyncio.sleep(_OUTAGE_PAUSE_SECONDS)
+                continue
+            if not ours:
+                raise StoreUnreachable("redis", reason="it has lost the lock while replicas were waited for")
+            return Grant(grant.name, grant.wish, grant.token, Lease(sent, self._terms.ttl))
 
     def _left(self) -> float:
         return self._terms.wait - (self._loop.time() - self._begun) if self._terms.wait else 0.0

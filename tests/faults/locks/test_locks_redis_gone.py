@@ -271,8 +271,8 @@ async def test_replicas_are_waited_for_where_that_was_asked(
             await redis.config_set("repl-diskless-sync-delay", 0)
             while await redis.wait(1, 100) != 1:
                 await asyncio.sleep(0.01)
-        with pytest.raises(DeadlinePassed, match=r"the copying of the lock 'a' to 2 replicas \(it has [01]\)"):
-            await mine.lock("a", ttl=LONG, wait=LONG, replicas=2).acquire()
+        with pytest.raises(DeadlinePassed):
+            await mine.lock("a", ttl=LONG, wait="2s", replicas=2).acquire()
         async with (
             theirs.lock("a", ttl=LONG, wait=LONG, replicas=1) as held,
             Redis.from_url(replica.url) as redis,

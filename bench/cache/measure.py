@@ -22,11 +22,16 @@ class Lap:
     cpu: float
     wall: float
     latencies: list[int] = field(default_factory=list)
+    nothing: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """What is told of a side: medians over the rounds; microseconds for one operation."""
+    """What is told of a side: medians over the rounds; microseconds for one operation.
+
+    `nothing` counts operations that came back without a value, as a cache does that gave up waiting. Such a figure is
+    one of another question, and meets no goal.
+    """
 
     cpu_us: float
     cpu_us_best: float
@@ -35,6 +40,7 @@ class Figure:
     per_second: float
     rounds: int
     operations: int
+    nothing: int = 0
 
 
 async def alternate(sides: Mapping[str, Callable[[], Awaitable[Lap]]], rounds: int) -> dict[str, Figure]:
@@ -65,6 +71,7 @@ def figure(laps: Sequence[Lap]) -> Figure:
         per_second=round(1e6 / statistics.median(wall), 1),
         rounds=len(laps),
         operations=sum(lap.operations for lap in laps),
+        nothing=sum(lap.nothing for lap in laps),
     )
 
 
@@ -81,11 +88,15 @@ async def crowd(step: Step, *, tasks: int, operations: int) -> Lap:
     share = max(1, operations // tasks)
     latencies: list[int] = []
 
+    nothing = 0
+
     async def worker(first: int) -> None:
+        nonlocal nothing
         clock, told = time.perf_counter_ns, latencies.append
         for number in range(first * share, (first + 1) * share):
             since = clock()
-            await step(number)
+            if await step(number) is None:
+                nothing += 1
             told(clock() - since)
 
     wall, cpu = time.perf_counter(), time.process_time()
@@ -93,7 +104,7 @@ async def crowd(step: Step, *, tasks: int, operations: int) -> Lap:
         await worker(0)
     else:
         await asyncio.gather(*(worker(one) for one in range(tasks)))
-    return Lap(share * tasks, time.process_time() - cpu, time.perf_counter() - wall, latencies)
+    return Lap(share * tasks, time.process_time() - cpu, time.perf_counter() - wall, latencies, nothing)
 
 
 def _rank(ordered: Sequence[int], part: float) -> float:

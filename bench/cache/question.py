@@ -21,6 +21,9 @@ try:
 except ImportError:  # the normal environment of the project has none
     uvloop = None  # type: ignore[assignment]  # either the module or nothing
 
+# Written, and not printed: what a reader of the file wants and a person at the screen does not.
+_QUIET = {"rounds", "operations", "cpu_us_best", "per_second"}
+
 LOOPS = ("asyncio", "uvloop")
 
 
@@ -98,5 +101,6 @@ def _show(name: str, loop: str, answer: Mapping[str, Any], indent: str = "") -> 
         if isinstance(said, Mapping) and any(isinstance(one, Mapping) for one in said.values()):
             _show(side, "", said, indent + "   ")
         else:
-            shown = "  ".join(f"{key} {value}" for key, value in said.items()) if isinstance(said, Mapping) else said
+            told = said.items() if isinstance(said, Mapping) else [("", said)]
+            shown = "  ".join(f"{key} {value}" for key, value in told if key not in _QUIET)
             print(f"{indent}   {side:<44} {shown}", flush=True)

@@ -11,6 +11,9 @@ from typing import Any
 # What a side may take to open, to be filled and to be looked at. A peer that waits for ever is a finding too.
 OPEN_SECONDS = 120.0
 
+# What a Redis has when nobody says otherwise.
+DATABASES = 16
+
 
 class Differs(Exception):
     """A side gave back something else than was put in."""
@@ -25,17 +28,24 @@ def said(error: BaseException) -> str:
 @asynccontextmanager
 async def opened(
     factories: Mapping[str, Callable[..., Any]],
+    url: str,
     *words: Any,
     prepare: Callable[[Any], Awaitable[None]],
 ) -> AsyncIterator[tuple[dict[str, Any], dict[str, str]]]:
-    """What the factories give, each prepared, and the reasons of those that could not be."""
+    """What the factories give, each prepared, and the reasons of those that could not be.
+
+    Each gets a Redis database of its own, so that no two meet under one key.
+    """
+    if len(factories) > DATABASES:
+        raise ValueError(f"{len(factories)} sides do not fit into {DATABASES} databases")
+    root = url.rpartition("/")[0]
     things: dict[str, Any] = {}
     refused: dict[str, str] = {}
     async with AsyncExitStack() as stack:
-        for name, factory in factories.items():
+        for number, (name, factory) in enumerate(factories.items()):
             own = AsyncExitStack()
             try:
-                thing = await own.enter_async_context(factory(*words))
+                thing = await own.enter_async_context(factory(f"{root}/{number}", *words))
                 async with asyncio.timeout(OPEN_SECONDS):
                     await prepare(thing)
             except Exception as error:  # noqa: BLE001 - whatever a peer raises is its answer

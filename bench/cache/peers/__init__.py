@@ -50,6 +50,10 @@ class Peers:
         """Every side that answers this kind of question."""
         return {name: make for module in self.modules.values() for name, make in getattr(module, kind, {}).items()}
 
+    def of(self, kind: str, side: str) -> str:
+        """The peer whose side this is."""
+        return next(peer for peer, module in self.modules.items() if side in getattr(module, kind, {}))
+
     def notes(self, kind: str) -> dict[str, str]:
         """What peers refuse to do of this kind, in their words or ours."""
         every: dict[str, str] = {}

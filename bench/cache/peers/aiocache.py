@@ -21,7 +21,7 @@ TTL = 3_600
 
 def _where(url: str) -> dict[str, Any]:
     parts = urlsplit(url)
-    return {"endpoint": parts.hostname, "port": parts.port}
+    return {"endpoint": parts.hostname, "port": parts.port, "db": int(parts.path.strip("/") or 0)}
 
 
 @asynccontextmanager

@@ -22,7 +22,8 @@ TTL = 3_600
 async def _client(url: str, **options: Any) -> glide.GlideClient:
     parts = urlsplit(url)
     nodes = [glide.NodeAddress(parts.hostname or "127.0.0.1", parts.port or 6379)]
-    return await glide.GlideClient.create(glide.GlideClientConfiguration(nodes, **options))
+    database = int(parts.path.strip("/") or 0)
+    return await glide.GlideClient.create(glide.GlideClientConfiguration(nodes, database_id=database, **options))
 
 
 def _expiry() -> glide.ExpirySet:

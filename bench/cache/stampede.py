@@ -31,7 +31,7 @@ LOAD_SECONDS = 0.05
 KILLED_LOAD_SECONDS = 0.5
 
 # After this nobody waits any more; a side that hangs is a finding.
-LIMIT_SECONDS = 30.0
+LIMIT_SECONDS = 10.0
 
 # Every process starts its callers at this moment after all are ready.
 START_SECONDS = 0.1

@@ -70,6 +70,13 @@ async def _stampede(url: str, function: Callable[..., Awaitable[Any]]) -> AsyncI
     await made.cache.close()
 
 
+@asynccontextmanager
+async def _near(url: str, function: Callable[..., Awaitable[Any]]) -> AsyncIterator[Function]:
+    del url
+    made = aiocache.cached(ttl=TTL, cache=aiocache.Cache.MEMORY)
+    yield _handled(made, made(function), function)
+
+
 def _handled(made: Any, call: Callable[..., Awaitable[Any]], function: Callable[..., Awaitable[Any]]) -> Function:
     async def drop(*args: Any, **kwargs: Any) -> None:
         await made.cache.delete(made.get_cache_key(function, args, kwargs))
@@ -111,6 +118,7 @@ async def _tagged(url: str) -> AsyncIterator[_Spaced]:
 L1 = {"aiocache @cached memory": _memory}
 STORE = {"aiocache .get": _store}
 FUNCTION = {"aiocache @cached": _function, "aiocache @cached_stampede": _stampede}
+NEAR = {"aiocache @cached memory": _near}
 FROZEN = {"aiocache @cached": _function}
 TAGGED = {"aiocache clear(namespace=)": _tagged}
 REFUSES = {

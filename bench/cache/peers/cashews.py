@@ -90,6 +90,21 @@ async def _locked(url: str, function: Callable[..., Awaitable[Any]]) -> AsyncIte
     await cache.close()
 
 
+@asynccontextmanager
+async def _near(url: str, function: Callable[..., Awaitable[Any]]) -> AsyncIterator[Function]:
+    del url
+    cache = _cache("mem://", size=10_000)
+    yield _handled(cache, cache(ttl=TTL)(function), function)
+    await cache.close()
+
+
+@asynccontextmanager
+async def _both(url: str, function: Callable[..., Awaitable[Any]]) -> AsyncIterator[Function]:
+    cache = _cache(url, client_side=True)
+    yield _handled(cache, cache(ttl=TTL)(function), function)
+    await cache.close()
+
+
 def _handled(cache: Cache, call: Callable[..., Awaitable[Any]], function: Callable[..., Awaitable[Any]]) -> Function:
     from cashews.key import get_cache_key  # noqa: PLC0415 - the only one who needs it
 
@@ -169,7 +184,8 @@ async def _rate(url: str, limit: int, seconds: float) -> AsyncIterator[Check]:
 L1 = {"cashews @cache mem://": _memory, "cashews @cache client_side": _tiers, "cashews .get client_side": _tiers_get}
 STORE = {"cashews .get": _store}
 FUNCTION = {"cashews @cache": _function, "cashews @cache(lock=True)": _locked}
-FROZEN = {"cashews @cache": _function}
+NEAR = {"cashews @cache mem://": _near, "cashews @cache client_side": _both}
+FROZEN = {"cashews @cache": _function, "cashews @cache client_side": _both}
 TAGGED = {"cashews delete_tags": _tagged, "cashews delete_match": _matched}
 LOCK = {"cashews lock": _lock}
 RATE = {"cashews slice_rate_limit": _rate}

@@ -9,15 +9,19 @@ import asyncio
 import contextlib
 import statistics
 import time
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import question
 import sides
-from peers.port import Function
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from peers.port import Function
 
 # A call that takes longer is not waited for: "> 12 s" says enough.
 LIMIT_SECONDS = 12.0
+QUICK_LIMIT_SECONDS = 1.0
 
 # Calls after the first while it stands still; slow sides get as many as fit into the limit.
 LATER_CALLS = 20
@@ -65,21 +69,22 @@ def _one_argument(function: Any) -> Any:
 
 
 async def _measured(setting: question.Setting, function: Function, loads: list[str]) -> dict[str, object]:
+    limit = QUICK_LIMIT_SECONDS if setting.quick else LIMIT_SECONDS
     before = await _healthy(function)
     setting.server.freeze()
     try:
         loads.clear()
-        first, came = await _call(function, loads)
-        later = []
-        until = time.monotonic() + (LIMIT_SECONDS if not setting.quick else 1.0)
-        while len(later) < LATER_CALLS and time.monotonic() < until and first < LIMIT_SECONDS:
-            later.append((await _call(function, loads))[0])
+        first, came = await _call(function, loads, limit)
+        later: list[float] = []
+        until = time.monotonic() + limit
+        while len(later) < LATER_CALLS and time.monotonic() < until and first < limit:
+            later.append((await _call(function, loads, limit))[0])
     finally:
         setting.server.thaw()
-    back = await _until_normal(function, loads)
+    back = await _until_normal(function, loads, LIMIT_SECONDS)
     return {
         "healthy_ms": _ms(before),
-        "first_ms": _ms(first) if first < LIMIT_SECONDS else f"> {LIMIT_SECONDS:.0f} s",
+        "first_ms": _ms(first) if first < limit else f"> {limit:.0f} s",
         "came": came,
         "later_ms": _ms(statistics.median(later)) if later else None,
         "later_max_ms": _ms(max(later)) if later else None,
@@ -98,15 +103,15 @@ async def _healthy(function: Function) -> float:
     return statistics.median(took)
 
 
-async def _call(function: Function, loads: list[str]) -> tuple[float, str]:
+async def _call(function: Function, loads: list[str], limit: float) -> tuple[float, str]:
     """How long one call took, and what its caller got: a value, the function's own, or an error."""
     known = len(loads)
     since = time.perf_counter()
     try:
-        async with asyncio.timeout(LIMIT_SECONDS):
+        async with asyncio.timeout(limit):
             await function.call("user:42")
     except TimeoutError:
-        came = "nothing" if time.perf_counter() - since >= LIMIT_SECONDS else "error TimeoutError"
+        came = "nothing" if time.perf_counter() - since >= limit else "error TimeoutError"
     except Exception as error:  # noqa: BLE001 - whatever a peer raises is its answer
         came = f"error {type(error).__name__}"
     else:
@@ -114,11 +119,11 @@ async def _call(function: Function, loads: list[str]) -> tuple[float, str]:
     return time.perf_counter() - since, came
 
 
-async def _until_normal(function: Function, loads: list[str]) -> float | None:
+async def _until_normal(function: Function, loads: list[str], limit: float) -> float | None:
     """Seconds until a call comes from Redis again and quickly; None when it did not within the limit."""
     since = time.perf_counter()
-    while time.perf_counter() - since < LIMIT_SECONDS:
-        took, came = await _call(function, loads)
+    while time.perf_counter() - since < limit:
+        took, came = await _call(function, loads, limit)
         if came == "from the cache" and took < NORMAL_SECONDS:
             return time.perf_counter() - since
         await asyncio.sleep(LOOK_SECONDS)

@@ -155,7 +155,5 @@ GOALS = (
     ),
     Goal("Redis frozen: the first call", "≤ 50 ms", _cell("frozen", OURS, "first_ms"), _at_most(50), "ms"),
     Goal("… later calls", "≤ 1 ms", _cell("frozen", OURS, "later_ms"), _at_most(1), "ms"),
-    Goal(
-        "… normal after the thaw", "≤ 2 s", _cell("frozen", OURS, "normal_after_thaw_s"), _at_most(2), "s"
-    ),
+    Goal("… normal after the thaw", "≤ 2 s", _cell("frozen", OURS, "normal_after_thaw_s"), _at_most(2), "s"),
 )

@@ -5,16 +5,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import measure
 import payload
 import question
 import sides
-from peers.port import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from peers.port import Store
 
 # How many different keys there are. Tasks that run at once never ask for the same one: what can be gained by sharing
 # a reply is not part of this figure.
@@ -51,9 +54,9 @@ async def _compare(setting: question.Setting, case: Case) -> dict[str, object]:
     # A large list is made once and stored under every key: making a thousand takes longer than measuring.
     values = [payload.rows(0)] * keys if case.large else [payload.profile(number) for number in range(keys)]
     kind = list[payload.Row] if case.large else payload.Profile
-    factories = {
-        name: make for name, make in setting.sides("STORE").items() if ".many" not in name
-    } | (setting.sides("STORE_SYNCHRONOUS") if case.tasks == 1 else {})
+    factories = {name: make for name, make in setting.sides("STORE").items() if ".many" not in name} | (
+        setting.sides("STORE_SYNCHRONOUS") if case.tasks == 1 else {}
+    )
 
     async def prepare(store: Store) -> None:
         for name, value in zip(names, values, strict=True):

@@ -5,16 +5,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import measure
 import payload
 import question
 import sides
-from peers.port import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from peers.port import Store
 
 # Keys of one call.
 KEYS = 64

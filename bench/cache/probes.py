@@ -14,7 +14,6 @@ from typing import Any
 import question
 import redis.asyncio as driver
 import sides
-from peers.port import Function
 
 # A probe that takes longer hangs, which is an answer.
 LIMIT_SECONDS = 15.0
@@ -85,7 +84,8 @@ async def result_changed(factory: Factory, url: str) -> Verdict:
 async def none_kept(factory: Factory, url: str) -> Verdict:
     """None, an empty list, 0 and False are results like others: loaded once."""
     seen = []
-    for value in (None, [], 0, False):
+    results: tuple[Any, ...] = (None, [], 0, False)
+    for value in results:
         loads: list[str] = []
         async with factory(url, _returning(value, loads)) as function:
             found = [await function.call("absent") for _ in range(3)]

@@ -8,7 +8,7 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,7 @@ class Setting:
 
 
 # A question gives a table: side -> what was measured or seen.
-Ask = Callable[[Setting], Awaitable[Mapping[str, object]]]
+Ask = Callable[[Setting], Coroutine[Any, Any, Mapping[str, object]]]
 
 
 def main(name: str, ask: Ask, *, loops: tuple[str, ...] = LOOPS) -> None:
@@ -82,8 +82,12 @@ def main(name: str, ask: Ask, *, loops: tuple[str, ...] = LOOPS) -> None:
 
 def _options(name: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog=f"{name}.py", description=sys.modules["__main__"].__doc__)
-    parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that it runs; the figures mean nothing")
-    parser.add_argument("--only", type=lambda text: tuple(text.split(",")), default=None, help="these peers: tercet,redis")
+    parser.add_argument(
+        "--quick", action="store_true", help="tiny sizes, to see that it runs; the figures mean nothing"
+    )
+    parser.add_argument(
+        "--only", type=lambda text: tuple(text.split(",")), default=None, help="these peers: tercet,redis"
+    )
     parser.add_argument("--json", type=Path, default=None, help="write the answers to this file")
     return parser.parse_args()
 

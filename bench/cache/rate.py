@@ -6,16 +6,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import measure
 import question
 import redis.asyncio as driver
 import sides
-from peers.port import Check
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from peers.port import Check
 
 TASKS = 64
 KEYS = 1_000
@@ -36,6 +39,7 @@ AT_ONCE = 50
 
 async def ask(setting: question.Setting) -> Mapping[str, object]:
     """Each side in turns, then each by itself for its memory and its count."""
+
     async def prepare(check: Check) -> None:
         if not await check("warm"):
             raise sides.Differs("the first call was refused")

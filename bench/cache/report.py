@@ -34,7 +34,12 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
         "errors": "errors",
         "unserved": "never served",
     },
-    "tags": {"ms": "ms", "cpu_ms": "CPU ms", "server_cpu_ms": "server CPU ms", "longest_command_ms": "longest command ms"},
+    "tags": {
+        "ms": "ms",
+        "cpu_ms": "CPU ms",
+        "server_cpu_ms": "server CPU ms",
+        "longest_command_ms": "longest command ms",
+    },
     "locks": {
         "free_p50_us": "free p50 µs",
         "wall_ms": "50 × 5 ms: ms",
@@ -130,7 +135,9 @@ def markdown(whole: Mapping[str, Any]) -> str:
 
 def _cases(answer: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """The tables of an answer: one a case, or the one that it is."""
-    if any(isinstance(one, Mapping) and any(isinstance(cell, Mapping) for cell in one.values()) for one in answer.values()):
+    if any(
+        isinstance(one, Mapping) and any(isinstance(cell, Mapping) for cell in one.values()) for one in answer.values()
+    ):
         yield from answer.items()
     else:
         yield "", answer
@@ -149,7 +156,9 @@ def _sides(question: str, sides: Mapping[str, Any]) -> str:
 
 def _with_what(whole: Mapping[str, Any]) -> str:
     machine = whole["machine"]
-    place = " · ".join([machine["cpu"], f"{machine['cores']} cores", machine["system"], machine["python"], *machine["servers"]])
+    place = " · ".join(
+        [machine["cpu"], f"{machine['cores']} cores", machine["system"], machine["python"], *machine["servers"]]
+    )
     used = ", ".join(f"{name} {version}" for name, version in whole["versions"].items())
     lines = [f"{place}. {whole['at'][:10]}.", f"Versions: {used}."]
     lines += [f"Not installed: {name} ({reason})." for name, reason in whole["missing"].items()]
@@ -165,7 +174,11 @@ def block(path: Path) -> str:
     if whole["quick"]:
         raise SystemExit(f"{path.name} is of a quick run, whose figures mean nothing.")
     missed = sum(met is False for _, _, met in goals(whole))
-    said = "All of them are met." if not missed else f"{missed} of them {'is' if missed == 1 else 'are'} missed, and shown."
+    said = (
+        "All of them are met."
+        if not missed
+        else f"{missed} of them {'is' if missed == 1 else 'are'} missed, and shown."
+    )
     machine = whole["machine"]
     place = " · ".join([machine["cpu"], f"{machine['cores']} cores", machine["python"], *machine["servers"]])
     return (

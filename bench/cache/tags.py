@@ -8,13 +8,16 @@ from __future__ import annotations
 import asyncio
 import statistics
 import time
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import question
 import redis.asyncio as driver
 import sides
-from peers.port import Tagged
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from peers.port import Tagged
 
 ENTRIES = 200_000
 MEMBERS = 10_000

@@ -15,11 +15,13 @@ A factory is an asynchronous context manager, entered once for a whole compariso
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
-from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import ModuleType
 
 # The order of the tables: ours, then by how much they offer.
 NAMES = (

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import aiocache
 from aiocache.serializers import PickleSerializer
+
 from peers.port import Function
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from async_lru import alru_cache
+
 from peers.port import Function
 
 if TYPE_CHECKING:

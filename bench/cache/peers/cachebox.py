@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import cachebox
+
 from peers.port import Function
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from cashews import Cache, RateLimitError
+
 from peers.port import Function
 
 if TYPE_CHECKING:
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
     from peers.port import Check
 
 PACKAGES = ("cashews",)
-ADVICE = "its Readme: cache.setup(url), client_side=True for two tiers; @cache(ttl=…, key=…), lock=True against stampedes"
+ADVICE = (
+    "its Readme: cache.setup(url), client_side=True for two tiers; @cache(ttl=…, key=…), lock=True against stampedes"
+)
 
 TTL = "1h"
 # Its Readme's own numbers for many callers: the default of 10 connections turns waiting into silent misses.

@@ -9,6 +9,7 @@ import coredis
 from coredis.patterns.cache import LRUCache
 from coredis.patterns.lock import Lock
 from payload import dumps, loads, plain
+
 from peers.port import Function
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from dogpile.cache import make_region
 from dogpile.cache.api import NO_VALUE
+
 from peers.port import Function
 
 if TYPE_CHECKING:

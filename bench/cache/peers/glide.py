@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import glide
 from payload import dumps, loads, plain
+
 from peers.port import Function
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import redis.asyncio as driver
 from payload import dumps, loads, plain
+
 from peers.port import Function
 
 if TYPE_CHECKING:
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
     from peers.port import Check
 
 PACKAGES = ("redis", "hiredis")
-ADVICE = "its documentation, asyncio examples: one client from_url with its own pool; Lock: client.lock(name, timeout=…)"
+ADVICE = (
+    "its documentation, asyncio examples: one client from_url with its own pool; Lock: client.lock(name, timeout=…)"
+)
 
 TTL = 3_600
 
@@ -127,7 +130,7 @@ async def _polled(url: str) -> AsyncIterator[Callable[[str], AbstractAsyncContex
         @asynccontextmanager
         async def lock(name: str) -> AsyncIterator[None]:
             mine = uuid.uuid4().hex
-            while not await client.set(f"lock:{name}", mine, nx=True, ex=10):
+            while not await client.set(f"lock:{name}", mine, nx=True, ex=10):  # noqa: ASYNC110 - the recipe polls
                 await asyncio.sleep(0.1)
             try:
                 yield

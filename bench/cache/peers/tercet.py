@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -20,10 +21,15 @@ ADVICE = "README.md and docs/reference of this repository"
 # As long as a run: a hit that has to be renewed out of Redis is a question of its own.
 LONG = "1h"
 
+# Only where the harness itself is tried, on whatever machine: a read that waits longer is no finding there.
+PATIENCE: dict[str, Any] = (
+    {"deadline": os.environ["TERCET_BENCH_DEADLINE"]} if "TERCET_BENCH_DEADLINE" in os.environ else {}
+)
+
 
 @asynccontextmanager
 async def _decorated(url: str, load: Callable[..., Awaitable[Any]]) -> AsyncIterator[Callable[..., Awaitable[Any]]]:
-    async with Cache(url, ttl=LONG, memory=LONG) as cache:
+    async with Cache(url, ttl=LONG, memory=LONG, **PATIENCE) as cache:
         yield cache(load)
 
 
@@ -44,7 +50,7 @@ class _Store:
 @asynccontextmanager
 async def _store(url: str, kind: Any) -> AsyncIterator[_Store]:
     """Without memory: every read is one of Redis."""
-    async with Cache(url, ttl=LONG, memory=0) as cache:
+    async with Cache(url, ttl=LONG, memory=0, **PATIENCE) as cache:
         yield _Store(cache, kind)
 
 
@@ -57,15 +63,16 @@ class _Many:
         async def load(key: str) -> Any:
             return self._values[key]
 
-        self._cached: Any = cache(type=kind)(load)
-        self._many: Callable[[Sequence[str]], Awaitable[Any]] = self._cached.many
+        cached: Any = cache(type=kind)(load)
+        self._call: Callable[[str], Awaitable[Any]] = cached
+        self._many: Callable[[Sequence[str]], Awaitable[Any]] = cached.many
 
     async def put(self, key: str, value: Any) -> None:
         self._values[key] = value
-        await self._cached(key)
+        await self._call(key)
 
     async def get(self, key: str) -> Any:
-        return await self._cached(key)
+        return await self._call(key)
 
     async def get_many(self, keys: Sequence[str]) -> Sequence[Any]:
         found = await self._many(keys)
@@ -74,13 +81,13 @@ class _Many:
 
 @asynccontextmanager
 async def _many(url: str, kind: Any) -> AsyncIterator[_Many]:
-    async with Cache(url, ttl=LONG, memory=0) as cache:
+    async with Cache(url, ttl=LONG, memory=0, **PATIENCE) as cache:
         yield _Many(cache, kind)
 
 
 @asynccontextmanager
 async def _function(url: str, function: Callable[..., Awaitable[Any]]) -> AsyncIterator[Function]:
-    async with Cache(url, ttl=LONG) as cache:
+    async with Cache(url, ttl=LONG, **PATIENCE) as cache:
         cached = cache(function)
         yield Function(cached, cached.drop)
 
@@ -88,7 +95,7 @@ async def _function(url: str, function: Callable[..., Awaitable[Any]]) -> AsyncI
 @asynccontextmanager
 async def _far(url: str, function: Callable[..., Awaitable[Any]]) -> AsyncIterator[Function]:
     """The same without memory, where the question is what becomes of a read of Redis."""
-    async with Cache(url, ttl=LONG, memory=0) as cache:
+    async with Cache(url, ttl=LONG, memory=0, **PATIENCE) as cache:
         cached = cache(function)
         yield Function(cached, cached.drop)
 
@@ -110,7 +117,7 @@ class _Tagged:
 
 @asynccontextmanager
 async def _tagged(url: str) -> AsyncIterator[_Tagged]:
-    async with Cache(url, ttl=LONG, memory=0) as cache:
+    async with Cache(url, ttl=LONG, memory=0, **PATIENCE) as cache:
         yield _Tagged(cache)
 
 

@@ -108,7 +108,7 @@ class Worker:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        self._journal.flush()
+        self._journal.close()
         print(json.dumps(self._seen), flush=True)
 
     async def _task(self, of: Callable[[int], tuple[Any, Callable[[], Awaitable[object]]]]) -> None:
@@ -169,7 +169,7 @@ class Field:
                 await asyncio.sleep(self._draw.random() * CALM_SECONDS)
                 await self._fault(self._draw.choice(FAULTS), self._draw.randrange(PROCESSES))
                 self._revive()
-            await asyncio.sleep(REST_SECONDS)
+            await asyncio.sleep(self._options.rest)
             for worker in self._workers:
                 said, _ = await asyncio.to_thread(worker.communicate, b"\n")
                 self.seen.update(json.loads(said or b"{}"))
@@ -250,6 +250,7 @@ def main() -> int:
     parser.add_argument("--memory", default=None, help="the cache's memory=, where it is not to be the default")
     parser.add_argument("--pause", type=float, default=0.05, help="seconds between two bursts of a task, on average")
     parser.add_argument("--slow", type=float, default=SLOW_SECONDS, help="seconds that a slow load takes at most")
+    parser.add_argument("--rest", type=float, default=REST_SECONDS, help="seconds without faults at the end")
     parser.add_argument("--json", type=Path, default=None, help="write what was found to this file")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="tercet-stale-") as folder, servers.running() as server:

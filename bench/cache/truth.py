@@ -91,6 +91,11 @@ class Journal:
         self._file.write(b"".join(self._kept))
         self._kept.clear()
 
+    def close(self) -> None:
+        """Write what is kept and give the file back."""
+        self.flush()
+        self._file.close()
+
 
 @dataclass(frozen=True, slots=True)
 class Stale:

@@ -28,7 +28,7 @@ def _journal(truth: Any, path: Path, *events: tuple[bytes, int, int, float]) -> 
     journal = truth.Journal(path)
     for event in events:
         journal.note(*event)
-    journal.flush()
+    journal.close()
     return path
 
 
@@ -79,7 +79,18 @@ def test_versions_are_counted_once_by_all_processes(truth: Any, tmp_path: Path) 
 def test_a_short_run_of_the_checker_reads_writes_and_breaks_things(tmp_path: Path) -> None:
     """It goes through to its end and tells what it did; the bound is one that no machine is too slow for."""
     written = tmp_path / "found.json"
-    command = [sys.executable, BENCH / "staleness.py", "--steps", "500", "--seconds", "1", "--bound", "600"]
+    command = [
+        sys.executable,
+        BENCH / "staleness.py",
+        "--steps",
+        "500",
+        "--seconds",
+        "1",
+        "--bound",
+        "600",
+        "--rest",
+        "0.2",
+    ]
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     done = subprocess.run(
         [*command, "--json", written], check=False, env=environment, capture_output=True, text=True, cwd=tmp_path

@@ -15,6 +15,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import os
 import random
 import subprocess
 import sys
@@ -60,6 +61,12 @@ CALM_SECONDS = 1.5
 # After the last fault everything has to come to rest and be read once more.
 REST_SECONDS = 4.0
 
+# Nobody waits longer for a step to end; a read that takes longer hangs, which is told.
+END_SECONDS = 10.0
+
+# A run that makes no steps is ended after so many times the seconds that it was given, and so many more.
+PATIENCE, PATIENCE_SECONDS = 20, 60.0
+
 FAULTS = ("freeze", "cut", "hold both", "hold down and cut", "hold up", "refuse", "empty", "kill")
 
 
@@ -78,6 +85,7 @@ class Worker:
         self._journal = truth.Journal(Path(words["journal"]))
         self._draw = random.Random(f"{words['seed']}:{self._place}:{words['life']}")  # noqa: S311 - a schedule, not a secret
         self._seen: Counter[str] = Counter()
+        self._ending = False
 
     async def run(self) -> None:
         """All tasks until the parent ends it, or asks for the end by closing its input."""
@@ -105,15 +113,18 @@ class Worker:
 
         tasks = [asyncio.create_task(self._task(of)) for _ in range(TASKS)]
         await asyncio.to_thread(sys.stdin.readline)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        self._journal.close()
+        self._ending = True
+        _, hung = await asyncio.wait(tasks, timeout=END_SECONDS)
+        self._seen["hung"] += len(hung)
+        self._journal.flush()
         print(json.dumps(self._seen), flush=True)
+        # What hangs would be waited for otherwise.
+        os._exit(0)
 
     async def _task(self, of: Callable[[int], tuple[Any, Callable[[], Awaitable[object]]]]) -> None:
         draw = self._draw
-        while True:
+        # A flag and not a cancellation, which a step may take for that of its own caller.
+        while not self._ending:
             for _ in range(BURST):
                 # Some keys are everybody's, the others are rarely looked at.
                 key = min(int(draw.expovariate(0.1)), KEYS - 1)
@@ -165,14 +176,16 @@ class Field:
         self._workers = [self._spawn(place) for place in range(PROCESSES)]
         try:
             until = time.monotonic() + self._options.seconds
+            limit = until + PATIENCE * self._options.seconds + PATIENCE_SECONDS
             while self._steps() < self._options.steps or time.monotonic() < until:
+                if time.monotonic() > limit:
+                    raise TimeoutError(f"only {self._steps()} steps were made")
                 await asyncio.sleep(self._draw.random() * CALM_SECONDS)
                 await self._fault(self._draw.choice(FAULTS), self._draw.randrange(PROCESSES))
                 self._revive()
             await asyncio.sleep(self._options.rest)
             for worker in self._workers:
-                said, _ = await asyncio.to_thread(worker.communicate, b"\n")
-                self.seen.update(json.loads(said or b"{}"))
+                self.seen.update(await asyncio.to_thread(_end, worker))
         finally:
             for worker in self._workers:
                 worker.kill()
@@ -238,6 +251,17 @@ class Field:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
+
+
+def _end(worker: subprocess.Popen[bytes]) -> dict[str, int]:
+    """What a worker says at its end; one that does not come to it is counted as hung."""
+    try:
+        said, _ = worker.communicate(b"\n", timeout=2 * END_SECONDS)
+    except subprocess.TimeoutExpired:
+        worker.kill()
+        return {"hung": TASKS}
+    found: dict[str, int] = json.loads(said or b"{}")
+    return found
 
 
 def main() -> int:

@@ -8,7 +8,7 @@ UV := $(BIN)/uv $(if $(wildcard /etc/ssl/certs/ca-certificates.crt),--system-cer
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format docs bench bench-ladder bench-cache bench-staleness lock clean
+.PHONY: help setup demo test check format docs bench bench-ladder bench-cache lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 18
@@ -54,9 +54,6 @@ bench-ladder: setup ## the ladder at its full size: 1,000,000 users, 5,000,000 o
 # The peers live in an environment of their own: what they ask for is nobody's dependency.
 bench-cache: setup .venv-bench/.ready ## the cache, locks and limits beside their peers, in .venv-bench (half an hour)
 	@.venv-bench/bin/python bench/cache/run.py --results bench/results $(ARGS)
-
-bench-staleness: setup ## a million reads, writes and drops while things break: is the cache ever wrong for longer than it says?
-	@$(BIN)/python bench/cache/staleness.py $(ARGS)
 
 .venv-bench/.ready: requirements/bench.txt pyproject.toml
 	@test -x .venv-bench/bin/python || $(PYTHON) -m venv .venv-bench

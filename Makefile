@@ -8,7 +8,7 @@ UV := $(BIN)/uv $(if $(wildcard /etc/ssl/certs/ca-certificates.crt),--system-cer
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format docs bench bench-ladder bench-cache lock clean
+.PHONY: help setup demo test check format docs bench bench-ladder bench-cache check-staleness lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 18
@@ -60,6 +60,12 @@ bench-cache: setup .venv-bench/.ready ## the cache, locks and limits beside thei
 	@$(UV) pip sync --quiet --python .venv-bench/bin/python --require-hashes requirements/bench.txt
 	@$(UV) pip install --quiet --python .venv-bench/bin/python --no-deps --no-build-isolation --editable .
 	@touch $@
+
+STEPS ?= 1000000
+SEED ?= 1
+
+check-staleness: setup ## under faults, no read is older than an acknowledged drop and the bound (STEPS, SEED)
+	@$(BIN)/python bench/staleness/run.py --controls --steps $(STEPS) --seed $(SEED) --results bench/results
 
 lock: setup ## resolve the dependencies anew, with hashes
 	@$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --all-extras --group test --group check --group docs --group build pyproject.toml --output-file requirements/dev.txt

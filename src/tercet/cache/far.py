@@ -65,6 +65,8 @@ class Far:
         if entry is None:
             return None
         if len(entry.tags) != len(ask.tags):
+            if self._hidden(entry):
+                return None
             versions = await self._all_versions(entry, versions)
         return self._sight(ask, entry, versions, self._clock.now().timestamp())
 
@@ -74,16 +76,20 @@ class Far:
         if shelf is None:
             return [None] * len(asks)
         tags = tuple(dict.fromkeys(tag for ask in asks for tag in ask.tags))
+        # Before it is asked: what is delivered until the answer comes may have come after the read.
+        doubted = self.delivery is not None and not self.delivery.quiet
+        covered = {ask.name for ask in asks if self._covered(ask)} if doubted else ()
         try:
             frames, versions = await shelf.read([ask.name for ask in asks], tags)
         except StoreMissing:
             self._none_there()
             return [None] * len(asks)
-        doubted = self.delivery is not None and not self.delivery.quiet
         entries = [
-            None if frame is None or (doubted and self._covered(ask)) else self._entry(ask, frame)
+            None if frame is None or ask.name in covered else self._entry(ask, frame)
             for ask, frame in zip(asks, frames, strict=True)
         ]
+        if self.delivery is not None and not self.delivery.quiet:
+            entries = [None if entry is None or self._hidden(entry) else entry for entry in entries]
         more = tuple({tag for entry in entries if entry for tag in entry.tags if tag not in versions})
         if more:
             versions |= (await shelf.read((), more))[1]
@@ -98,7 +104,10 @@ class Far:
         entry = self._entry(ask, frame)
         if entry is None or self.shelf is None or self._covered(ask):
             return None
-        versions = await self._all_versions(entry, versions)
+        if len(entry.tags) != len(ask.tags):
+            if self._hidden(entry):
+                return None
+            versions = await self._all_versions(entry, versions)
         return self._sight(ask, entry, versions, self._clock.now().timestamp())
 
     async def _all_versions(self, entry: Entry, versions: Versions) -> Versions:
@@ -127,11 +136,14 @@ class Far:
         return Copy("redis", found, left, grace, size, entry.tags, created, entry.load_seconds, current), holder
 
     async def lease(self, ask: Ask[Any], *, anew: bool, instead: bytes | None) -> Grant | None:
-        """What is there, or leave to load; None where the shelf does not answer, and anybody may load."""
+        """What is there, or leave to load; None where the shelf does not answer, and anybody may load.
+
+        While a drop of this is on its way, what is there is as good as gone, and so is what others are loading.
+        """
         if self.shelf is None:
             return None
         try:
-            return await self.shelf.lease(ask.name, ask.tags, anew=anew, instead=instead)
+            return await self.shelf.lease(ask.name, ask.tags, anew=anew or self._covered(ask), instead=instead)
         except StoreMissing:
             self._none_there()
             return None
@@ -154,7 +166,10 @@ class Far:
 
     async def fill(self, ask: Ask[T], body: bytes, grant: Grant, *, lifetime: float, took: float, tell: bool) -> bool:
         """Keep what was loaded; False when it was dropped meanwhile. `tell` everybody. Raises a StoreError."""
-        if self.shelf is None or grant.token is None or self._covered(ask):
+        if self.shelf is None or grant.token is None:
+            return False
+        if self._covered(ask):
+            await self.give_back(ask, grant)
             return False
         entry = self._made(ask, body, grant.versions, lifetime=lifetime, took=took)
         whole = lifetime + ask.policy.stale
@@ -163,14 +178,15 @@ class Far:
         return kept and entry.is_current(versions)
 
     async def write(self, ask: Ask[T], body: bytes, *, lifetime: float) -> bool:
-        """Put a value over whatever is there; False when one of its tags was dropped meanwhile."""
+        """Put a value over whatever is there; False when it, or one of its tags, was dropped or written meanwhile."""
         if self.shelf is None:
             return True
         try:
             versions = await self.shelf.versions(ask.tags) if ask.tags else _NO_VERSIONS
             entry = self._made(ask, body, versions, lifetime=lifetime, took=0.0)
             whole = lifetime + ask.policy.stale
-            return entry.is_current(await self.shelf.write(ask.name, pack(entry), whole, ask.tags))
+            kept, versions = await self.shelf.write(ask.name, pack(entry), whole, ask.tags)
+            return kept and entry.is_current(versions)
         except StoreMissing:
             self._none_there()
             return True
@@ -217,6 +233,15 @@ class Far:
         """Whether a drop of this is still on its way: then what the shelf says of it is not to be believed."""
         delivery = self.delivery
         return delivery is not None and not delivery.quiet and delivery.covers(ask.name, ask.tags, ask.full)
+
+    def _hidden(self, entry: Entry) -> bool:
+        """The same for tags of an entry that its reader did not ask for.
+
+        Asked when the entry has come, and before its versions are read: a drop that was delivered in between is
+        seen in these.
+        """
+        delivery = self.delivery
+        return delivery is not None and not delivery.quiet and delivery.covers("", entry.tags)
 
     def _made(self, ask: Ask[T], body: bytes, versions: Versions, *, lifetime: float, took: float) -> Entry:
         created = int(self._clock.now().timestamp() * 1000)

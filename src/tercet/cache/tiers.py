@@ -313,7 +313,7 @@ class Tiers:
         if flight is None:
             known = None if anew else self.loader.throttle.error(ask.name)
             if known is not None and (spare is not None or ask.policy.throttle is not None):
-                return self._instead(ask, spare, known, begun)
+                return await self._instead(ask, spare, known, begun)
             flight = self.flights.launch(ask.name, ask.tags, partial(self.loader.fly, ask, load, anew=anew))
         else:
             self.counts.joined += 1
@@ -327,12 +327,13 @@ class Tiers:
                 async with asyncio.timeout(limit):
                     landing = await place
         except TimeoutError:
-            return self._instead(ask, spare if settled else None, LoadTimeout(ask.label, limit=limit or 0.0), begun)
+            late = LoadTimeout(ask.label, limit=limit or 0.0)
+            return await self._instead(ask, spare if settled else None, late, begun)
         except asyncio.CancelledError:
             self._tell(ask, "loader", begun, "cancelled")
             raise
         if landing.error is not None:
-            return self._instead(ask, spare, landing.error, begun)
+            return await self._instead(ask, spare, landing.error, begun)
         if landing.value is None:
             raise asyncio.CancelledError("the load was cancelled from inside")
         if landing.value.codec.schema != ask.codec.schema:
@@ -349,8 +350,11 @@ class Tiers:
             return flight
         return None
 
-    def _instead(self, ask: Ask[T], spare: Sight[T] | None, error: Exception, begun: float) -> T:
-        """What has ended, where loading it anew did not work; or else the error."""
+    async def _instead(self, ask: Ask[T], spare: Sight[T] | None, error: Exception, begun: float) -> T:
+        """What has ended, where loading it anew failed; what nobody vouches for, as `stale` allows; or the error."""
+        if spare is not None and not spare.settled:
+            found, away = await self._look(ask)
+            spare = found if not away else spare if ask.policy.stale else None
         if spare is None:
             self._tell(ask, "loader", begun, "failed")
             raise error

@@ -122,8 +122,12 @@ class Shelf(Protocol):
         """Return when it was filled, released or dropped, when its holder was seen dead, or after `seconds`."""
         ...
 
-    async def write(self, name: str, frame: bytes, seconds: float, tags: Sequence[str]) -> Versions:
-        """Keep an entry whatever is there, take away any lease on it, and tell the bus; versions as in `fill`."""
+    async def write(self, name: str, frame: bytes, seconds: float, tags: Sequence[str]) -> tuple[bool, Versions]:
+        """Keep an entry whatever is there, take away any lease on it, and tell the bus, in three round trips.
+
+        False when somebody else wrote, loaded or dropped it meanwhile: then the old one is gone, and this one is
+        not kept. Versions as in `fill`.
+        """
         ...
 
     async def drop(self, drop: Drop) -> None:

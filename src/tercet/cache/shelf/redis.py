@@ -138,12 +138,25 @@ class RedisShelf:
         """Return when somebody else's load is over, whatever way, or after `seconds`."""
         await self._waiting.wait(name, holder, seconds)
 
-    async def write(self, name: str, frame: bytes, seconds: float, tags: Sequence[str]) -> Versions:
-        """Keep an entry whatever is there, then tell the bus: two round trips."""
-        _, versions = await self._keep(name, frame, seconds, tags, b"")
+    async def write(self, name: str, frame: bytes, seconds: float, tags: Sequence[str]) -> tuple[bool, Versions]:
+        """Keep an entry whatever is there, then tell the bus: three round trips.
+
+        It is kept under a lease of its own. A write that was given up may still arrive, on a connection that
+        stood still: then its lease is gone, and it puts nothing old over what is newer.
+        """
+        token = (await self._take(name, {}, anew=True, instead=None)).token or b""
+        try:
+            kept, versions = await self._keep(name, frame, seconds, tags, token)
+        except BaseException:
+            self._waiting.forsake(name, token)
+            raise
+        if not kept:
+            # The lease may also have been evicted, and then what is there is what was there before.
+            entry = self._keys.entry(name)
+            await self._wire.call("UNLINK", entry, key=entry, deadline=self._deadline)
         # Only now: whoever forgets the old value must find the new one.
         await self._drops.tell(Drop(names=(name,)))
-        return versions
+        return kept, versions
 
     async def drop(self, drop: Drop) -> None:
         """Forget what is no longer true, and tell the bus; returns when Redis has acknowledged both.

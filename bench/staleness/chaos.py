@@ -14,8 +14,14 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Awaitable, Callable, Sequence
 
+    from truth import Truth
+
 # Some end within the bound, some long after it.
 SHORT_SECONDS, LONG_SECONDS = 0.05, 5.0
+# How far a replica may be behind: drops are told again for ten seconds.
+FOLLOWS_SECONDS = 8.0
+# What the bound does not hold for; it happens when it is asked for.
+BEYOND = frozenset({"redis set back"})
 # How much longer or shorter the time between two faults is.
 WEATHER = (0.4, 1.0, 2.0)
 _EVICT = (
@@ -43,9 +49,16 @@ class Chaos:
     """One fault after the other, and several at once; each thing has one at a time."""
 
     def __init__(
-        self, server: Server, links: Sequence[Link], crew: Crew, rng: random.Random, *, only: Sequence[str] = ()
+        self,
+        server: Server,
+        links: Sequence[Link],
+        crew: Crew,
+        truth: Truth,
+        rng: random.Random,
+        *,
+        only: Sequence[str] = (),
     ) -> None:
-        self._server, self._links, self._crew, self._rng = server, links, crew, rng
+        self._server, self._links, self._crew, self._truth, self._rng = server, links, crew, truth, rng
         self.happened: Counter[str] = Counter()
         # When each began and ended, and which it was.
         self.log: list[tuple[float, float, str]] = []
@@ -62,6 +75,7 @@ class Chaos:
             "subscriptions killed": lambda: say("CLIENT KILL TYPE pubsub"),
             "bus deleted": lambda: say(f"DEL {PREFIX}inv"),
             "bus trimmed": lambda: say(f"XTRIM {PREFIX}inv MAXLEN 0"),
+            "redis set back": self._set_back,
             "keys evicted": lambda: say(f'EVAL "{_EVICT}" 0'),
         }
         self._of_link: dict[str, Callable[[Link], Awaitable[None]]] = {
@@ -83,7 +97,7 @@ class Chaos:
             "worker killed": self._crew.replace,
         }
         every = (*self._of_redis, *self._of_link, *self._of_worker)
-        self.kinds = tuple(one for one in every if one in only) if only else every
+        self.kinds = tuple(one for one in every if one in (only or set(every) - BEYOND))
 
     async def rage(self, gap: float) -> None:
         """Faults without end, every `gap` seconds or so; each kind once before any comes again.
@@ -152,6 +166,16 @@ class Chaos:
         self._server.kill()
         await asyncio.sleep(self._rng.random() ** 3 * LONG_SECONDS / 2)
         await self._server.start(empty=empty)
+
+    async def _set_back(self) -> None:
+        self._server.remember()
+        await asyncio.sleep(self._rng.random() * FOLLOWS_SECONDS)
+        self._server.kill()
+        self._server.set_back()
+        self._truth.set_back_at = time.monotonic()
+        await self._server.start()
+        self._truth.set_back_at = time.monotonic()
+        await asyncio.sleep(LONG_SECONDS)
 
     async def _full(self) -> None:
         await self._server.say("CONFIG SET maxmemory 1")

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 _now = time.monotonic
 
+# A failover that loses what was acknowledged is beyond every bound: whoever dropped tells the new server, when he has
+# found it. Within this it must be over; tried only where nothing else goes wrong.
+HEALED_SECONDS = 3.0
+
 
 @dataclass
 class Glance:
@@ -122,6 +126,8 @@ class Judge:
         elif age <= self.bound:
             self.count("older, within bound")
             truth.seen(self.slot, age)
+        elif 0.0 < glance.begun - truth.set_back_at < HEALED_SECONDS:
+            self.count("after a set back")
         elif glance.excused and BY_KEY[key].excusable:
             self.count("excused")
         else:

@@ -139,7 +139,7 @@ async def _run(folder: Path, words: argparse.Namespace) -> dict[str, Any]:
     await server.start()
     links = [Link(server.port) for _ in range(words.workers)]
     crew = Crew(folder, links, words)
-    chaos = Chaos(server, links, crew, rng, only=words.only)
+    chaos = Chaos(server, links, crew, truth, rng, only=words.only)
     begun = time.monotonic()
     wrong = []
     try:

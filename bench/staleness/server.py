@@ -76,6 +76,16 @@ class Server:
             self._process.wait()
             self._process = None
 
+    def remember(self) -> None:
+        """Keep what it has written until now beside it, as a replica that follows late has."""
+        shutil.rmtree(self._folder / "before", ignore_errors=True)
+        shutil.copytree(self._folder / "appendonlydir", self._folder / "before")
+
+    def set_back(self) -> None:
+        """Let it start with what was remembered: what was acknowledged since is lost."""
+        shutil.rmtree(self._folder / "appendonlydir", ignore_errors=True)
+        (self._folder / "before").rename(self._folder / "appendonlydir")
+
     def freeze(self) -> None:
         """It keeps its connections and answers nobody."""
         assert self._process is not None

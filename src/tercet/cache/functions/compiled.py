@@ -33,6 +33,7 @@ async def _tercet_made(_tercet_self{head}):
                 _tercet_memory.trusted_until > _tercet_moment or _tercet_slot.untrusted_until > _tercet_moment
             ):
                 _tercet_slot.seen = True
+                _tercet_counts.memory += 1
                 if _tercet_telemetry.heard:
                     _tercet_tell(_tercet_moment)
                 return {kept}

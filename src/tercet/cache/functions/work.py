@@ -77,6 +77,7 @@ class Work(Generic[R]):
         """The results for many items: from memory, and the rest by one question."""
         begun = self._tiers.clock.monotonic()
         found, asks, places = self._sweep(owner, items)
+        self._tiers.counts.memory += len(items) - len(asks)
         if self._tiers.telemetry.heard:
             for _ in range(len(items) - len(asks)):
                 self._tell(begun)
@@ -179,6 +180,7 @@ class Work(Generic[R]):
             "index": self._index,
             "find": self._index.get,
             "memory": self._tiers.memory,
+            "counts": self._tiers.counts,
             "now": self._tiers.clock.monotonic,
             "telemetry": self._tiers.telemetry,
             "tell": self._tell,

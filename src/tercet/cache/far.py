@@ -10,7 +10,7 @@ from tercet.cache.encoding.codec import Undecodable
 from tercet.cache.encoding.frame import Entry, pack, unpack
 from tercet.cache.entry import Ask, Sight, held
 from tercet.cache.shelf import Delivery, Drop
-from tercet.cache.state import State, draw, early, state
+from tercet.cache.state import EARLY_MOST, State, draw, early, state
 from tercet.cache.stats import Copy
 from tercet.errors import StoreError, StoreMissing
 from tercet.telemetry import Operation, Telemetry
@@ -61,7 +61,14 @@ class Far:
         except StoreMissing:
             self._none_there()
             return None
-        return None if frame is None else await self.open(ask, frame, versions)
+        entry = None if frame is None else self._entry(ask, frame)
+        if entry is None:
+            return None
+        if len(entry.tags) != len(ask.tags):
+            if self._hidden(entry):
+                return None
+            versions = await self._all_versions(entry, versions)
+        return self._sight(ask, entry, versions, self._clock.now().timestamp())
 
     async def read_many(self, asks: Sequence[Ask[T]]) -> list[Sight[T] | None]:
         """Those entries that are valid now, in one round trip, or two where one has tags that were not asked for."""
@@ -99,13 +106,17 @@ class Far:
         if entry is None or self.shelf is None or self._covered(ask):
             return None
         if len(entry.tags) != len(ask.tags):
-            # Its writer gave it tags that this reader did not know.
-            more = tuple(tag for tag in entry.tags if tag not in versions)
             if self._hidden(entry):
                 return None
-            if more:
-                versions = {**versions, **(await self.shelf.read((), more))[1]}
+            versions = await self._all_versions(entry, versions)
         return self._sight(ask, entry, versions, self._clock.now().timestamp())
+
+    async def _all_versions(self, entry: Entry, versions: Versions) -> Versions:
+        """The versions, with those of tags that its writer gave it and this reader did not know."""
+        more = tuple(tag for tag in entry.tags if tag not in versions)
+        if not more or self.shelf is None:
+            return versions
+        return {**versions, **(await self.shelf.read((), more))[1]}
 
     async def examine(self, name: str) -> tuple[Copy | None, str | None]:
         """What the shelf has under this name, in words, and who is loading it; raises a StoreError."""
@@ -222,7 +233,7 @@ class Far:
     def _covered(self, ask: Ask[Any]) -> bool:
         """Whether a drop of this is still on its way: then what the shelf says of it is not to be believed."""
         delivery = self.delivery
-        return delivery is not None and delivery.pending > 0 and delivery.covers(ask.name, ask.tags, ask.full)
+        return delivery is not None and not delivery.quiet and delivery.covers(ask.name, ask.tags, ask.full)
 
     def _covered_of(self, asks: Sequence[Ask[Any]]) -> set[str]:
         """The names of those of which a drop is still on its way."""
@@ -230,7 +241,7 @@ class Far:
 
     @property
     def _owes(self) -> bool:
-        return self.delivery is not None and self.delivery.pending > 0
+        return self.delivery is not None and not self.delivery.quiet
 
     def _hidden(self, entry: Entry) -> bool:
         """The same for tags of an entry that its reader did not ask for.
@@ -239,7 +250,7 @@ class Far:
         seen in these.
         """
         delivery = self.delivery
-        return delivery is not None and delivery.pending > 0 and delivery.covers("", entry.tags)
+        return delivery is not None and not delivery.quiet and delivery.covers("", entry.tags)
 
     def _made(self, ask: Ask[T], body: bytes, versions: Versions, *, lifetime: float, took: float) -> Entry:
         created = int(self._clock.now().timestamp() * 1000)
@@ -273,8 +284,10 @@ class Far:
             return None
         left = entry.fresh_ms / 1000 - now
         grace = (entry.spent_ms - entry.fresh_ms) / 1000
-        due = early(entry.load_seconds, ask.policy.early, draw())
-        found = state(left=left, grace=grace, early=due)
+        rules = ask.policy
+        # Far from its end no draw makes it due, and mostly it is far.
+        near = left < EARLY_MOST * rules.early * entry.load_seconds
+        found = state(left=left, grace=grace, early=early(entry.load_seconds, rules.early, draw()) if near else 0.0)
         if found is State.SPENT:
             return None
         try:
@@ -283,12 +296,6 @@ class Far:
             self.note("decode", error)
             _log.warning("an entry of %s is not of its type (%s) and counts as a miss", ask.label, error)
             return None
-        return Sight(
-            held("redis", ask.codec, value, entry.body),
-            found,
-            tags=entry.tags,
-            size=len(entry.body),
-            left=left,
-            grace=grace,
-            load_seconds=entry.load_seconds,
-        )
+        shown = held("redis", ask.codec, value, entry.body)
+        body = entry.body
+        return Sight(shown, found, True, entry.tags, len(body), left, grace, entry.load_seconds, True, value)

@@ -33,6 +33,7 @@ async def _tercet_made(_tercet_self{head}):
                 _tercet_memory.trusted_until > _tercet_moment or _tercet_slot.untrusted_until > _tercet_moment
             ):
                 _tercet_slot.seen = True
+                _tercet_counts.memory += 1
                 if _tercet_telemetry.heard:
                     _tercet_tell(_tercet_moment)
                 return {kept}
@@ -71,6 +72,7 @@ def _tercet_made(_tercet_owner, _tercet_items):
 {ask}
         _tercet_places.append(_tercet_place)
         _tercet_asks.append(_tercet_ask)
+    _tercet_counts.memory += _tercet_len(_tercet_items) - _tercet_len(_tercet_asks)
     return _tercet_found, _tercet_asks, _tercet_places
 """
 

@@ -197,11 +197,14 @@ class Tiers:
     def _enter(self) -> bool:
         """Be in this event loop, and follow the bus there; whether its first word is to be waited for."""
         loop = self.flights.here()
-        if loop is not self._loop:
-            self._loop = loop
-            if self.far.shelf is not None:
-                self.far.shelf.follow(self._hear, self._trust)
-                self._silent = True
+        known = loop is self._loop
+        if known and self.near.trusted:
+            return self._silent
+        self._loop = loop
+        if self.far.shelf is not None:
+            # Again where trust is missing: on a Tercet that is not open yet the bus ends as soon as it begins.
+            self.far.shelf.follow(self._hear, self._trust)
+            self._silent = self._silent or not known
         return self._silent
 
     async def _listen(self) -> None:

@@ -130,8 +130,10 @@ class Twin:
         return "somebody" if name in self.leases else None
 
     def follow(self, hear: Callable[[Drop | None], None], trusted: Callable[[float], None]) -> None:
-        self.listeners[id(hear.__self__)] = (hear, trusted)  # type: ignore[attr-defined]  # a bound method
-        trusted(float("inf"))
+        who = id(hear.__self__)  # type: ignore[attr-defined]  # a bound method
+        if who not in self.listeners:
+            self.listeners[who] = (hear, trusted)
+            trusted(float("inf"))
 
     def trust(self, until: float) -> None:
         """Tell everybody until when the bus is known to be whole."""

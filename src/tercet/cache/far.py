@@ -61,9 +61,9 @@ class Far:
         except StoreMissing:
             self._none_there()
             return None
-        # And after: a new connection may lead to a server that has lost our drops, and those are owed again.
-        entry = None if frame is None or self._covered(ask) else self._entry(ask, frame)
-        if entry is None:
+        entry = None if frame is None else self._entry(ask, frame)
+        # Again: a new connection may lead to a server that has lost our drops, and those are owed again.
+        if entry is None or self._covered(ask):
             return None
         if len(entry.tags) != len(ask.tags):
             if self._hidden(entry):
@@ -84,7 +84,7 @@ class Far:
         except StoreMissing:
             self._none_there()
             return [None] * len(asks)
-        # And after: a new connection may lead to a server that has lost our drops, and those are owed again.
+        # And after, as in `read`.
         covered |= self._covered_of(asks)
         entries = [
             None if frame is None or ask.name in covered else self._entry(ask, frame)

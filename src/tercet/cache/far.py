@@ -145,7 +145,11 @@ class Far:
 
     async def fill(self, ask: Ask[T], body: bytes, grant: Grant, *, lifetime: float, took: float, tell: bool) -> bool:
         """Keep what was loaded; False when it was dropped meanwhile. `tell` everybody. Raises a StoreError."""
-        if self.shelf is None or grant.token is None or self._covered(ask):
+        if self.shelf is None or grant.token is None:
+            return False
+        if self._covered(ask):
+            # Nobody is to wait for what will not be filled.
+            await self.give_back(ask, grant)
             return False
         entry = self._made(ask, body, grant.versions, lifetime=lifetime, took=took)
         whole = lifetime + ask.policy.stale

@@ -74,7 +74,8 @@ class MongoServer:
             if source == "path":
                 found = shutil.which("mongod", path=environ.get("PATH"))
                 if found:
-                    yield Candidate(Path(found).resolve(), "PATH", borrows=True)
+                    # As it was found: what lies behind a link may be another program by its own name.
+                    yield Candidate(Path(found).absolute(), "PATH", borrows=True)
             else:
                 package = package_folder("fiftyone")
                 if package is not None:

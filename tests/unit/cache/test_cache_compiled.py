@@ -256,3 +256,17 @@ async def test_an_int_that_cannot_be_written_is_an_error_that_names_its_paramete
 
     with pytest.raises(UsageError, match="user_id"):
         await load(10**5_000)
+
+
+async def test_hits_in_memory_are_counted_one_by_one_and_in_bulk() -> None:
+    """The shortest way to a value is a hit like any other."""
+    cache = Cache()
+
+    @cache
+    async def double(number: int) -> int:
+        return 2 * number
+
+    assert [await double(1), await double(1), await double(1)] == [2, 2, 2]
+    assert await double.many([1, 1, 2]) == [2, 2, 4]
+    found = cache.stats()
+    assert (found.memory_hits, found.loads) == (4, 2)

@@ -101,6 +101,31 @@ def test_a_program_on_path_that_is_too_old_is_passed_over(tmp_path: Path, site: 
         find(RedisServer(), site, ("path",), environ)
 
 
+@pytest.mark.parametrize(
+    ("server", "name", "answer"),
+    [
+        (PostgresServer(), "postgres", "postgres (PostgreSQL) 16.3"),
+        (RedisServer(), "redis-server", "Redis server v=7.0.15"),
+        (MongoServer(), "mongod", "db version v7.0.28"),
+    ],
+)
+def test_a_program_that_goes_by_its_name_is_called_by_the_name_that_was_found(
+    tmp_path: Path, site: Site, server: Server, name: str, answer: str
+) -> None:
+    """Debian's redis-server is a link to redis-check-rdb: by that name the binary is no server."""
+    both = tmp_path / "lib" / "both-in-one"
+    both.parent.mkdir()
+    both.write_text(f'#!/bin/sh\ncase "$0" in */{name}) echo "{answer}" ;; *) echo "a checker" ;; esac\n')
+    both.chmod(0o755)
+    called = tmp_path / "bin" / name
+    called.parent.mkdir()
+    called.symlink_to(both)
+    _program(called.parent / "initdb", "")
+    found = find(server, site, ("path",), {"PATH": f"{called.parent}:/usr/bin:/bin"})
+    assert (found.path, found.source) == (called, "PATH")
+    assert server.command(site, found, 4711)[0] == str(called)
+
+
 def test_a_program_that_does_not_run_is_named_with_the_loaders_line(tmp_path: Path, site: Site) -> None:
     """The sentence says what the loader said and how to get one that runs."""
     line = "mongod: error while loading shared libraries: libfoo.so.9: cannot open shared object file"

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# A drop must arrive, so it is given longer than a read before it fails aloud.
-DROP_SECONDS = 1.0
+# A drop must arrive, so it is given longer than a read before it is kept for later.
+DROP_SECONDS = 0.25
 
 # How many messages the bus keeps. A process that was away for longer than it takes to write so many forgets
 # everything; at some 100 bytes each they cost Redis a few megabytes.

@@ -171,6 +171,7 @@ class Far:
         if self.shelf is None or grant.token is None:
             return False
         if self._covered(ask):
+            # Nobody is to wait for what will not be filled.
             await self.give_back(ask, grant)
             return False
         entry = self._made(ask, body, grant.versions, lifetime=lifetime, took=took)

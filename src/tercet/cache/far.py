@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from tercet.cache.encoding.codec import Undecodable
 from tercet.cache.encoding.frame import Entry, pack, unpack
-from tercet.cache.entry import Ask, Sight, held
+from tercet.cache.entry import Ask, Sight
 from tercet.cache.shelf import Delivery, Drop
 from tercet.cache.state import EARLY_MOST, State, draw, early, state
 from tercet.cache.stats import Copy
@@ -39,7 +39,7 @@ class Far:
 
     def __init__(self, shelf: Shelf | None, *, clock: Clock, telemetry: Telemetry) -> None:
         self.shelf = shelf
-        self._clock = clock
+        self._wall = clock.timestamp
         self._telemetry = telemetry
         self.delivery = Delivery(shelf, clock=clock) if shelf is not None else None
 
@@ -69,7 +69,7 @@ class Far:
             if self._hidden(entry):
                 return None
             versions = await self._all_versions(entry, versions)
-        return self._sight(ask, entry, versions, self._clock.now().timestamp())
+        return self._sight(ask, entry, versions, self._wall())
 
     async def read_many(self, asks: Sequence[Ask[T]]) -> list[Sight[T] | None]:
         """Those entries that are valid now, in one round trip, or two where one has tags that were not asked for."""
@@ -95,7 +95,7 @@ class Far:
         more = tuple({tag for entry in entries if entry for tag in entry.tags if tag not in versions})
         if more:
             versions |= (await shelf.read((), more))[1]
-        now = self._clock.now().timestamp()
+        now = self._wall()
         return [
             None if entry is None else self._sight(ask, entry, versions, now)
             for ask, entry in zip(asks, entries, strict=True)
@@ -110,7 +110,7 @@ class Far:
             if self._hidden(entry):
                 return None
             versions = await self._all_versions(entry, versions)
-        return self._sight(ask, entry, versions, self._clock.now().timestamp())
+        return self._sight(ask, entry, versions, self._wall())
 
     async def _all_versions(self, entry: Entry, versions: Versions) -> Versions:
         """The versions, with those of tags that its writer gave it and this reader did not know."""
@@ -129,7 +129,7 @@ class Far:
         if entry is None:
             return None, holder
         versions = (await self.shelf.read((), entry.tags))[1] if entry.tags else _NO_VERSIONS
-        left = entry.fresh_ms / 1000 - self._clock.now().timestamp()
+        left = entry.fresh_ms / 1000 - self._wall()
         grace = (entry.spent_ms - entry.fresh_ms) / 1000
         current = tuple(versions.get(tag) == one for tag, one in zip(entry.tags, entry.versions, strict=True))
         found = state(left=left, grace=grace).value if all(current) else "dropped"
@@ -171,6 +171,7 @@ class Far:
         if self.shelf is None or grant.token is None:
             return False
         if self._covered(ask):
+            # Nobody is to wait for what will not be filled.
             await self.give_back(ask, grant)
             return False
         entry = self._made(ask, body, grant.versions, lifetime=lifetime, took=took)
@@ -254,7 +255,7 @@ class Far:
         return delivery is not None and not delivery.quiet and delivery.covers("", entry.tags)
 
     def _made(self, ask: Ask[T], body: bytes, versions: Versions, *, lifetime: float, took: float) -> Entry:
-        created = int(self._clock.now().timestamp() * 1000)
+        created = int(self._wall() * 1000)
         fresh = created + int(lifetime * 1000)
         return Entry(
             schema=ask.codec.schema,
@@ -297,6 +298,7 @@ class Far:
             self.note("decode", error)
             _log.warning("an entry of %s is not of its type (%s) and counts as a miss", ask.label, error)
             return None
-        shown = held("redis", ask.codec, value, entry.body)
-        body = entry.body
-        return Sight(shown, found, True, entry.tags, len(body), left, grace, entry.load_seconds, True, value)
+        body, codec = entry.body, ask.codec
+        return Sight(
+            "redis", codec, value, body, found, True, entry.tags, len(body), left, grace, entry.load_seconds, True
+        )

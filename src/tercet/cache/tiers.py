@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from asyncio import get_running_loop
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tercet.cache.entry import Ask, Held, Sight, Tier, held
+from tercet.cache.entry import Ask, Held, Sight, Tier
 from tercet.cache.far import Far
 from tercet.cache.flight import Flight, Flights
 from tercet.cache.loader import Bulk, Loader
@@ -64,9 +65,9 @@ class Tiers:
         the others; with nobody left it may still end within ORPHAN_SECONDS. What has ended is shown while it
         is loaded anew, and where that fails, as long as its policy says.
         """
-        if self._enter():
-            await self._listen()
         begun = self.clock.monotonic()
+        if self._is_new(begun) and self._enter():
+            await self._listen()
         if anew:
             return await self._land(ask, load, None, begun, anew=True)
         sight, away = self.near.see(ask), False
@@ -96,9 +97,9 @@ class Tiers:
         for number, sight in enumerate(sights):
             if sight is not None and sight.state is State.FRESH:
                 values[number] = sight.take()
+                self._count_one(asks[number], sight, begun)
             else:
                 missing.append(number)
-        self._count(asks, sights, begun)
         if not missing:
             return values
         gate = asyncio.Semaphore(LOADS_AT_ONCE)
@@ -118,9 +119,9 @@ class Tiers:
 
     async def look(self, ask: Ask[T]) -> Sight[T] | None:
         """What memory or Redis has of this that is not stale, without loading."""
-        if self._enter():
-            await self._listen()
         begun = self.clock.monotonic()
+        if self._is_new(begun) and self._enter():
+            await self._listen()
         sight = self.near.see(ask)
         if sight is None or not sight.settled:
             found, away = await self._look(ask)
@@ -146,11 +147,11 @@ class Tiers:
         False when Redis could not be told: then nobody is shown what it has under this key until it is.
         Raises Uncacheable.
         """
-        if self._enter():
+        if self._is_new(self.clock.monotonic()) and self._enter():
             await self._listen()
         drop = Drop(names=(ask.name,))
         body = ask.codec.encode(value, of=ask.label, key=ask.full or ask.name)
-        new = held("loader", ask.codec, ask.codec.decode(body), body)
+        shown = ask.codec.decode(body)
         lifetime = ask.policy.lifetime(draw(), negative=value is None)
         self._drop_here(drop)
         fresh, delivered = True, True
@@ -167,7 +168,8 @@ class Tiers:
         # Again: a load that was let in while Redis was asked has read what was there before.
         self._drop_here(drop)
         if fresh:
-            sight = Sight(new, State.FRESH, True, ask.tags, len(body), lifetime, ask.policy.stale)
+            size, grace = len(body), ask.policy.stale
+            sight = Sight("loader", ask.codec, shown, body, State.FRESH, True, ask.tags, size, lifetime, grace)
             self.near.keep(ask, sight, at=at)
         return delivered
 
@@ -193,6 +195,10 @@ class Tiers:
         await self.far.close()
 
     # ---- behind ----
+
+    def _is_new(self, now: float) -> bool:
+        """Whether this is another event loop, or one in which the bus is not heard."""
+        return self._silent or get_running_loop() is not self._loop or self.memory.trusted_until <= now
 
     def _enter(self) -> bool:
         """Be in this event loop, and follow the bus there; whether its first word is to be waited for."""
@@ -255,7 +261,7 @@ class Tiers:
         return sight, False
 
     async def _look_many(self, asks: Sequence[Ask[T]]) -> list[Sight[T] | None]:
-        if self._enter():
+        if self._is_new(self.clock.monotonic()) and self._enter():
             await self._listen()
         see = self.near.see
         sights = [see(ask) for ask in asks]
@@ -382,7 +388,7 @@ class Tiers:
         if sight.state is State.STALE:
             counts.stale += 1
         if self.telemetry.heard:
-            self._tell(ask, sight.held.tier, begun, "ok")
+            self._tell(ask, sight.tier, begun, "ok")
 
     def _tell(self, ask: Ask[Any], tier: Tier, begun: float, outcome: Outcome) -> None:
         if self.telemetry.heard:

@@ -168,11 +168,10 @@ async def test_a_cold_key_is_loaded_once_for_both(two: tuple[Process, Process], 
     callers = [asyncio.ensure_future(one.tagged(1)) for one in two for _ in range(50)]
     await row.begun(1)
     for one in two:
-        await until(lambda one=one: one.cache.stats().loading == 1)  # type: ignore[misc]  # its own one
+        await until(lambda one=one: one.cache.stats().joined == 49)  # type: ignore[misc]  # its own one
     row.gate.set()
     assert await asyncio.gather(*callers) == ["old"] * 100
     assert row.loads == 1
-    assert [one.cache.stats().joined for one in two] == [49, 49]
 
 
 async def do(process: Process, row: Row, how: str) -> object:
@@ -535,9 +534,9 @@ async def test_a_fill_that_is_on_its_way_during_a_drop_leaves_nothing_old(
 
 @pytest.mark.parametrize("by", ["key", "tag"])
 async def test_while_a_drop_is_on_its_way_what_redis_says_is_not_believed(
-    two: tuple[Process, Process], row: Row, by: str, monkeypatch: pytest.MonkeyPatch
+    two: tuple[Process, Process], row: Row, redis: Any, by: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The old value is there still, and is shown in this process no more."""
+    """The old value is there still, and is shown in this process no more; nobody waits for what is not filled."""
     here, _ = two
     ask = here.tagged if by == "tag" else here.bare
     await ask(1)
@@ -553,7 +552,9 @@ async def test_while_a_drop_is_on_its_way_what_redis_says_is_not_believed(
     row.value = "new"
     dropping = asyncio.create_task(here.cache.drop_tags("row:1") if by == "tag" else here.bare.drop(1))
     await asyncio.sleep(0)
-    assert await ask(1) == "new"
+    for _ in range(3):
+        assert await ask(1) == "new"
+        assert await redis.keys("tercet:2:l:*") == []
     held.set()
     assert await dropping is True
     assert await ask(1) == "new"
@@ -563,10 +564,11 @@ async def test_of_two_writers_of_one_key_both_tiers_have_the_same(two: tuple[Pro
     """Whoever was last here was last in Redis."""
     here, there = two
     for tags in ((), ("a",)):
-        for _ in range(20):
-            await asyncio.gather(*(here.cache.set("k", number, tags=tags) for number in range(5)))
+        for turn in range(20):
+            numbers = range(turn * 5, turn * 5 + 5)
+            await asyncio.gather(*(here.cache.set("k", number, tags=tags) for number in numbers))
             mine = await here.cache.get("k", int)
-            assert mine is not None
+            assert mine in numbers
             here.cache.clear_memory()
             assert await here.cache.get("k", int) == mine
             there.cache.clear_memory()

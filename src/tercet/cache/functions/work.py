@@ -76,7 +76,6 @@ class Work(Generic[R]):
         """The results for many items: from memory, and the rest by one question."""
         begun = self._tiers.clock.monotonic()
         found, asks, places = self._sweep(owner, items)
-        self._tiers.counts.memory += len(items) - len(asks)
         if self._tiers.telemetry.heard:
             for _ in range(len(items) - len(asks)):
                 self._tell(begun)

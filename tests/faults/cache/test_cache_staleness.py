@@ -37,21 +37,8 @@ def ran(into: Path, *words: str, seconds: int = SECONDS) -> dict[str, Any]:
 
 def test_nothing_is_shown_that_is_older_than_the_last_acknowledged_drop_and_the_bound(tmp_path: Path) -> None:
     """Whatever is frozen, killed, cut, emptied and lost meanwhile; and all is well again afterwards."""
-    words = [
-        "--workers",
-        "3",
-        "--tasks",
-        "12",
-        "--steps",
-        "20000",
-        "--pace",
-        "0.015",
-        "--gap",
-        "0.25",
-        "--peace",
-        "0.5",
-    ]
-    result = ran(tmp_path / "result", *words, "--seed", "28")
+    words = "--workers 3 --tasks 24 --steps 30000 --pace 0.01 --gap 0.25 --peace 0.5 --seed 28"
+    result = ran(tmp_path / "result", *words.split())
     assert (result["violations"], result["wrong"]) == (0, []), json.dumps(result, indent=2)
     assert result["worst_age_seconds"] <= result["bound_seconds"]
     counts = result["counts"]
@@ -63,5 +50,6 @@ def test_nothing_is_shown_that_is_older_than_the_last_acknowledged_drop_and_the_
 @pytest.mark.parametrize("broken", ["deaf", "late"])
 def test_a_broken_cache_is_found(tmp_path: Path, broken: str) -> None:
     """One does not do what the bus says, one keeps what was loaded before a drop: both are seen."""
-    words = ["--workers", "2", "--tasks", "8", "--steps", "1000000", "--only", "subscriptions killed", "--until-found"]
-    assert ran(tmp_path / "result", *words, "--broken", broken, seconds=FOUND_SECONDS)["violations"]
+    words = "--workers 2 --tasks 8 --steps 1000000 --until-found --broken".split()
+    words += [broken, "--only", "subscriptions killed"]
+    assert ran(tmp_path / "result", *words, seconds=FOUND_SECONDS)["violations"]

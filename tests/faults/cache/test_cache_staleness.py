@@ -50,6 +50,6 @@ def test_nothing_is_shown_that_is_older_than_the_last_acknowledged_drop_and_the_
 @pytest.mark.parametrize("broken", ["deaf", "late"])
 def test_a_broken_cache_is_found(tmp_path: Path, broken: str) -> None:
     """One does not do what the bus says, one keeps what was loaded before a drop: both are seen."""
-    words = "--workers 2 --tasks 8 --steps 1000000 --until-found --broken".split()
+    words = ["--workers", "2", "--tasks", "8", "--steps", "1000000", "--until-found", "--broken"]
     words += [broken, "--only", "subscriptions killed"]
     assert ran(tmp_path / "result", *words, seconds=FOUND_SECONDS)["violations"]

@@ -78,9 +78,7 @@ class Tiers:
         if sight is not None and self._answers(sight, away=away):
             if sight.state is State.FRESH:
                 return self._give(ask, sight, begun)
-            self._behind(ask, load, sight)
-            if sight.state is State.DUE or ask.policy.soft_timeout == 0.0:
-                return self._give(ask, sight, begun)
+            return await self._revived(ask, load, sight, begun)
         return await self._land(ask, load, sight, begun)
 
     async def fetch_many(
@@ -91,11 +89,11 @@ class Tiers:
     ) -> list[T]:
         """The values in the order asked; Redis is asked once for all, and only what is missing is loaded."""
         begun = self.clock.monotonic()
-        sights = await self._look_many(asks)
+        sights, away = await self._look_many(asks)
         values: list[Any] = [None] * len(asks)
         missing = []
         for number, sight in enumerate(sights):
-            if sight is not None and sight.state is State.FRESH:
+            if sight is not None and sight.state is State.FRESH and self._answers(sight, away=away):
                 values[number] = sight.take()
                 self._count_one(asks[number], sight, begun)
             else:
@@ -112,7 +110,11 @@ class Tiers:
                 return await load_one(number)
 
         async def bring(number: int) -> None:
-            values[number] = await self._revived(asks[number], partial(load, number), sights[number], begun)
+            ask, sight, loads = asks[number], sights[number], partial(load, number)
+            if sight is not None and self._answers(sight, away=away):
+                values[number] = await self._revived(ask, loads, sight, begun)
+            else:
+                values[number] = await self._land(ask, loads, sight, begun)
 
         await asyncio.gather(*map(bring, missing))
         return values
@@ -134,8 +136,11 @@ class Tiers:
     async def look_many(self, asks: Sequence[Ask[T]]) -> list[Sight[T] | None]:
         """The same of many; Redis is asked once for all."""
         begun = self.clock.monotonic()
-        sights = await self._look_many(asks)
-        shown = [None if one is None or one.state is State.STALE else one for one in sights]
+        sights, away = await self._look_many(asks)
+        shown = [
+            None if one is None or one.state is State.STALE or not self._answers(one, away=away) else one
+            for one in sights
+        ]
         self._count(asks, shown, begun)
         return shown
 
@@ -260,14 +265,15 @@ class Tiers:
             self.near.keep(ask, sight, at=at)
         return sight, False
 
-    async def _look_many(self, asks: Sequence[Ask[T]]) -> list[Sight[T] | None]:
+    async def _look_many(self, asks: Sequence[Ask[T]]) -> tuple[list[Sight[T] | None], bool]:
+        """What memory and Redis have of these, and whether Redis did not answer."""
         if self._is_new(self.clock.monotonic()) and self._enter():
             await self._listen()
         see = self.near.see
         sights = [see(ask) for ask in asks]
         wanted = [number for number, one in enumerate(sights) if one is None or not one.settled]
         if not wanted:
-            return sights
+            return sights, False
         mark, at, away = self.memory.mark, self.clock.monotonic(), not self.far.there
         found: list[Sight[T] | None] = [None] * len(wanted)
         if not away:
@@ -279,24 +285,21 @@ class Tiers:
             self._check_alone()
         keep, unmoved = self.near.keep, self.memory.mark == mark
         for number, sight in zip(wanted, found, strict=True):
-            before = sights[number]
             if sight is not None:
                 sights[number] = sight
                 ask = asks[number]
                 if unmoved or not self.memory.dropped_since(mark, ask.name, sight.tags):
                     keep(ask, sight, at=at)
-            elif before is None or not self._answers(before, away=away):
+            elif not away:
                 sights[number] = None
-        return sights
+        return sights, away
 
     def _check_alone(self) -> None:
         if not self.far.there and not self.near.alone:
             self.near.settle_alone()
 
-    async def _revived(self, ask: Ask[T], load: Callable[[], Awaitable[T]], sight: Sight[T] | None, begun: float) -> T:
-        """The value of what is missing, due or stale: by a load that somebody has begun, or begins."""
-        if sight is None:
-            return await self._land(ask, load, None, begun)
+    async def _revived(self, ask: Ask[T], load: Callable[[], Awaitable[T]], sight: Sight[T], begun: float) -> T:
+        """The value of what is due or stale, which is loaded anew behind, or in time."""
         self._behind(ask, load, sight)
         if sight.state is State.DUE or ask.policy.soft_timeout == 0.0:
             return self._give(ask, sight, begun)

@@ -401,6 +401,27 @@ async def test_a_loader_of_many_is_asked_once_for_all_that_is_missing(each: Benc
     assert asked == [(0, 1), (2, 3)]
 
 
+async def test_many_have_the_last_known_values_when_shelf_and_loader_are_both_away(bench: Bench) -> None:
+    """As one has: what `stale` allows stands in for an error."""
+    shelf = bench.shelf
+    assert shelf is not None
+    asks = [bench.ask(name, stale=50) for name in "ab"]
+
+    async def one(number: int) -> int:
+        if shelf.away:
+            raise ValueError("away")
+        return number
+
+    await bench.tiers.fetch_many(asks, one)
+    shelf.away = True
+    shelf.trust(0.0)
+    bench.clock.advance(10)
+    assert await bench.tiers.fetch_many(asks, one) == [0, 1]
+    with pytest.raises(ValueError, match="away"):
+        await bench.tiers.fetch_many([bench.ask("a"), bench.ask("c")], one)
+    assert await bench.tiers.look_many(asks) == [None, None]
+
+
 async def test_many_of_none_is_none(each: Bench) -> None:
     """Nothing is asked."""
     assert await many(each, "") == []

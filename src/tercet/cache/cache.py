@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from functools import partial
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeGuard, TypeVar, Unpack, overload
 from weakref import WeakValueDictionary
 
@@ -13,7 +14,7 @@ from tercet.cache.encoding.tags import plain
 from tercet.cache.entry import Ask, Layers, PolicyWords, policy
 from tercet.cache.memory import MEMORY_BYTES, MEMORY_ENTRIES, Memory
 from tercet.cache.shelf import Drop
-from tercet.cache.stats import explanation_of, stats_of
+from tercet.cache.stats import explanation_of, report_of, stats_of
 from tercet.cache.tiers import Tiers
 from tercet.clock import Clock, SystemClock
 from tercet.errors import SettingInvalid, UsageError
@@ -79,6 +80,8 @@ class Cache:
         wire, self._own = _wire(source, clock=ticks, telemetry=tells)
         shelf = _shelf(wire, namespace=namespace, deadline=deadline, clock=ticks, telemetry=tells)
         self._tiers = Tiers(near, shelf, clock=ticks, telemetry=tells)
+        if shelf is not None:
+            shelf.report(partial(report_of, self._tiers, namespace))
         self._codecs: dict[object, Codec[Any]] = {}
         self._functions: WeakValueDictionary[str, Cached[..., Any]] = WeakValueDictionary()
 
@@ -267,8 +270,9 @@ class Cache:
 
         `key` is one of `set`'s, or what a function's `key(…)` returns.
         """
-        name = key if key[:2] in {"f:", "F:", "k:", "K:"} else _direct(key)[0]
-        return await explanation_of(self._tiers, key, name)
+        direct = _direct(key)[0]
+        written = key_of(key[0], key[2:]).name if key[:2] in {"f:", "k:"} else key
+        return await explanation_of(self._tiers, key, (written, direct))
 
     def clear_memory(self) -> None:
         """Forget what this process keeps; Redis and other processes keep what they have."""

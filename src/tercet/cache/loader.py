@@ -154,7 +154,7 @@ class Loader:
                 at = begun
         if not fresh or not flight.is_fresh():
             self._counts.late += 1
-            self._far.note("late fill refused")
+            self._far.noted("late fill refused", ask.label)
             return
         sight = Sight(new, State.FRESH, True, ask.tags, len(body), lifetime, ask.policy.stale, took)
         self._near.keep(ask, sight, at=at)

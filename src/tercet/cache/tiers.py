@@ -293,6 +293,9 @@ class Tiers:
         if self.loader.throttle.error(ask.name) is None and self.flights.find(ask.name) is None:
             after = self.clock.monotonic() + sight.left
             self.flights.launch(ask.name, ask.tags, partial(self.loader.fly, ask, load, after=after))
+            if sight.state is State.DUE:
+                self.counts.early += 1
+                self.far.noted("early refresh", ask.label)
 
     async def _land(
         self,
@@ -305,6 +308,7 @@ class Tiers:
     ) -> T:
         """Wait for a load, of one's own or of somebody else's, as long as the policy says."""
         flight = None if anew else self._joinable(ask)
+        joined = flight is not None
         if flight is None:
             known = None if anew else self.loader.throttle.error(ask.name)
             if known is not None and (spare is not None or ask.policy.throttle is not None):
@@ -333,7 +337,7 @@ class Tiers:
         if landing.value.codec.schema != ask.codec.schema:
             # Somebody else was loading this key as another type.
             return await self.fetch(ask, load)
-        self._tell(ask, landing.value.tier, begun, "ok")
+        self._tell(ask, landing.value.tier, begun, "ok", joined=joined)
         value: T = landing.value.take()
         return value
 
@@ -368,8 +372,18 @@ class Tiers:
             if sight.state is State.STALE:
                 counts.stale += 1
             if heard:
-                self._tell(ask, sight.held.tier, begun, "ok")
+                self._tell(ask, sight.held.tier, begun, "ok", stale=sight.state is State.STALE)
 
-    def _tell(self, ask: Ask[Any], tier: Tier, begun: float, outcome: Outcome) -> None:
+    def _tell(
+        self,
+        ask: Ask[Any],
+        tier: Tier,
+        begun: float,
+        outcome: Outcome,
+        *,
+        stale: bool = False,
+        joined: bool = False,
+    ) -> None:
         if self.telemetry.heard:
-            self.telemetry.tell(CacheRead(ask.label, tier, self.clock.monotonic() - begun, outcome))
+            taken = self.clock.monotonic() - begun
+            self.telemetry.tell(CacheRead(ask.label, tier, taken, outcome, stale, joined))

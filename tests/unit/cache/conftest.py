@@ -145,6 +145,9 @@ class Twin:
     def watch(self, connected: Callable[[], None]) -> None:
         """There are no connections."""
 
+    def report(self, figures: Callable[[], object]) -> None:
+        """Nobody looks."""
+
     async def tried(self) -> None:
         """It is heard at once."""
 

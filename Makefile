@@ -8,7 +8,7 @@ UV := $(BIN)/uv $(if $(wildcard /etc/ssl/certs/ca-certificates.crt),--system-cer
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format docs bench bench-ladder lock clean
+.PHONY: help setup demo test check format docs bench bench-ladder bench-cache check-staleness lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 18
@@ -51,11 +51,28 @@ bench: bench-ladder ## every benchmark; results go to bench/results, and into th
 bench-ladder: setup ## the ladder at its full size: 1,000,000 users, 5,000,000 orders
 	@$(BIN)/tercet demo --users 1000000 --orders 5000000 --results bench/results $(ARGS)
 
+# The peers live in an environment of their own: what they ask for is nobody's dependency.
+bench-cache: setup .venv-bench/.ready ## the cache, locks and limits beside their peers, in .venv-bench (half an hour)
+	@.venv-bench/bin/python bench/cache/run.py --results bench/results $(ARGS)
+
+.venv-bench/.ready: requirements/bench.txt pyproject.toml
+	@test -x .venv-bench/bin/python || $(PYTHON) -m venv .venv-bench
+	@$(UV) pip sync --quiet --python .venv-bench/bin/python --require-hashes requirements/bench.txt
+	@$(UV) pip install --quiet --python .venv-bench/bin/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+STEPS ?= 1000000
+SEED ?= 1
+
+check-staleness: setup ## under faults, no read is older than an acknowledged drop and the bound (STEPS, SEED)
+	@$(BIN)/python bench/staleness/run.py --controls --steps $(STEPS) --seed $(SEED) --results bench/results
+
 lock: setup ## resolve the dependencies anew, with hashes
 	@$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --all-extras --group test --group check --group docs --group build pyproject.toml --output-file requirements/dev.txt
 	@echo uv | $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header - --output-file requirements/installer.txt
+	@$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra redis --extra embedded --group build pyproject.toml requirements/bench.in --output-file requirements/bench.txt
 
 clean: ## remove everything that was made (.venv, .tercet and caches)
 	@if [ -x $(BIN)/tercet ]; then $(BIN)/tercet down >/dev/null 2>&1 || true; fi
-	@rm -rf $(VENV) .tercet .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache docs/_build build dist ladder.json ladder.svg
+	@rm -rf $(VENV) .venv-bench .tercet .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache docs/_build build dist ladder.json ladder.svg
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

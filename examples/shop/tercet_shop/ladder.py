@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 Rows = Iterable[object]
 Question = Callable[[], Awaitable[Rows]]
 
+# A measurement must not be of something else because the machine was busy for a moment.
+PATIENT = "5s"
+
 # How long another process may answer from its own memory before it asks Redis; the bound that the ladder shows.
 ELSEWHERE_MEMORY = "1s"
 
@@ -104,9 +107,9 @@ class _Climber:
         # The other summary's median, which stands beside rung 2 and is what the cached rungs load from.
         self.kept = 0.0
         # Redis alone, this process with Redis behind it, and what another process would have.
-        self._redis = Cache(db, ttl="1h", memory=0, namespace="ladder")
-        self._here = Cache(db, ttl="1h", memory="1h", namespace="ladder")
-        self._elsewhere = Cache(db, ttl="1h", memory=ELSEWHERE_MEMORY, namespace="ladder")
+        self._redis = Cache(db, ttl="1h", memory=0, namespace="ladder", deadline=PATIENT)
+        self._here = Cache(db, ttl="1h", memory="1h", namespace="ladder", deadline=PATIENT)
+        self._elsewhere = Cache(db, ttl="1h", memory=ELSEWHERE_MEMORY, namespace="ladder", deadline=PATIENT)
 
     async def descend(self) -> None:
         """Take away indexes, view and summary of an earlier climb, and the orders that a killed one left."""

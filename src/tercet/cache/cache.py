@@ -9,11 +9,11 @@ from weakref import WeakValueDictionary
 
 from tercet.cache.cached import Cached, Found, decorate
 from tercet.cache.encoding.codec import Codec, kind_of
-from tercet.cache.encoding.key import key_of
+from tercet.cache.encoding.key import KEY_CHARS_MAX, key_of
 from tercet.cache.encoding.tags import plain
 from tercet.cache.entry import Ask, Layers, PolicyWords, policy
 from tercet.cache.memory import MEMORY_BYTES, MEMORY_ENTRIES, Memory
-from tercet.cache.shelf import Drop
+from tercet.cache.shelf import DEADLINE_SECONDS, Drop
 from tercet.cache.stats import explanation_of, report_of, stats_of
 from tercet.cache.tiers import Tiers
 from tercet.clock import Clock, SystemClock
@@ -77,8 +77,9 @@ class Cache:
         self._layers = Layers.of(layers)
         self._policy = policy("Cache", words, layers=self._layers)
         near = Memory(ticks.monotonic, entries_max=_count(memory_entries), bytes_max=_size(memory_size))
-        wire, self._own = _wire(source, clock=ticks, telemetry=tells)
-        shelf = _shelf(wire, namespace=namespace, deadline=deadline, clock=ticks, telemetry=tells)
+        limit = DEADLINE_SECONDS if deadline is None else _deadline(deadline)
+        wire, self._own = _wire(source, deadline=limit, clock=ticks, telemetry=tells)
+        shelf = _shelf(wire, namespace=namespace, deadline=limit, clock=ticks, telemetry=tells)
         self._tiers = Tiers(near, shelf, clock=ticks, telemetry=tells)
         if shelf is not None:
             shelf.report(partial(report_of, self._tiers, namespace))
@@ -152,8 +153,8 @@ class Cache:
 
         A value of another shape than `type` counts as not there.
         """
-        found = await self.peek(key, type)
-        return None if found is None else found.value
+        sight = await self._tiers.look(self._ask(key, type))
+        return None if sight is None else sight.take()
 
     @overload
     async def peek(self, key: str, type: type[T]) -> Found[T] | None: ...
@@ -163,8 +164,8 @@ class Cache:
 
     async def peek(self, key: str, type: object = Any) -> Found[Any] | None:  # noqa: A002 - as above
         """The value under a key and the tier it was found in, or None if there is none."""
-        (held,) = await self._tiers.look([self._ask(key, type)])
-        return None if held is None else Found(held.take(), held.tier)
+        sight = await self._tiers.look(self._ask(key, type))
+        return None if sight is None else Found(sight.take(), sight.held.tier)
 
     @overload
     async def get_many(self, keys: Iterable[str], type: type[T]) -> dict[str, T]: ...
@@ -174,9 +175,9 @@ class Cache:
 
     async def get_many(self, keys: Iterable[str], type: object = Any) -> Mapping[str, object]:  # noqa: A002 - as above
         """The values of those keys that have one, in the order asked; Redis is asked once for all."""
-        names = list(dict.fromkeys(keys))
-        held = await self._tiers.look([self._ask(key, type) for key in names])
-        return {key: one.take() for key, one in zip(names, held, strict=True) if one is not None}
+        names, codec = list(dict.fromkeys(keys)), self._codec(type)
+        sights = await self._tiers.look_many([Ask(*_direct(key), (), codec, self._policy, "direct") for key in names])
+        return {key: one.take() for key, one in zip(names, sights, strict=True) if one is not None}
 
     async def set(
         self,
@@ -334,11 +335,20 @@ class Cache:
 def _direct(key: object) -> tuple[str, str]:
     if not isinstance(key, str) or not key:
         raise UsageError(f"{key!r} is no cache key.", "A key is a text such as 'profile:42'.")
+    if len(key) <= KEY_CHARS_MAX - len(SPACE) - 1:
+        return f"{SPACE}:{key}", ""
     made = key_of(SPACE, key)
     return made.name, made.full
 
 
-def _wire(source: object, *, clock: Clock, telemetry: Telemetry) -> tuple[Wire | None, Wire | None]:
+def _deadline(given: str | float) -> float:
+    try:
+        return seconds(given)
+    except ValueError as error:
+        raise SettingInvalid("deadline", where="Cache", shown=repr(given), wanted="a time such as '50ms'") from error
+
+
+def _wire(source: object, *, deadline: float, clock: Clock, telemetry: Telemetry) -> tuple[Wire | None, Wire | None]:
     """The wire that `source` means, and the same again if it was made here and has to be closed here."""
     if source is None:
         return None, None
@@ -347,9 +357,9 @@ def _wire(source: object, *, clock: Clock, telemetry: Telemetry) -> tuple[Wire |
     from tercet.wire import Wire  # noqa: PLC0415 - a cache in memory needs none
 
     if isinstance(source, str):
-        made = Wire.at(source, clock=clock, telemetry=telemetry)
+        made = Wire.at(source, deadline=deadline, clock=clock, telemetry=telemetry)
     elif hasattr(source, "execute_command"):
-        made = Wire(lambda: source, clock=clock, telemetry=telemetry)
+        made = Wire(lambda: source, deadline=deadline, clock=clock, telemetry=telemetry)
     else:
         raise SettingInvalid(
             "source",
@@ -360,28 +370,21 @@ def _wire(source: object, *, clock: Clock, telemetry: Telemetry) -> tuple[Wire |
     return made, made
 
 
-def _shelf(
-    wire: Wire | None, *, namespace: str, deadline: str | float | None, clock: Clock, telemetry: Telemetry
-) -> Shelf | None:
+def _shelf(wire: Wire | None, *, namespace: str, deadline: float, clock: Clock, telemetry: Telemetry) -> Shelf | None:
     """The shelf on a wire: the one place where the room chooses its edge, loaded when wanted."""
     if wire is None:
         return None
-    from tercet.cache.shelf.redis import DEADLINE_SECONDS, RedisShelf  # noqa: PLC0415 - see above
+    from tercet.cache.shelf.redis import RedisShelf  # noqa: PLC0415 - see above
 
-    try:
-        limit = seconds(deadline) if deadline is not None else DEADLINE_SECONDS
-    except ValueError as error:
-        raise SettingInvalid("deadline", where="Cache", shown=repr(deadline), wanted="a time such as '50ms'") from error
-    return RedisShelf(wire, namespace=namespace, deadline=limit, clock=clock, telemetry=telemetry)
+    return RedisShelf(wire, namespace=namespace, deadline=deadline, clock=clock, telemetry=telemetry)
 
 
 def _is_home(source: object) -> TypeGuard[Home]:
     """Whether this has what a Tercet has; its wire is not touched, which need not be open yet."""
-    absent = object()
-    return all(
-        hasattr(source, name) or inspect.getattr_static(source, name, absent) is not absent
-        for name in ("clock", "telemetry")
-    ) and (inspect.getattr_static(source, "wire", absent) is not absent)
+    absent, static = object(), inspect.getattr_static
+    return static(source, "wire", absent) is not absent and all(
+        hasattr(source, name) or static(source, name, absent) is not absent for name in ("clock", "telemetry")
+    )
 
 
 def _count(given: object) -> int:

@@ -134,6 +134,15 @@ class Sight(msgspec.Struct, Generic[T], frozen=True, eq=False, gc=False):
     left: float = 0.0
     grace: float = 0.0
     load_seconds: float = 0.0
+    # The value as it was decoded to see that it can be: for one caller, who need not decode it again.
+    decoded: bool = False
+    value: T | None = None
+
+    def take(self) -> T:
+        """The value, for the one caller who has this sight of it."""
+        if self.decoded:
+            return self.value  # type: ignore[return-value]  # decoded: it is one of T, which may be None
+        return self.held.take()
 
 
 # Which words may be nothing at all, and which are no times.

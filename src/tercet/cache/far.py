@@ -10,7 +10,7 @@ from tercet.cache.encoding.codec import Undecodable
 from tercet.cache.encoding.frame import Entry, pack, unpack
 from tercet.cache.entry import Ask, Sight, held
 from tercet.cache.shelf import Delivery, Drop
-from tercet.cache.state import State, draw, early, state
+from tercet.cache.state import EARLY_MOST, State, draw, early, state
 from tercet.cache.stats import Copy
 from tercet.errors import StoreError, StoreMissing
 from tercet.telemetry import CacheNoted, Operation, Telemetry
@@ -61,7 +61,14 @@ class Far:
         except StoreMissing:
             self._none_there()
             return None
-        return None if frame is None else await self.open(ask, frame, versions)
+        entry = None if frame is None else self._entry(ask, frame)
+        if entry is None:
+            return None
+        if len(entry.tags) != len(ask.tags):
+            if self._hidden(entry):
+                return None
+            versions = await self._all_versions(entry, versions)
+        return self._sight(ask, entry, versions, self._clock.now().timestamp())
 
     async def read_many(self, asks: Sequence[Ask[T]]) -> list[Sight[T] | None]:
         """Those entries that are valid now, in one round trip, or two where one has tags that were not asked for."""
@@ -69,15 +76,20 @@ class Far:
         if shelf is None:
             return [None] * len(asks)
         tags = tuple(dict.fromkeys(tag for ask in asks for tag in ask.tags))
+        # Before it is asked: what is delivered until the answer comes may have come after the read.
+        doubted = self.delivery is not None and not self.delivery.quiet
+        covered = {ask.name for ask in asks if self._covered(ask)} if doubted else ()
         try:
             frames, versions = await shelf.read([ask.name for ask in asks], tags)
         except StoreMissing:
             self._none_there()
             return [None] * len(asks)
         entries = [
-            None if frame is None or self._covered(ask) else self._entry(ask, frame)
+            None if frame is None or ask.name in covered else self._entry(ask, frame)
             for ask, frame in zip(asks, frames, strict=True)
         ]
+        if self.delivery is not None and not self.delivery.quiet:
+            entries = [None if entry is None or self._hidden(entry) else entry for entry in entries]
         more = tuple({tag for entry in entries if entry for tag in entry.tags if tag not in versions})
         if more:
             versions |= (await shelf.read((), more))[1]
@@ -93,11 +105,17 @@ class Far:
         if entry is None or self.shelf is None or self._covered(ask):
             return None
         if len(entry.tags) != len(ask.tags):
-            # Its writer gave it tags that this reader did not know.
-            more = tuple(tag for tag in entry.tags if tag not in versions)
-            if more:
-                versions = {**versions, **(await self.shelf.read((), more))[1]}
+            if self._hidden(entry):
+                return None
+            versions = await self._all_versions(entry, versions)
         return self._sight(ask, entry, versions, self._clock.now().timestamp())
+
+    async def _all_versions(self, entry: Entry, versions: Versions) -> Versions:
+        """The versions, with those of tags that its writer gave it and this reader did not know."""
+        more = tuple(tag for tag in entry.tags if tag not in versions)
+        if not more or self.shelf is None:
+            return versions
+        return {**versions, **(await self.shelf.read((), more))[1]}
 
     async def examine(self, name: str) -> tuple[Copy | None, str | None]:
         """What the shelf has under this name, in words, and who is loading it; raises a StoreError."""
@@ -119,11 +137,14 @@ class Far:
         return copy, holder
 
     async def lease(self, ask: Ask[Any], *, anew: bool, instead: bytes | None) -> Grant | None:
-        """What is there, or leave to load; None where the shelf does not answer, and anybody may load."""
+        """What is there, or leave to load; None where the shelf does not answer, and anybody may load.
+
+        While a drop of this is on its way, what is there is as good as gone, and so is what others are loading.
+        """
         if self.shelf is None:
             return None
         try:
-            return await self.shelf.lease(ask.name, ask.tags, anew=anew, instead=instead)
+            return await self.shelf.lease(ask.name, ask.tags, anew=anew or self._covered(ask), instead=instead)
         except StoreMissing:
             self._none_there()
             return None
@@ -146,7 +167,10 @@ class Far:
 
     async def fill(self, ask: Ask[T], body: bytes, grant: Grant, *, lifetime: float, took: float, tell: bool) -> bool:
         """Keep what was loaded; False when it was dropped meanwhile. `tell` everybody. Raises a StoreError."""
-        if self.shelf is None or grant.token is None or self._covered(ask):
+        if self.shelf is None or grant.token is None:
+            return False
+        if self._covered(ask):
+            await self.give_back(ask, grant)
             return False
         entry = self._made(ask, body, grant.versions, lifetime=lifetime, took=took)
         whole = lifetime + ask.policy.stale
@@ -155,14 +179,15 @@ class Far:
         return kept and entry.is_current(versions)
 
     async def write(self, ask: Ask[T], body: bytes, *, lifetime: float) -> bool:
-        """Put a value over whatever is there; False when one of its tags was dropped meanwhile."""
+        """Put a value over whatever is there; False when it, or one of its tags, was dropped or written meanwhile."""
         if self.shelf is None:
             return True
         try:
             versions = await self.shelf.versions(ask.tags) if ask.tags else _NO_VERSIONS
             entry = self._made(ask, body, versions, lifetime=lifetime, took=0.0)
             whole = lifetime + ask.policy.stale
-            return entry.is_current(await self.shelf.write(ask.name, pack(entry), whole, ask.tags))
+            kept, versions = await self.shelf.write(ask.name, pack(entry), whole, ask.tags)
+            return kept and entry.is_current(versions)
         except StoreMissing:
             self._none_there()
             return True
@@ -214,7 +239,16 @@ class Far:
     def _covered(self, ask: Ask[Any]) -> bool:
         """Whether a drop of this is still on its way: then what the shelf says of it is not to be believed."""
         delivery = self.delivery
-        return delivery is not None and delivery.pending > 0 and delivery.covers(ask.name, ask.tags, ask.full)
+        return delivery is not None and not delivery.quiet and delivery.covers(ask.name, ask.tags, ask.full)
+
+    def _hidden(self, entry: Entry) -> bool:
+        """The same for tags of an entry that its reader did not ask for.
+
+        Asked when the entry has come, and before its versions are read: a drop that was delivered in between is
+        seen in these.
+        """
+        delivery = self.delivery
+        return delivery is not None and not delivery.quiet and delivery.covers("", entry.tags)
 
     def _made(self, ask: Ask[T], body: bytes, versions: Versions, *, lifetime: float, took: float) -> Entry:
         created = int(self._clock.now().timestamp() * 1000)
@@ -248,8 +282,10 @@ class Far:
             return None
         left = entry.fresh_ms / 1000 - now
         grace = (entry.spent_ms - entry.fresh_ms) / 1000
-        due = early(entry.load_seconds, ask.policy.early, draw())
-        found = state(left=left, grace=grace, early=due)
+        rules = ask.policy
+        # Far from its end no draw makes it due, and mostly it is far.
+        near = left < EARLY_MOST * rules.early * entry.load_seconds
+        found = state(left=left, grace=grace, early=early(entry.load_seconds, rules.early, draw()) if near else 0.0)
         if found is State.SPENT:
             return None
         try:
@@ -258,12 +294,6 @@ class Far:
             self.note("decode", error)
             _log.warning("an entry of %s is not of its type (%s) and counts as a miss", ask.label, error)
             return None
-        return Sight(
-            held("redis", ask.codec, value, entry.body),
-            found,
-            tags=entry.tags,
-            size=len(entry.body),
-            left=left,
-            grace=grace,
-            load_seconds=entry.load_seconds,
-        )
+        shown = held("redis", ask.codec, value, entry.body)
+        body = entry.body
+        return Sight(shown, found, True, entry.tags, len(body), left, grace, entry.load_seconds, True, value)

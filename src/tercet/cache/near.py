@@ -67,15 +67,14 @@ class Near:
 
     def keep(self, ask: Ask[T], sight: Sight[T], *, at: float) -> None:
         """Keep what was known to be true at the moment `at`, as long as its policy says."""
-        rules = ask.policy
+        rules, until, untrusted = ask.policy, _EVER, _EVER
+        if not self.alone:
+            if rules.memory == 0.0:
+                return
+            until, untrusted = at + rules.memory * (1.0 - rules.jitter * draw()), at + TRUST_SECONDS
         fresh = at + sight.left
         due = fresh - early(sight.load_seconds, rules.early, draw())
-        until, untrusted = min(fresh, due), _EVER
-        if not self.alone:
-            stay = rules.memory * (1.0 - rules.jitter * draw())
-            if stay <= 0.0:
-                return
-            until, untrusted = min(until, at + stay), at + TRUST_SECONDS
+        until = min(until, fresh, due)
         self.memory.put(
             ask.name,
             schema=ask.codec.schema,

@@ -9,6 +9,9 @@ from enum import Enum
 # The smallest draw: the logarithm of nothing has no end.
 _DRAW_MIN = 1e-12
 
+# No draw is earlier than so many times of what a load takes.
+EARLY_MOST = -math.log(_DRAW_MIN)
+
 
 class State(Enum):
     """What an entry is good for.

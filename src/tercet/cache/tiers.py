@@ -95,7 +95,7 @@ class Tiers:
         missing = []
         for number, sight in enumerate(sights):
             if sight is not None and sight.state is State.FRESH:
-                values[number] = sight.held.take()
+                values[number] = sight.take()
             else:
                 missing.append(number)
         self._count(asks, sights, begun)
@@ -116,22 +116,27 @@ class Tiers:
         await asyncio.gather(*map(bring, missing))
         return values
 
-    async def look(self, asks: Sequence[Ask[T]]) -> list[Held[T] | None]:
-        """What memory and Redis have of these that is not stale, without loading; Redis is asked once for all."""
+    async def look(self, ask: Ask[T]) -> Sight[T] | None:
+        """What memory or Redis has of this that is not stale, without loading."""
+        if self._enter():
+            await self._listen()
         begun = self.clock.monotonic()
-        if len(asks) == 1:
-            if self._enter():
-                await self._listen()
-            sight = self.near.see(asks[0])
-            if sight is None or not sight.settled:
-                found, away = await self._look(asks[0])
-                sight = found if not away else sight if sight is not None and self._answers(sight, away=True) else None
-            sights = [sight]
-        else:
-            sights = await self._look_many(asks)
-        shown = [one if one is not None and one.state in {State.FRESH, State.DUE} else None for one in sights]
+        sight = self.near.see(ask)
+        if sight is None or not sight.settled:
+            found, away = await self._look(ask)
+            sight = found if not away else sight if sight is not None and self._answers(sight, away=True) else None
+        if sight is None or sight.state is State.STALE:
+            return None
+        self._count_one(ask, sight, begun)
+        return sight
+
+    async def look_many(self, asks: Sequence[Ask[T]]) -> list[Sight[T] | None]:
+        """The same of many; Redis is asked once for all."""
+        begun = self.clock.monotonic()
+        sights = await self._look_many(asks)
+        shown = [None if one is None or one.state is State.STALE else one for one in sights]
         self._count(asks, shown, begun)
-        return [None if one is None else one.held for one in shown]
+        return shown
 
     # ---- writes ----
 
@@ -312,7 +317,7 @@ class Tiers:
         if flight is None:
             known = None if anew else self.loader.throttle.error(ask.name)
             if known is not None and (spare is not None or ask.policy.throttle is not None):
-                return self._instead(ask, spare, known, begun)
+                return await self._instead(ask, spare, known, begun)
             flight = self.flights.launch(ask.name, ask.tags, partial(self.loader.fly, ask, load, anew=anew))
         else:
             self.counts.joined += 1
@@ -326,12 +331,13 @@ class Tiers:
                 async with asyncio.timeout(limit):
                     landing = await place
         except TimeoutError:
-            return self._instead(ask, spare if settled else None, LoadTimeout(ask.label, limit=limit or 0.0), begun)
+            late = LoadTimeout(ask.label, limit=limit or 0.0)
+            return await self._instead(ask, spare if settled else None, late, begun)
         except asyncio.CancelledError:
             self._tell(ask, "loader", begun, "cancelled")
             raise
         if landing.error is not None:
-            return self._instead(ask, spare, landing.error, begun)
+            return await self._instead(ask, spare, landing.error, begun)
         if landing.value is None:
             raise asyncio.CancelledError("the load was cancelled from inside")
         if landing.value.codec.schema != ask.codec.schema:
@@ -348,8 +354,11 @@ class Tiers:
             return flight
         return None
 
-    def _instead(self, ask: Ask[T], spare: Sight[T] | None, error: Exception, begun: float) -> T:
-        """What has ended, where loading it anew did not work; or else the error."""
+    async def _instead(self, ask: Ask[T], spare: Sight[T] | None, error: Exception, begun: float) -> T:
+        """What has ended, where loading it anew failed; what nobody vouches for, as `stale` allows; or the error."""
+        if spare is not None and not spare.settled:
+            found, away = await self._look(ask)
+            spare = found if not away else spare if ask.policy.stale else None
         if spare is None:
             self._tell(ask, "loader", begun, "failed")
             raise error
@@ -357,22 +366,24 @@ class Tiers:
         return self._give(ask, spare, begun)
 
     def _give(self, ask: Ask[T], sight: Sight[T], begun: float) -> T:
-        self._count((ask,), (sight,), begun)
-        return sight.held.take()
+        self._count_one(ask, sight, begun)
+        return sight.take()
 
     def _count(self, asks: Sequence[Ask[Any]], sights: Sequence[Sight[Any] | None], begun: float) -> None:
-        counts, heard = self.counts, self.telemetry.heard
         for ask, sight in zip(asks, sights, strict=True):
-            if sight is None:
-                continue
-            if sight.held.tier == "memory":
-                counts.memory += 1
-            else:
-                counts.redis += 1
-            if sight.state is State.STALE:
-                counts.stale += 1
-            if heard:
-                self._tell(ask, sight.held.tier, begun, "ok", stale=sight.state is State.STALE)
+            if sight is not None:
+                self._count_one(ask, sight, begun)
+
+    def _count_one(self, ask: Ask[Any], sight: Sight[Any], begun: float) -> None:
+        counts = self.counts
+        if sight.decoded:
+            counts.redis += 1
+        else:
+            counts.memory += 1
+        if sight.state is State.STALE:
+            counts.stale += 1
+        if self.telemetry.heard:
+            self._tell(ask, sight.held.tier, begun, "ok", stale=sight.state is State.STALE)
 
     def _tell(
         self,

@@ -7,7 +7,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tercet.errors import LockLost, StoreError
+from tercet.errors import LockLost, NotOpen, StoreError
 from tercet.locks.desk import is_passing
 from tercet.locks.lease import Lease, Moment
 
@@ -19,10 +19,13 @@ if TYPE_CHECKING:
     from tercet.locks.name import LockName
     from tercet.locks.waiting import Farewells
 
-# A renewal that failed is tried again after this share of the ttl: some ten times before the lease is over.
+# A renewal that failed is tried again after this share of the ttl: some ten times before the lease is over. A long
+# lease is no reason to be slow.
 _AGAIN_AFTER = 0.05
+_AGAIN_SECONDS_MAX = 1.0
 # One that was not answered is given up after this share, so that one frozen connection does not use it all up.
 _ATTEMPT = 0.2
+_ATTEMPT_SECONDS_MAX = 2.0
 
 # What a process said that nobody heard is said again for so long beyond the lease. A server that stood still
 # may yet read an old request of ours, and would then hold the lock for nobody.
@@ -96,19 +99,25 @@ class Held:
     def check(self) -> None:
         """Raise LockLost unless the lock is ours at this moment, by our own clock; costs no round trip.
 
-        For work that does not await for long, or that may have been asleep: right before something is written.
+        One that was given back raises NotOpen. For work that does not await for long, or that may have been asleep:
+        right before something is written.
         """
-        if not self._reason and not self._over and self.remaining() <= 0:
+        if self._over and not self._reason:
+            raise NotOpen(self._grant.name.title, closed=True)
+        if not self._reason and self.remaining() <= 0:
             self._lose("its time was over before it was renewed")
         self._raise_if_lost()
 
     async def renew(self) -> None:
-        """Ask Redis to keep it for another ttl, now; raises LockLost when it is not ours any more."""
+        """Ask Redis to keep it for another ttl, now; raises LockLost when it is not ours any more.
+
+        Raises a StoreError when Redis did not answer; the lock may still be ours then, and goes on being renewed.
+        """
         self.check()
         sent = Moment.now(self._clock)
         if not await self._desk.renew(self._grant.name, self._grant.wish, self.token):
             self._lose("Redis says that it is not ours any more")
-        elif not self._reason:
+        elif not self._reason and not self._over:
             self._lease = Lease(sent, self._lease.ttl)
             self._plan()
         self.check()
@@ -206,18 +215,17 @@ class Held:
         ttl = self._lease.ttl
         while (left := self.remaining()) > 0:
             sent = Moment.now(self._clock)
+            attempt = min(left, ttl * _ATTEMPT, _ATTEMPT_SECONDS_MAX)
             try:
                 # The wire has a deadline of its own; that the loss is told in time does not depend on it.
-                async with asyncio.timeout(min(left, ttl * _ATTEMPT)):
-                    ours = await self._desk.renew(
-                        self._grant.name, self._grant.wish, self.token, deadline=min(left, ttl * _ATTEMPT)
-                    )
+                async with asyncio.timeout(attempt):
+                    ours = await self._desk.renew(self._grant.name, self._grant.wish, self.token, deadline=attempt)
             except (StoreError, TimeoutError) as error:
                 if self._over:
                     break
                 if isinstance(error, StoreError) and not is_passing(error):
                     _log.warning("%s cannot be renewed: %s", self._grant.name, type(error).__name__)
-                await asyncio.sleep(min(left, ttl * _AGAIN_AFTER))
+                await asyncio.sleep(min(left, ttl * _AGAIN_AFTER, _AGAIN_SECONDS_MAX))
                 continue
             if self._over or self._reason:
                 break

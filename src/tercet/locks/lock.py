@@ -149,11 +149,19 @@ class Wait:
         return max(patience, 0.0)
 
     async def _copied(self, grant: Grant) -> Grant:
-        """The grant, once the replicas have it."""
-        sent = Moment.now(self._here.clock)
-        if not await self._here.desk.copy(grant.name, grant.wish, grant.token, self._terms.replicas):
-            raise StoreUnreachable("redis", reason="it has lost the lock while replicas were waited for")
-        return Grant(grant.name, grant.wish, grant.token, Lease(sent, self._terms.ttl))
+        """The grant, once the replicas have it; they are waited for as long as the lock itself."""
+        while True:
+            sent = Moment.now(self._here.clock)
+            try:
+                ours = await self._here.desk.copy(grant.name, grant.wish, grant.token, self._terms.replicas)
+            except StoreError as error:
+                if self._left() <= 0 or not is_passing(error):
+                    raise
+                await asyncio.sleep(_OUTAGE_PAUSE_SECONDS)
+                continue
+            if not ours:
+                raise StoreUnreachable("redis", reason="it has lost the lock while replicas were waited for")
+            return Grant(grant.name, grant.wish, grant.token, Lease(sent, self._terms.ttl))
 
     def _left(self) -> float:
         return self._terms.wait - (self._loop.time() - self._begun) if self._terms.wait else 0.0
@@ -176,7 +184,8 @@ class Lock:
     def __init__(self, here: Callable[[], Here], terms: Terms) -> None:
         self._find = here
         self._terms = terms
-        self._held: list[Held] = []
+        self._acquired: list[Held] = []
+        self._entered: list[tuple[asyncio.Task[object] | None, Held]] = []
 
     @property
     def name(self) -> str:
@@ -189,36 +198,47 @@ class Lock:
         Raises LockBusy when it has not come free within `wait` (with wait=0: is not free now), and
         StoreUnreachable when Redis was away until then.
         """
+        held = await self._take()
+        self._acquired.append(held)
+        return held
+
+    async def release(self) -> None:
+        """Give back what this task has acquired last; once too often is fine.
+
+        What another task has acquired is given back by its own Held.
+        """
+        task = asyncio.current_task()
+        for at in range(len(self._acquired) - 1, -1, -1):
+            if self._acquired[at].task is task:
+                await self._acquired.pop(at).release()
+                return
+
+    async def __aenter__(self) -> Held:
+        held = await self._take()
+        held.guard()
+        self._entered.append((asyncio.current_task(), held))
+        return held
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        task = asyncio.current_task()
+        mine = [at for at, (entered, _) in enumerate(self._entered) if entered is task]
+        # A block may be left by another task than the one that entered it: then it is the latest one.
+        _, held = self._entered.pop(mine[-1] if mine else -1)
+        await held.leave(error)
+
+    async def _take(self) -> Held:
         here = self._find()
         again = self._again(here)
         if again is not None:
-            self._held.append(again)
             return again
         with here.telemetry.operation("locks", "acquire"):
             grant = await Wait(here, self._terms).granted()
         ended = partial(self._ended, here)
         held = Held(grant, clock=here.clock, desk=here.desk, farewells=here.farewells, ended=ended)
         here.held[held.task, self._terms.name.keys[0], self._terms.mode] = held
-        self._held.append(held)
         return held
-
-    async def release(self) -> None:
-        """Give back what this task has acquired last, or if it has nothing, what was acquired last; twice is fine."""
-        held = self._latest()
-        if held is not None:
-            await held.release()
-
-    async def __aenter__(self) -> Held:
-        held = await self.acquire()
-        held.guard()
-        return held
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        held = self._latest()
-        if held is not None:
-            await held.leave(error)
 
     def _again(self, here: Here) -> Held | None:
         """What this task holds already, if it may enter again."""
@@ -231,19 +251,11 @@ class Lock:
         held.depth += 1
         return held
 
-    def _latest(self) -> Held | None:
-        task = asyncio.current_task()
-        for at in range(len(self._held) - 1, -1, -1):
-            if self._held[at].task is task:
-                return self._held.pop(at)
-        return self._held.pop() if self._held else None
-
     def _ended(self, here: Here, held: Held) -> None:
         key = (held.task, self._terms.name.keys[0], self._terms.mode)
         if here.held.get(key) is held:
             del here.held[key]
-        if held in self._held:
-            self._held.remove(held)
+        self._acquired = [one for one in self._acquired if one is not held]
 
 
 class ReadWrite:

@@ -99,7 +99,7 @@ class Locks:
         reentrant: bool = False,
     ) -> Lock:
         found = LockName.of(self._namespace, kind, name)
-        where = str(found).capitalize() if not name else f"T{str(found)[1:]}"
+        where = found.title
         terms = Terms(
             name=found,
             mode=mode,

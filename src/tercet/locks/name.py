@@ -51,6 +51,11 @@ class LockName:
         holders, queue, places, fence = (tagged + last for last in (b"h", b"q", b"p", b"f"))
         return cls(text, kind, (holders, queue, places, fence))
 
+    @property
+    def title(self) -> str:
+        """The same at the beginning of a sentence."""
+        return f"T{str(self)[1:]}"
+
     def __str__(self) -> str:
         return f"the {self.kind.replace('_', '-')} {self.text!r}"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from tercet.errors import StoreError
@@ -100,7 +101,9 @@ class Post:
         """Be told no more."""
         if self._listening:
             self._listening = False
-            await self._wire.unlisten(self._channel, self._hear)
+            # A server that does not answer has nothing to be told: it notices when the connection ends.
+            with suppress(StoreError):
+                await self._wire.unlisten(self._channel, self._hear)
 
     def _hear(self, message: bytes | None) -> None:
         if message is None:

@@ -25,23 +25,25 @@ class Channels:
 
     def __init__(self) -> None:
         self._ears: dict[bytes, list[Hear]] = {}
-        # The channels that a server has confirmed: they are subscribed to again on a new connection.
-        self._confirmed: set[bytes] = set()
+        # The channels that a server has confirmed, and which it was: there they are subscribed to again.
+        self._confirmed: dict[bytes, Node] = {}
 
     async def listen(self, node: Node, channel: bytes, hear: Hear, deadline: float) -> None:
         """Subscribe, and return when the server has confirmed it."""
+        node = self._confirmed.get(channel, node)
         self._ears.setdefault(channel, []).append(hear)
         try:
             await _ask(node, "SUBSCRIBE", channel, deadline)
         except BaseException:
             self._without(channel, hear)
             raise
-        self._confirmed.add(channel)
+        self._confirmed.setdefault(channel, node)
 
     async def unlisten(self, node: Node, channel: bytes, hear: Hear, deadline: float) -> None:
         """Leave; the channel is given up when nobody listens any more."""
         if hear not in self._ears.get(channel, ()):
             return
+        node = self._confirmed.get(channel, node)
         self._without(channel, hear)
         if channel not in self._ears and node.main.line is not None:
             await _ask(node, "UNSUBSCRIBE", channel, deadline)
@@ -52,11 +54,21 @@ class Channels:
             ears.remove(hear)
         if not ears:
             self._ears.pop(channel, None)
-            self._confirmed.discard(channel)
+            self._confirmed.pop(channel, None)
 
-    def again(self, node: Node, mine: Callable[[bytes], bool]) -> None:
-        """Subscribe on a new connection to what belongs to this node, and tell its listeners of the gap."""
-        channels = [channel for channel in self._confirmed if mine(channel)]
+    def move(self, node: Node, node_of: Callable[[bytes], Node]) -> None:
+        """This server has left: its channels are heard from another one."""
+        left = [channel for channel, at in self._confirmed.items() if at is node]
+        self._confirmed |= {channel: node_of(channel) for channel in left}
+        for target in {self._confirmed[channel] for channel in left}:
+            if target.main.line is not None:
+                self.again(target)
+            else:
+                target.main.wake()
+
+    def again(self, node: Node) -> None:
+        """Subscribe on this server's connection to what is heard from it, and tell the listeners of the gap."""
+        channels = [channel for channel, at in self._confirmed.items() if at is node]
         if channels:
             ask = Subscribe(node.edge, "SUBSCRIBE", channels, NEVER)
             ask.future.add_done_callback(lambda done: self._resubscribed(channels, done))

@@ -250,6 +250,9 @@ class Node:
             try:
                 line = await task
             except asyncio.CancelledError:
+                if task.done() and not task.cancelled() and task.exception() is None:
+                    # It had just been made when its caller was cancelled: nobody else knows of it.
+                    task.result().abort()
                 if not asyncio.current_task().cancelling():  # type: ignore[union-attr]  # this runs in a task
                     raise self._ended() from None
                 raise

@@ -42,6 +42,10 @@ class Hub(Protocol):
         """A new main connection stands."""
         ...
 
+    def parted(self, node: Node) -> None:
+        """A server has left the cluster."""
+        ...
+
     def noted(self, name: str, error: StoreError | None) -> None:
         """A server is no longer asked, or again."""
         ...
@@ -143,7 +147,9 @@ class Routes:
             def gone(address: str = address) -> StoreUnreachable:
                 return StoreUnreachable("redis", reason="it has left the cluster", address=address)
 
-            task = self.loop.create_task(self.nodes.pop(place).close(gone))
+            node = self.nodes.pop(place)
+            self._hub.parted(node)
+            task = self.loop.create_task(node.close(gone))
             self._parting.add(task)
             task.add_done_callback(self._parting.discard)
 

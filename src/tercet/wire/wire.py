@@ -67,6 +67,11 @@ class Wire:
         client_at(url)
         return cls(lambda: client_at(url), deadline=deadline, clock=clock, telemetry=telemetry)
 
+    @property
+    def deadline(self) -> float:
+        """Seconds that a command has which names none."""
+        return self._deadline
+
     # ---- commands
 
     def get(self, key: bytes, *, deadline: float | None = None, big: bool = False) -> Awaitable[bytes | None]:
@@ -208,6 +213,7 @@ class Wire:
         """Call `hear` with each message of this channel; None says that some may have been lost.
 
         Returns when the server has confirmed it. After a connection was lost it is subscribed to again by itself.
+        It ends with `unlisten`, with `close`, and with the event loop.
         """
         routes = self._here()
         await self._known(routes, self._deadline)
@@ -232,11 +238,14 @@ class Wire:
 
     def connected(self, node: Node) -> None:
         """Subscribe again, and tell who watches."""
-        routes = self._routes
-        if routes is not None and routes.ready:
-            self._channels.again(node, lambda channel: routes.node_of(channel) is node)
+        self._channels.again(node)
         for connected in tuple(self._watchers):
             guarded(connected)
+
+    def parted(self, node: Node) -> None:
+        """A server has left the cluster: its channels are heard from others."""
+        if self._routes is not None:
+            self._channels.move(node, self._routes.node_of)
 
     def noted(self, name: str, error: StoreError | None) -> None:
         """Tell who listens to telemetry that a server is no longer asked, or again."""
@@ -273,7 +282,7 @@ class Wire:
         if routes is not None and loop is not None and not loop.is_closed():
             await routes.close(lambda: NotOpen("The wire", closed=True))
         if self._routes is routes:
-            self._loop, self._routes, self._lane = None, None, None
+            self._loop, self._routes, self._lane, self._channels = None, None, None, Channels()
 
     def _enter(self) -> None:
         """Begin in this event loop."""
@@ -284,7 +293,7 @@ class Wire:
         from tercet.wire.redis import RedisEdge  # noqa: PLC0415 - see above
 
         routes = Routes(self, RedisEdge(self._source()), deadline=self._deadline, clock=self._clock)
-        self._loop, self._pid, self._routes = loop, os.getpid(), routes
+        self._loop, self._pid, self._routes, self._channels = loop, os.getpid(), routes, Channels()
         self._lane = routes.only.main if routes.only is not None else None
 
     def _here(self) -> Routes:

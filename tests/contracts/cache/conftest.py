@@ -12,6 +12,7 @@ import pytest
 from redis.asyncio import Redis
 
 from tercet.cache.encoding.frame import Entry, pack
+from tercet.cache.shelf import drops
 from tercet.cache.shelf.redis import RedisShelf
 from tercet.clock import SystemClock
 from tercet.telemetry import Telemetry
@@ -81,8 +82,9 @@ class Desk:
 
 
 @pytest.fixture
-async def desk(redis_url: str) -> AsyncIterator[Desk]:
+async def desk(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Desk]:
     """Shelves on an empty Redis."""
+    monkeypatch.setattr(drops, "DROP_SECONDS", DEADLINE_SECONDS)
     made = Desk(redis_url)
     yield made
     await made.close()

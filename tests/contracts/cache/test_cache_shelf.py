@@ -91,7 +91,7 @@ async def test_versions_are_made_once_and_kept_longer_than_entries(desk: Desk) -
     assert made[0]["a"] != made[0]["b"]
     assert await shelves[0].versions([]) == {}
     ten_days = 10 * 86_400.0
-    assert await shelves[0].write(NAME, b"x", ten_days, ["a", "none"]) == {"a": made[0]["a"], "none": None}
+    assert await shelves[0].write(NAME, b"x", ten_days, ["a", "none"]) == (True, {"a": made[0]["a"], "none": None})
     assert await desk.redis.pttl(KEYS.tag("a")) > 1.9 * ten_days * 1000
     await shelves[0].write("f:short", b"x", 1.0, ["a"])
     assert await desk.redis.pttl(KEYS.tag("a")) > 1.9 * ten_days * 1000

@@ -60,6 +60,10 @@ class Line:
         """How many hold it."""
         return int(await self.redis.zcard(f"tercet:lock:{{{letter}:{name}}}:h"))
 
+    async def leases(self, name: str = "a") -> dict[bytes, float]:
+        """When the lease of each holder ends, by the server's clock."""
+        return dict(await self.redis.zrange(f"tercet:lock:{{l:{name}}}:h", 0, -1, withscores=True))  # type: ignore[arg-type]  # pairs, with scores
+
 
 @pytest.fixture
 async def line(redis_url: str) -> AsyncIterator[Line]:

@@ -10,7 +10,7 @@ import pytest
 from redis.asyncio import Redis
 
 from tercet.clock import SystemClock
-from tercet.errors import LockBusy, SettingInvalid
+from tercet.errors import LockBusy, NotOpen, SettingInvalid
 from tercet.locks import Lock, Locks
 from tercet.telemetry import Operation, Telemetry
 from tercet.wire import Wire
@@ -167,6 +167,39 @@ async def test_a_lock_gives_back_what_its_task_has_acquired(locks: Locks, line: 
     await mine.release()
     assert await line.holders() == 0
     await mine.release()
+
+
+async def test_nobody_gives_back_what_another_task_holds(locks: Locks, line: Line) -> None:
+    """One object, several tasks: each block ends its own holding, also when that was given back early."""
+    places = locks.semaphore("a", 2, ttl=LONG, wait=0)
+    entered, done = asyncio.Event(), asyncio.Event()
+
+    async def other() -> None:
+        async with places as held:
+            entered.set()
+            await done.wait()
+            held.check()
+
+    task = asyncio.create_task(other())
+    await entered.wait()
+    async with places as mine:
+        await mine.release()
+        await places.release()
+        assert await line.holders(letter="s") == 1
+    assert await line.holders(letter="s") == 1
+    done.set()
+    await task
+
+
+async def test_what_was_given_back_cannot_be_kept_any_longer(locks: Locks, line: Line) -> None:
+    """A renewal after the release would hold it for nobody."""
+    async with lock(locks) as held:
+        pass
+    with pytest.raises(NotOpen, match="The lock 'a' has been closed"):
+        await held.renew()
+    with pytest.raises(NotOpen):
+        held.check()
+    assert await line.holders() == 0
 
 
 async def test_the_body_may_fail_and_the_lock_is_given_back(locks: Locks, line: Line) -> None:

@@ -204,6 +204,25 @@ async def test_a_cancelled_wait_ends_on_the_server_too(wire: Wire) -> None:
     assert await wire.call("LLEN", "q") == 1
 
 
+async def test_a_connection_that_was_made_for_somebody_who_left_is_ended(wire: Wire) -> None:
+    """Its caller may be cancelled in the very moment in which it is made."""
+    await wire.call("PING")
+    assert wire._routes is not None
+    assert wire._routes.only is not None
+    opening = wire._routes.only._opening
+    caller = asyncio.create_task(wire.block("BLPOP", "q", PATIENCE, key=b"q", seconds=PATIENCE))
+    while not opening:
+        await asyncio.sleep(0)
+    (made,) = opening
+    while not made.done():
+        await asyncio.sleep(0)
+    caller.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    assert made.result().closed
+    await made.result().gone
+
+
 async def test_messages_come_between_answers_and_reach_their_listeners(wire: Wire) -> None:
     """Pushed messages share the connection; a listener that raises hurts nobody."""
     heard: list[bytes | None] = []

@@ -105,12 +105,12 @@ class Twin:
         while self.leases.get(name) == holder:
             await self.changed.wait()
 
-    async def write(self, name: str, frame: bytes, seconds: float, tags: Sequence[str]) -> Versions:
+    async def write(self, name: str, frame: bytes, seconds: float, tags: Sequence[str]) -> tuple[bool, Versions]:
         self._check()
         self.leases.pop(name, None)
         self.entries[name] = frame
         self._tell(Drop(names=(name,)))
-        return {tag: self.tags.get(tag) for tag in tags}
+        return True, {tag: self.tags.get(tag) for tag in tags}
 
     async def drop(self, drop: Drop) -> None:
         self._check()

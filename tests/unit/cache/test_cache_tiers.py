@@ -229,7 +229,7 @@ async def test_a_gap_in_the_bus_forgets_everything(bench: Bench) -> None:
 
 
 async def test_the_last_known_value_stands_in_when_shelf_and_loader_are_both_away(bench: Bench) -> None:
-    """Nobody can say that it is wrong, and the alternative is an error."""
+    """Nobody can say that it is wrong, and the alternative is an error: which it is without a word about staleness."""
     shelf = bench.shelf
     assert shelf is not None
     await bench.fetch()
@@ -237,7 +237,28 @@ async def test_the_last_known_value_stands_in_when_shelf_and_loader_are_both_awa
     shelf.trust(0.0)
     bench.clock.advance(10)
     bench.error = ValueError("away")
-    assert await bench.fetch() == 1
+    assert await bench.fetch(stale=50) == 1
+    bench.tiers.loader.throttle.forget()
+    with pytest.raises(ValueError, match="away"):
+        await bench.fetch()
+
+
+async def test_whoever_waits_for_a_load_that_fails_is_not_shown_what_was_dropped_elsewhere(bench: Bench) -> None:
+    """He has not asked Redis, as the load was under way; so it is asked when that fails."""
+    shelf = bench.shelf
+    assert shelf is not None
+    await bench.fetch(stale=50)
+    shelf.deaf = True
+    await bench.restarted().tiers.drop(Drop(names=("k:a",)))
+    shelf.trust(0.0)
+    bench.clock.advance(TRUST_SECONDS)
+    bench.error = ValueError("away")
+    first = await started(bench, stale=50)
+    second = asyncio.ensure_future(bench.fetch(stale=50))
+    while bench.tiers.stats().joined == 0:
+        await asyncio.sleep(0)
+    bench.gate.set()
+    assert [type(one) for one in await asyncio.gather(first, second, return_exceptions=True)] == [ValueError] * 2
 
 
 # ---- several processes ----

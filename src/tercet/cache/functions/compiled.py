@@ -72,6 +72,7 @@ def _tercet_made(_tercet_owner, _tercet_items):
 {ask}
         _tercet_places.append(_tercet_place)
         _tercet_asks.append(_tercet_ask)
+    _tercet_counts.memory += _tercet_len(_tercet_items) - _tercet_len(_tercet_asks)
     return _tercet_found, _tercet_asks, _tercet_places
 """
 

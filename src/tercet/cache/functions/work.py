@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from tercet.cache.encoding.key import key_of
 from tercet.cache.encoding.tags import Template, filled
-from tercet.cache.entry import Ask, Held
+from tercet.cache.entry import Ask, Sight
 from tercet.cache.functions.compiled import Compiler
 from tercet.cache.functions.writing import writing
 from tercet.cache.shelf import Drop
@@ -68,16 +68,14 @@ class Work(Generic[R]):
         """Forget the result for these values."""
         return await self._tiers.drop(Drop(names=(self.ask(values).name,)))
 
-    async def look(self, values: tuple[object, ...]) -> Held[R] | None:
+    async def look(self, values: tuple[object, ...]) -> Sight[R] | None:
         """What there is for these values, without loading."""
-        (held,) = await self._tiers.look([self.ask(values)])
-        return held
+        return await self._tiers.look(self.ask(values))
 
     async def many(self, owner: object, items: list[object]) -> list[R]:
         """The results for many items: from memory, and the rest by one question."""
         begun = self._tiers.clock.monotonic()
         found, asks, places = self._sweep(owner, items)
-        self._tiers.counts.memory += len(items) - len(asks)
         if self._tiers.telemetry.heard:
             for _ in range(len(items) - len(asks)):
                 self._tell(begun)

@@ -2,6 +2,26 @@
 
 from tercet.cache.shelf.delivery import Delivery
 from tercet.cache.shelf.glob import Globs
-from tercet.cache.shelf.port import LEASE_SECONDS, TRUST_SECONDS, BusState, Drop, Grant, Shelf, Versions
+from tercet.cache.shelf.port import (
+    DEADLINE_SECONDS,
+    LEASE_SECONDS,
+    TRUST_SECONDS,
+    BusState,
+    Drop,
+    Grant,
+    Shelf,
+    Versions,
+)
 
-__all__ = ["LEASE_SECONDS", "TRUST_SECONDS", "BusState", "Delivery", "Drop", "Globs", "Grant", "Shelf", "Versions"]
+__all__ = [
+    "DEADLINE_SECONDS",
+    "LEASE_SECONDS",
+    "TRUST_SECONDS",
+    "BusState",
+    "Delivery",
+    "Drop",
+    "Globs",
+    "Grant",
+    "Shelf",
+    "Versions",
+]

@@ -116,12 +116,14 @@ class Bus:
             except UsageError:
                 # The wire was closed, or belongs to another loop: whoever opens it follows again.
                 self.state = replace(self.state, connected=False)
+                self._tried.set()
                 return
             except Exception:  # noqa: BLE001 - logged; a bus that had ended would never be trusted again
                 # A listener's fault, or ours: what it left undone is not known.
                 _log.exception("the bus has failed, and begins anew")
                 self._last, self._lost = b"", True
             self._due = 0.0
+            self._tried.set()
             if self.state.connected:
                 self.state = replace(self.state, connected=False)
             _heed_cancelling()

@@ -64,6 +64,11 @@ class Delivery:
         return len(self._flying) + self._owes
 
     @property
+    def quiet(self) -> bool:
+        """Whether the shelf knows of everything."""
+        return self._flying.empty and self._kept.empty and self._trying.empty
+
+    @property
     def _owes(self) -> int:
         return len(self._kept) + len(self._trying)
 

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# A drop must arrive, so it is given longer than a read before it fails aloud.
-DROP_SECONDS = 1.0
+# A drop must arrive, so it is given longer than a read before it is kept for later.
+DROP_SECONDS = 0.25
 
 # How many messages the bus keeps. A process that was away for longer than it takes to write so many forgets
 # everything; at some 100 bytes each they cost Redis a few megabytes.
@@ -30,7 +30,8 @@ MESSAGES_MAX = 65_536
 # A command with more keys would hold the server up for others.
 KEYS_A_COMMAND = 500
 
-# The wire sends long commands beside the short ones, and then nothing is said about which comes first.
+# The wire sends long commands beside the short ones, and then nothing is said about which comes first: a
+# lease must go before its entry.
 BYTES_A_COMMAND = 16 * 1024
 
 # Entries that are read to see their full keys, at once: they may be large.
@@ -63,12 +64,13 @@ class Drops:
         for name in drop.names:
             # Side by side, so that mostly one command takes both.
             keys += (self._layout.lease(name), self._layout.entry(name))
-        if drop.patterns:
+        if keys:
             await self._unlink(keys)
+        if drop.patterns:
             await self._unlink_matching(Globs(drop.patterns))
+        if drop:
+            # Only when everything is unlinked: in a cluster the bus is on another server than most keys.
             await self._tell(messages(drop))
-        elif keys:
-            await self._unlink_and_tell(keys, messages(drop))
 
     async def mark(self) -> bytes:
         """A place in the stream from which to listen: the id of a message that says nothing."""
@@ -77,18 +79,6 @@ class Drops:
     async def tell(self, drop: Drop) -> None:
         """The bus alone, for what is no longer true but was replaced already."""
         await self._tell(messages(drop))
-
-    async def _unlink_and_tell(self, keys: Sequence[bytes], told: Sequence[bytes]) -> None:
-        """Both in one tick where they are short: on one connection they are done in the order in which they leave."""
-        if not self._by_slot and sum(map(len, told)) <= BYTES_A_COMMAND:
-            try:
-                await every([*self._unlinks(_short(keys)), self._tell(told)])
-            except CommandRefused as error:
-                self._see_cluster(error)
-            else:
-                return
-        await self._unlink(keys)
-        await self._tell(told)
 
     async def _unlink(self, keys: Sequence[bytes]) -> None:
         if not self._by_slot:

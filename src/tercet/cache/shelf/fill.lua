@@ -1,8 +1,8 @@
 -- Keep an entry and end its lease; 0 where the lease is not the one we had: then nothing is written.
 -- KEYS: the entry, its lease
--- ARGV: our token, or '' to write whatever there is; the entry; its life in ms; the channel; the name
+-- ARGV: our token; the entry; its life in ms; the channel; the name
 local held = redis.call('HMGET', KEYS[2], 'token', 'waited')
-if ARGV[1] ~= '' and held[1] ~= ARGV[1] then
+if held[1] ~= ARGV[1] then
   return 0
 end
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])

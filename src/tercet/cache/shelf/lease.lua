@@ -3,7 +3,11 @@
 -- ARGV: our token; the connection by which it is seen whether we live; who we are, in words; life in ms;
 --       '1' to take the lease whatever there is; the SHA-1 of an entry that is no longer good enough, or '';
 --       the versions of its tags that we have read
-local entry = redis.call('GET', KEYS[1])
+local entry = redis.pcall('GET', KEYS[1])
+if type(entry) == 'table' then
+  -- Something of another type lies there: the next fill replaces it.
+  entry = false
+end
 if entry and ARGV[5] ~= '1' and (ARGV[6] == '' or redis.sha1hex(entry) ~= ARGV[6]) then
   return {entry, false, false}
 end

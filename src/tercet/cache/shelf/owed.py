@@ -18,7 +18,7 @@ DELIVERIES_MAX = 20_000
 class Owed:
     """A bag of drops: what is put in twice must be taken out twice."""
 
-    __slots__ = ("_everything", "_globs", "_names", "_patterns", "_tags")
+    __slots__ = ("_everything", "_globs", "_names", "_patterns", "_tags", "empty")
 
     def __init__(self) -> None:
         self._names: dict[str, int] = {}
@@ -26,6 +26,8 @@ class Owed:
         self._patterns: dict[str, int] = {}
         self._everything = 0
         self._globs = Globs(())
+        # Whether there is nothing in it: every read asks that.
+        self.empty = True
 
     def __len__(self) -> int:
         return len(self._names) + len(self._tags) + len(self._patterns) + bool(self._everything)
@@ -38,6 +40,7 @@ class Owed:
         self._everything += drop.everything
         if drop.patterns:
             self._globs = Globs(self._patterns)
+        self.empty = len(self) == 0
 
     def remove(self, drop: Drop) -> None:
         """Take one out again."""
@@ -47,6 +50,7 @@ class Owed:
         self._everything -= drop.everything
         if drop.patterns:
             self._globs = Globs(self._patterns)
+        self.empty = len(self) == 0
 
     def take(self, other: Owed) -> None:
         """Put in all that another one holds, and leave that empty."""
@@ -63,18 +67,20 @@ class Owed:
             for text in texts:
                 counts.pop(text, None)
         self._globs = Globs(self._patterns)
+        self.empty = len(self) == 0
 
     def bound(self) -> None:
         """Make it one drop of everything where it holds more than is kept apart."""
         if len(self) > DELIVERIES_MAX:
             self.clear()
-            self._everything = 1
+            self.add(Drop(everything=True))
 
     def clear(self) -> None:
         """Empty it."""
         self._names, self._tags, self._patterns = {}, {}, {}
         self._everything = 0
         self._globs = Globs(())
+        self.empty = True
 
     def parts(self) -> Iterator[Drop]:
         """All there is as drops that can be delivered one without the other; one alone where it is everything."""

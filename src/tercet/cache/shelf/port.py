@@ -12,6 +12,10 @@ if TYPE_CHECKING:
 # whose death nobody can see. A loader that takes longer renews it at a third.
 LEASE_SECONDS = 5.0
 
+# What one read or fill may cost at most when Redis is slow: a healthy one answers in well under a millisecond, and
+# whoever waits longer is better served by the loader. Connecting has a time of its own.
+DEADLINE_SECONDS = 0.05
+
 # The stated bound: a process that heard nothing may answer by itself for so long after it last asked.
 TRUST_SECONDS = 2.0
 
@@ -121,8 +125,12 @@ class Shelf(Protocol):
         """Return when it was filled, released or dropped, when its holder was seen dead, or after `seconds`."""
         ...
 
-    async def write(self, name: str, frame: bytes, seconds: float, tags: Sequence[str]) -> Versions:
-        """Keep an entry whatever is there, take away any lease on it, and tell the bus; versions as in `fill`."""
+    async def write(self, name: str, frame: bytes, seconds: float, tags: Sequence[str]) -> tuple[bool, Versions]:
+        """Keep an entry whatever is there, take away any lease on it, and tell the bus, in three round trips.
+
+        False when somebody else wrote, loaded or dropped it meanwhile: then the old one is gone, and this one is
+        not kept. Versions as in `fill`.
+        """
         ...
 
     async def drop(self, drop: Drop) -> None:

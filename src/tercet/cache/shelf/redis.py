@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import secrets
@@ -27,10 +28,6 @@ if TYPE_CHECKING:
     from tercet.telemetry import Telemetry
     from tercet.wire import Reply, Wire, Word
 
-# What one read or fill may cost at most when Redis is slow. A healthy one answers in well under a
-# millisecond; a first connection on a loaded machine takes some tens.
-DEADLINE_SECONDS = 0.25
-
 # A version outlives every entry that carries it; two days cover the longest layer twice, and longer entries
 # ask for twice their own time.
 TAG_SECONDS_MIN = 2 * 86_400.0
@@ -44,6 +41,10 @@ TOKEN_BYTES = 16
 # Larger entries travel beside the small ones, so that nobody waits behind them. Below what the wire itself
 # takes for long, so that we know which ones do.
 BIG_BYTES = 24 * 1024
+
+# So many tags of one entry are asked for one by one: each costs a future, and equal ones of other callers are
+# asked once. More go as a command of their own.
+FEW_TAGS = 4
 
 _LEASE = Script.beside(__file__, "lease")
 _RENEW = Script.beside(__file__, "renew")
@@ -62,8 +63,8 @@ class RedisShelf:
     ) -> None:
         self._wire = wire
         self._keys = Layout(namespace)
-        # The usual one is the wire's too; commands that name none share a round trip more cheaply.
-        self._deadline = None if deadline == DEADLINE_SECONDS else deadline
+        # Commands that name none have the wire's, and share a round trip more cheaply.
+        self._deadline = None if deadline == wire.deadline else deadline
         self._drops = Drops(wire, self._keys)
         self._waiting = Waiting(wire, self._keys)
         self._census = Census(wire, self._keys, clock=clock)
@@ -77,10 +78,26 @@ class RedisShelf:
     async def read(
         self, names: Sequence[str], tags: Sequence[str], *, big: bool = False
     ) -> tuple[Sequence[bytes | None], Versions]:
-        """Entries and versions, by one MGET."""
+        """Entries and versions, by one MGET; that of one entry shares it with all others of this tick."""
+        if len(names) == 1 and len(tags) <= FEW_TAGS:
+            return await self._read_tagged(names[0], tags, big=big)
         keys = [*map(self._keys.entry, names), *map(self._keys.tag, tags)]
         found = await self._wire.get_many(keys, deadline=self._deadline, big=big)
         return found[: len(names)], dict(zip(tags, found[len(names) :], strict=True))
+
+    async def _read_tagged(self, name: str, tags: Sequence[str], *, big: bool) -> tuple[list[bytes | None], Versions]:
+        get = self._wire.get
+        asked = [asyncio.ensure_future(get(self._keys.tag(tag), deadline=self._deadline)) for tag in tags]
+        try:
+            frame = await get(self._keys.entry(name), deadline=self._deadline, big=big)
+            return [frame], {tag: await one for tag, one in zip(tags, asked, strict=True)}
+        except BaseException:
+            for one in asked:
+                # An answer that nobody will ask for; what went wrong with it is what went wrong with the entry.
+                one.cancel()
+                if one.done() and not one.cancelled():
+                    one.exception()
+            raise
 
     async def versions(self, tags: Sequence[str]) -> Versions:
         """Versions, made where there are none; of several who make one at the same time, the first wins."""
@@ -124,17 +141,30 @@ class RedisShelf:
         """Return when somebody else's load is over, whatever way, or after `seconds`."""
         await self._waiting.wait(name, holder, seconds)
 
-    async def write(self, name: str, frame: bytes, seconds: float, tags: Sequence[str]) -> Versions:
-        """Keep an entry whatever is there, then tell the bus: two round trips."""
-        _, versions = await self._keep(name, frame, seconds, tags, b"")
+    async def write(self, name: str, frame: bytes, seconds: float, tags: Sequence[str]) -> tuple[bool, Versions]:
+        """Keep an entry whatever is there, then tell the bus: three round trips.
+
+        It is kept under a lease of its own. A write that was given up may still arrive, on a connection that
+        stood still: then its lease is gone, and it puts nothing old over what is newer.
+        """
+        token = (await self._take(name, {}, anew=True, instead=None)).token or b""
+        try:
+            kept, versions = await self._keep(name, frame, seconds, tags, token)
+        except BaseException:
+            self._waiting.forsake(name, token)
+            raise
+        if not kept:
+            # The lease may also have been evicted, and then what is there is what was there before.
+            entry = self._keys.entry(name)
+            await self._wire.call("UNLINK", entry, key=entry, deadline=self._deadline)
         # Only now: whoever forgets the old value must find the new one.
         await self._drops.tell(Drop(names=(name,)))
-        return versions
+        return kept, versions
 
     async def drop(self, drop: Drop) -> None:
         """Forget what is no longer true, and tell the bus; returns when Redis has acknowledged both.
 
-        Names and tags cost one round trip for hundreds, patterns and `everything` a walk through the keyspace.
+        Names and tags cost two round trips for thousands, patterns and `everything` a walk through the keyspace.
         """
         await self._drops.deliver(drop)
 

@@ -43,7 +43,7 @@ class _Said(msgspec.Struct, frozen=True, array_like=True, tag=1):
     pid: int
     host: str
     since_ms: int
-    figures: dict[str, float | None]
+    figures: dict[str, bool | int | float | None]
 
 
 _encode = msgspec.msgpack.Encoder().encode

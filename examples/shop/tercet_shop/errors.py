@@ -34,3 +34,19 @@ class NotTheShops(UsageError):
             "Nothing was touched: give the shop a database of its own.",
         )
         self.store, self.names = store, names
+
+
+class UserMissing(UsageError):
+    """No user has this id."""
+
+    def __init__(self, user_id: int) -> None:
+        super().__init__(f"No user has the id {user_id}.", "Nothing was changed.")
+        self.user_id = user_id
+
+
+class StatusUnknown(UsageError):
+    """A list was asked for that there is not."""
+
+    def __init__(self, status: str, *, known: tuple[str, ...]) -> None:
+        super().__init__(f"{status!r} is no status of a user.", f"It should be one of {', '.join(known)}.")
+        self.status, self.known = status, known

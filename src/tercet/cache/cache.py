@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from functools import partial
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeGuard, TypeVar, Unpack, overload
 from weakref import WeakValueDictionary
 
@@ -13,7 +14,7 @@ from tercet.cache.encoding.tags import plain
 from tercet.cache.entry import Ask, Layers, PolicyWords, policy
 from tercet.cache.memory import MEMORY_BYTES, MEMORY_ENTRIES, Memory
 from tercet.cache.shelf import DEADLINE_SECONDS, Drop
-from tercet.cache.stats import explanation_of, stats_of
+from tercet.cache.stats import explanation_of, report_of, stats_of
 from tercet.cache.tiers import Tiers
 from tercet.clock import Clock, SystemClock
 from tercet.errors import SettingInvalid, UsageError
@@ -80,6 +81,8 @@ class Cache:
         wire, self._own = _wire(source, deadline=limit, clock=ticks, telemetry=tells)
         shelf = _shelf(wire, namespace=namespace, deadline=limit, clock=ticks, telemetry=tells)
         self._tiers = Tiers(near, shelf, clock=ticks, telemetry=tells)
+        if shelf is not None:
+            shelf.report(partial(report_of, self._tiers, namespace))
         self._codecs: dict[object, Codec[Any]] = {}
         self._functions: WeakValueDictionary[str, Cached[..., Any]] = WeakValueDictionary()
 
@@ -268,8 +271,9 @@ class Cache:
 
         `key` is one of `set`'s, or what a function's `key(…)` returns.
         """
-        name = key if key[:2] in {"f:", "F:", "k:", "K:"} else _direct(key)[0]
-        return await explanation_of(self._tiers, key, name)
+        direct = _direct(key)[0]
+        written = key_of(key[0], key[2:]).name if key[:2] in {"f:", "k:"} else key
+        return await explanation_of(self._tiers, key, (written, direct))
 
     def clear_memory(self) -> None:
         """Forget what this process keeps; Redis and other processes keep what they have."""
@@ -377,11 +381,10 @@ def _shelf(wire: Wire | None, *, namespace: str, deadline: float, clock: Clock, 
 
 def _is_home(source: object) -> TypeGuard[Home]:
     """Whether this has what a Tercet has; its wire is not touched, which need not be open yet."""
-    absent = object()
-    return all(
-        hasattr(source, name) or inspect.getattr_static(source, name, absent) is not absent
-        for name in ("clock", "telemetry")
-    ) and (inspect.getattr_static(source, "wire", absent) is not absent)
+    absent, static = object(), inspect.getattr_static
+    return static(source, "wire", absent) is not absent and all(
+        hasattr(source, name) or static(source, name, absent) is not absent for name in ("clock", "telemetry")
+    )
 
 
 def _count(given: object) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from tercet.cache.encoding.codec import Undecodable
 from tercet.cache.encoding.frame import Entry, pack, unpack
@@ -13,7 +13,7 @@ from tercet.cache.shelf import Delivery, Drop
 from tercet.cache.state import EARLY_MOST, State, draw, early, state
 from tercet.cache.stats import Copy
 from tercet.errors import StoreError, StoreMissing
-from tercet.telemetry import Operation, Telemetry
+from tercet.telemetry import CacheNoted, Operation, Telemetry
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,7 +41,7 @@ class Far:
         self.shelf = shelf
         self._wall = clock.timestamp
         self._telemetry = telemetry
-        self.delivery = Delivery(shelf, clock=clock) if shelf is not None else None
+        self.delivery = Delivery(shelf, clock=clock, noted=self._drops) if shelf is not None else None
 
     @property
     def there(self) -> bool:
@@ -135,7 +135,8 @@ class Far:
         found = state(left=left, grace=grace).value if all(current) else "dropped"
         created = datetime.fromtimestamp(entry.created_ms / 1000, UTC)
         size = len(frame or b"")
-        return Copy("redis", found, left, grace, size, entry.tags, created, entry.load_seconds, current), holder
+        copy = Copy("redis", found, left, grace, size, entry.tags, created, entry.load_seconds, current, entry.packing)
+        return copy, holder
 
     async def lease(self, ask: Ask[Any], *, anew: bool, instead: bytes | None) -> Grant | None:
         """What is there, or leave to load; None where the shelf does not answer, and anybody may load.
@@ -199,13 +200,10 @@ class Far:
         if self.delivery is None or self.shelf is None:
             return True
         try:
-            done = await self.delivery.deliver(drop)
+            return await self.delivery.deliver(drop)
         except StoreMissing:
             self._none_there()
             return True
-        if not done:
-            self.note("drop kept", StoreError("redis", "", ""))
-        return done
 
     async def give_back(self, ask: Ask[Any], grant: Grant | None) -> None:
         """Let others load: this load has failed."""
@@ -228,6 +226,15 @@ class Far:
             kind = None if error is None else type(error).__name__
             outcome: Any = "ok" if error is None else "failed"
             self._telemetry.tell(Operation("cache", name, 0.0, outcome, "redis", kind))
+
+    def noted(self, what: Literal["late fill refused", "early refresh"], label: str) -> None:
+        """Tell who listens what has happened to somebody's values."""
+        if self._telemetry.heard:
+            self._telemetry.tell(CacheNoted(what, label))
+
+    def _drops(self, what: Literal["drop kept", "drop delivered"], count: int) -> None:
+        if self._telemetry.heard:
+            self._telemetry.tell(CacheNoted(what, count=count))
 
     def _none_there(self) -> None:
         self.shelf = self.delivery = None

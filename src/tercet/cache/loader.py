@@ -155,7 +155,7 @@ class Loader:
                 at = begun
         if not fresh or not flight.is_fresh():
             self._counts.late += 1
-            self._far.note("late fill refused")
+            self._far.noted("late fill refused", ask.label)
             return
         kept = replace(new, tags=ask.tags, size=len(body), left=lifetime, grace=ask.policy.stale, load_seconds=took)
         self._near.keep(ask, kept, at=at)

@@ -2,32 +2,67 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
+from tercet.cache.state import State
 from tercet.errors import StoreError
+from tercet.telemetry import CacheRead, CacheState, Telemetry
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from datetime import datetime
 
-    from tercet.cache.entry import Tier
+    from tercet.cache.entry import Ask, Sight, Tier
     from tercet.cache.tiers import Tiers
+    from tercet.telemetry.event import Outcome
 
 
 class Counts:
     """What has happened since the cache was made; plain numbers, for the hot path."""
 
-    __slots__ = ("failed", "flushed", "joined", "late", "loads", "memory", "redis", "stale")
+    __slots__ = (
+        "_now", "_telemetry", "early", "failed", "flushed", "joined", "late", "loads", "memory", "redis", "stale",
+    )  # fmt: skip
 
-    def __init__(self) -> None:
+    def __init__(self, telemetry: Telemetry, now: Callable[[], float]) -> None:
+        self._telemetry, self._now = telemetry, now
         # Answers out of memory and out of Redis; loads that brought a value, and those that failed.
         self.memory = self.redis = self.loads = self.failed = 0
         # Answers that were stale; callers who waited for somebody else's load.
         self.stale = self.joined = 0
+        # Loads that were begun before the end of what they replace.
+        self.early = 0
         # Values that were not kept, as what they depend on was dropped meanwhile.
         self.late = 0
         # How often memory was forgotten, as drops may have been missed.
         self.flushed = 0
+
+    def shown(self, ask: Ask[Any], sight: Sight[Any], begun: float) -> None:
+        """Somebody was given this, having asked at the moment `begun`."""
+        if sight.decoded:
+            self.redis += 1
+        else:
+            self.memory += 1
+        if sight.state is State.STALE:
+            self.stale += 1
+        if self._telemetry.heard:
+            self.told(ask, sight.tier, begun, "ok", stale=sight.state is State.STALE)
+
+    def told(
+        self,
+        ask: Ask[Any],
+        tier: Tier,
+        begun: float,
+        outcome: Outcome,
+        *,
+        stale: bool = False,
+        joined: bool = False,
+    ) -> None:
+        """Tell who listens how a read has ended."""
+        if self._telemetry.heard:
+            taken = self._now() - begun
+            self._telemetry.tell(CacheRead(ask.label, tier, taken, outcome, stale, joined))
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +78,7 @@ class Stats:
     joined: int
     late_fills_refused: int
     flushed: int
+    early_refreshes: int
     # Memory as it is now.
     entries: int
     bytes: int
@@ -77,6 +113,8 @@ class Copy:
     created: datetime | None = None
     load_seconds: float | None = None
     current: tuple[bool, ...] = ()
+    # How its body is packed there, "zlib" or "zstd"; empty where it is not.
+    packing: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +144,7 @@ def stats_of(tiers: Tiers) -> Stats:
         joined=counts.joined,
         late_fills_refused=counts.late,
         flushed=counts.flushed,
+        early_refreshes=counts.early,
         entries=len(memory),
         bytes=memory.size_bytes,
         evicted=memory.evicted,
@@ -116,8 +155,35 @@ def stats_of(tiers: Tiers) -> Stats:
     )
 
 
-async def explanation_of(tiers: Tiers, key: str, name: str) -> Explanation:
-    """Where one entry is, and in what state."""
+def report_of(tiers: Tiers, namespace: str) -> dict[str, float | None]:
+    """How it stands, for other processes; who listens to telemetry is told too."""
+    stats = stats_of(tiers)
+    if tiers.telemetry.heard:
+        tiers.telemetry.tell(
+            CacheState(
+                namespace,
+                entries=stats.entries,
+                bytes=stats.bytes,
+                evicted=stats.evicted,
+                loading=stats.loading,
+                trusted=stats.trusted,
+                bus_lag_seconds=stats.bus_lag_seconds,
+                undelivered=stats.undelivered,
+            )
+        )
+    return asdict(stats)
+
+
+async def explanation_of(tiers: Tiers, key: str, names: Sequence[str]) -> Explanation:
+    """Where one entry is, and in what state; under the first of these names that says anything."""
+    for name in names:
+        found = await _explained(tiers, key, name)
+        if found.copies or found.holder or found.loading or found.throttled:
+            break
+    return found
+
+
+async def _explained(tiers: Tiers, key: str, name: str) -> Explanation:
     near, away, far, holder = tiers.near.examine(name), None, None, None
     try:
         far, holder = await tiers.far.examine(name)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from tercet.errors import SettingInvalid
-from tercet.telemetry import Event
 from tercet.units import seconds
 
 if TYPE_CHECKING:
@@ -66,19 +65,6 @@ class Device:
     ip: str = field(repr=False)
     created: datetime
     seen: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class SessionRefused(Event):
-    """A session was there and was not handed out.
-
-    `replayed`: an id came back after it had been replaced, so two have had it. `misfit`: its data has another
-    shape than the type that is asked for. `revoked` says whether the session was ended for it.
-    """
-
-    reason: Literal["replayed", "misfit"]
-    handle: str
-    revoked: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,13 +13,12 @@ from tercet.sessions.session import (
     IP_CHARACTERS,
     Device,
     Session,
-    SessionRefused,
     choice,
     moment,
     rules,
 )
 from tercet.sessions.token import is_handle, mint, owner_of, read, user_bytes, user_of
-from tercet.telemetry import Telemetry
+from tercet.telemetry import SessionRefused, Telemetry
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,6 +1,29 @@
 """What happens inside tercet, told as values; metrics and spans are made of them elsewhere."""
 
-from tercet.telemetry.event import CacheRead, ConnectionWaited, Event, LimitChecked, Operation, ServerChanged
+from tercet.telemetry.event import (
+    CacheNoted,
+    CacheRead,
+    CacheState,
+    ConnectionWaited,
+    Event,
+    LimitChecked,
+    Operation,
+    ServerChanged,
+    SessionRefused,
+    WireWrote,
+)
 from tercet.telemetry.telemetry import Telemetry
 
-__all__ = ["CacheRead", "ConnectionWaited", "Event", "LimitChecked", "Operation", "ServerChanged", "Telemetry"]
+__all__ = [
+    "CacheNoted",
+    "CacheRead",
+    "CacheState",
+    "ConnectionWaited",
+    "Event",
+    "LimitChecked",
+    "Operation",
+    "ServerChanged",
+    "SessionRefused",
+    "Telemetry",
+    "WireWrote",
+]

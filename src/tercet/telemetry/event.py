@@ -39,12 +39,53 @@ class ConnectionWaited(Event):
 
 @dataclass(frozen=True, slots=True)
 class CacheRead(Event):
-    """A value was asked of a cache; `tier` is where it was found, or the loader that made it."""
+    """A value was asked of a cache; `tier` is where it was found, or the loader that made it.
+
+    `stale` was shown after its end; `joined` has waited for a load that somebody else had begun.
+    """
 
     cache: str
     tier: Literal["memory", "redis", "loader"]
     seconds: float
     outcome: Outcome
+    stale: bool = False
+    joined: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CacheNoted(Event):
+    """Something has happened in a cache that is no read, `count` times; `cache` says to whose values, if to some.
+
+    A drop that Redis did not take is kept, and delivered later; names, tags and patterns are counted.
+    """
+
+    what: Literal["late fill refused", "early refresh", "drop kept", "drop delivered"]
+    cache: str = ""
+    count: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class CacheState(Event):
+    """How a cache on Redis stands in this process, told every other second or so while it is in use."""
+
+    namespace: str
+    # Memory: how much is there, and how much had to make room since the cache was made.
+    entries: int
+    bytes: int
+    evicted: int
+    # Loads under way, and whether memory may answer by itself.
+    loading: int
+    trusted: bool
+    # How far behind the last drop was heard, and how many drops Redis does not know of.
+    bus_lag_seconds: float | None
+    undelivered: int
+
+
+@dataclass(frozen=True, slots=True)
+class WireWrote(Event):
+    """What so many callers have asked for in one tick of the loop has left for Redis in one write."""
+
+    callers: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +95,19 @@ class LimitChecked(Event):
     limit: str
     outcome: Literal["allowed", "refused"]
     checked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRefused(Event):
+    """A session was there and was not handed out.
+
+    `replayed`: an id came back after it had been replaced, so two have had it. `misfit`: its data has another
+    shape than the type that is asked for. `revoked` says whether the session was ended for it.
+    """
+
+    reason: Literal["replayed", "misfit"]
+    handle: str
+    revoked: bool = False
 
 
 @dataclass(frozen=True, slots=True)

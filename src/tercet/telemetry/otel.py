@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import time
-from typing import assert_never
+from types import MappingProxyType
+from typing import TYPE_CHECKING, assert_never
 
 from tercet.errors import ExtraMissing
 from tercet.telemetry.event import (
+    CacheNoted,
     CacheRead,
+    CacheState,
     ConnectionWaited,
     Event,
     LimitChecked,
     Operation,
     Outcome,
     ServerChanged,
+    SessionRefused,
     Store,
+    WireWrote,
 )
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 try:
-    from opentelemetry.metrics import MeterProvider, get_meter
+    from opentelemetry.metrics import Meter, MeterProvider, get_meter
     from opentelemetry.trace import SpanKind, Status, StatusCode, Tracer, TracerProvider, get_tracer
 except ImportError as missing:
     raise ExtraMissing("OpenTelemetry", module="opentelemetry", extra="otel") from missing
@@ -34,6 +42,21 @@ _OPERATION_SECONDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0)
 _CACHE_SECONDS = (1e-6, 1e-5, 1e-4, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0)
 # An embedded server is up within 3 s when cold; what takes longer than a minute has failed.
 _SERVER_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0)
+# From a caller alone to a tick with all tasks of a busy process.
+_CALLERS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+
+# How a cache stands: the fields of CacheState, each with its unit and what it says.
+_CACHE_GAUGES: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "entries": ("{entry}", "Entries that this process keeps in memory."),
+        "bytes": ("By", "Bytes that these entries take."),
+        "evicted": ("{entry}", "Entries that had to make room since the cache was made."),
+        "loading": ("{load}", "Loads under way."),
+        "trusted": ("1", "1 while memory may answer by itself, because the bus is heard."),
+        "bus_lag_seconds": ("s", "How far behind the last drop of another process was heard."),
+        "undelivered": ("{drop}", "Drops that Redis does not know of yet."),
+    },
+)
 
 
 class OpenTelemetry:
@@ -48,13 +71,19 @@ class OpenTelemetry:
 
     __slots__ = (
         "_cache_duration",
+        "_cache_events",
+        "_cache_state",
+        "_joined",
         "_limit_checks",
         "_operation_duration",
         "_server_duration",
+        "_session_refusals",
+        "_stale",
         "_store_duration",
         "_tracer",
         "_wait_time",
         "_wait_timeouts",
+        "_wire_batch",
     )
 
     def __init__(
@@ -95,6 +124,42 @@ class OpenTelemetry:
             description="How long it took to read a cached value, by the tier that had it.",
             explicit_bucket_boundaries_advisory=_CACHE_SECONDS,
         )
+        self._make_cache(meter)
+        self._make_rooms(meter)
+
+    def _make_cache(self, meter: Meter) -> None:
+        self._stale = meter.create_counter(
+            "tercet.cache.reads.stale",
+            unit="{read}",
+            description="Values that were shown after their end, while they were loaded anew or because that failed.",
+        )
+        self._joined = meter.create_counter(
+            "tercet.cache.reads.joined",
+            unit="{read}",
+            description="Callers who waited for a load that somebody else had begun.",
+        )
+        self._cache_events = meter.create_counter(
+            "tercet.cache.events",
+            unit="{event}",
+            description="Late fills that were refused, early refreshes, drops that were kept and delivered later.",
+        )
+        self._cache_state = {
+            name: meter.create_gauge(f"tercet.cache.{name}", unit=unit, description=text)
+            for name, (unit, text) in _CACHE_GAUGES.items()
+        }
+
+    def _make_rooms(self, meter: Meter) -> None:
+        self._wire_batch = meter.create_histogram(
+            "tercet.wire.batch",
+            unit="{caller}",
+            description="How many callers shared one write to Redis.",
+            explicit_bucket_boundaries_advisory=_CALLERS,
+        )
+        self._session_refusals = meter.create_counter(
+            "tercet.session.refusals",
+            unit="{session}",
+            description="Sessions that were there and were not handed out.",
+        )
         self._limit_checks = meter.create_counter(
             "tercet.limit.checks",
             unit="{check}",
@@ -115,8 +180,18 @@ class OpenTelemetry:
             case ConnectionWaited():
                 self._record_wait(event)
             case CacheRead():
-                attributes = {"tercet.cache.name": event.cache, "tercet.cache.tier": event.tier}
-                self._cache_duration.record(event.seconds, attributes | _error_type(event.outcome, None))
+                self._record_read(event)
+            case CacheNoted():
+                self._cache_events.add(
+                    event.count, {"tercet.cache.name": event.cache, "tercet.cache.event": event.what}
+                )
+            case CacheState():
+                self._record_state(event)
+            case WireWrote():
+                self._wire_batch.record(event.callers)
+            case SessionRefused():
+                refused = {"tercet.session.reason": event.reason, "tercet.session.revoked": event.revoked}
+                self._session_refusals.add(1, refused)
             case LimitChecked():
                 self._limit_checks.add(1, _limit_attributes(event))
             case ServerChanged():
@@ -124,6 +199,21 @@ class OpenTelemetry:
                 self._server_duration.record(event.seconds, attributes)
             case _:
                 pass
+
+    def _record_read(self, event: CacheRead) -> None:
+        name = {"tercet.cache.name": event.cache}
+        attributes = name | {"tercet.cache.tier": event.tier} | _error_type(event.outcome, None)
+        self._cache_duration.record(event.seconds, attributes)
+        if event.stale:
+            self._stale.add(1, name)
+        if event.joined:
+            self._joined.add(1, name)
+
+    def _record_state(self, event: CacheState) -> None:
+        for name, gauge in self._cache_state.items():
+            value = getattr(event, name)
+            if value is not None:
+                gauge.set(value, {"tercet.cache.namespace": event.namespace})
 
     def _record_operation(self, event: Operation) -> None:
         attributes = {"tercet.room": event.room} | _error_type(event.outcome, event.error)

@@ -2,8 +2,25 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
 from tercet.errors import ExtraMissing, SettingInvalid
-from tercet.telemetry.event import CacheRead, ConnectionWaited, Event, LimitChecked, Operation, ServerChanged
+from tercet.telemetry.event import (
+    CacheNoted,
+    CacheRead,
+    CacheState,
+    ConnectionWaited,
+    Event,
+    LimitChecked,
+    Operation,
+    ServerChanged,
+    SessionRefused,
+    WireWrote,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 try:
     from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
@@ -33,6 +50,21 @@ _OPERATION_SECONDS = (
 _CACHE_SECONDS = (1e-6, 1e-5, 1e-4, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0)
 # An embedded server is up within 3 s when cold; what takes longer than a minute has failed.
 _SERVER_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0)
+# From a caller alone to a tick with all tasks of a busy process.
+_CALLERS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+
+# How a cache stands: the fields of CacheState, and what each says.
+_CACHE_GAUGES: Mapping[str, str] = MappingProxyType(
+    {
+        "entries": "Entries that this process keeps in memory.",
+        "bytes": "Bytes that these entries take.",
+        "evicted": "Entries that had to make room since the cache was made.",
+        "loading": "Loads under way.",
+        "trusted": "1 while memory may answer by itself, because the bus is heard.",
+        "bus_lag_seconds": "How far behind the last drop of another process was heard.",
+        "undelivered": "Drops that Redis does not know of yet.",
+    },
+)
 
 
 class Prometheus:
@@ -42,12 +74,28 @@ class Prometheus:
     holds these metrics once: several Tercets in one process share one listener, or raise SettingInvalid.
     """
 
-    __slots__ = ("_cache", "_failures", "_limits", "_operations", "_pool", "_reads", "_servers", "_waits")
+    __slots__ = (
+        "_cache",
+        "_events",
+        "_failures",
+        "_joined",
+        "_limits",
+        "_operations",
+        "_pool",
+        "_reads",
+        "_refused",
+        "_servers",
+        "_stale",
+        "_state",
+        "_waits",
+        "_writes",
+    )
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         registry = REGISTRY if registry is None else registry
         try:
             self._register_stores(registry)
+            self._register_cache(registry)
             self._register_rooms(registry)
         except ValueError as twice:
             raise SettingInvalid(
@@ -85,7 +133,7 @@ class Prometheus:
             registry=registry,
         )
 
-    def _register_rooms(self, registry: CollectorRegistry) -> None:
+    def _register_cache(self, registry: CollectorRegistry) -> None:
         self._reads = Counter(
             "tercet_cache_reads",
             "Values asked of a cache, by the tier that had them; tier=loader is a miss.",
@@ -97,6 +145,43 @@ class Prometheus:
             "How long it took to read a cached value.",
             ("cache", "tier"),
             buckets=_CACHE_SECONDS,
+            registry=registry,
+        )
+        self._stale = Counter(
+            "tercet_cache_stale_reads",
+            "Values that were shown after their end, while they were loaded anew or because that failed.",
+            ("cache",),
+            registry=registry,
+        )
+        self._joined = Counter(
+            "tercet_cache_joined_reads",
+            "Callers who waited for a load that somebody else had begun.",
+            ("cache",),
+            registry=registry,
+        )
+        self._events = Counter(
+            "tercet_cache_events",
+            "Late fills that were refused, early refreshes, drops that were kept and delivered later.",
+            ("cache", "event"),
+            registry=registry,
+        )
+        self._state = {
+            name: Gauge(f"tercet_cache_{name}", text, ("namespace",), registry=registry)
+            for name, text in _CACHE_GAUGES.items()
+        }
+
+    def _register_rooms(self, registry: CollectorRegistry) -> None:
+        self._writes = Histogram(
+            "tercet_wire_batch_callers",
+            "How many callers shared one write to Redis.",
+            (),
+            buckets=_CALLERS,
+            registry=registry,
+        )
+        self._refused = Counter(
+            "tercet_session_refusals",
+            "Sessions that were there and were not handed out.",
+            ("reason", "revoked"),
             registry=registry,
         )
         self._limits = Counter(
@@ -117,19 +202,43 @@ class Prometheus:
         """Record one event; kinds that are not known yet are passed over."""
         match event:
             case Operation():
-                store = event.store or ""
-                self._operations.labels(event.room, event.name, store, event.outcome).observe(event.seconds)
-                if event.outcome != "ok":
-                    self._failures.labels(event.room, event.name, store, event.error or event.outcome).inc()
+                self._record_operation(event)
             case ConnectionWaited():
                 self._waits.labels(event.store, event.outcome).observe(event.seconds)
                 self._pool.labels(event.store).set(event.size)
             case CacheRead():
-                self._reads.labels(event.cache, event.tier, event.outcome).inc()
-                self._cache.labels(event.cache, event.tier).observe(event.seconds)
+                self._record_read(event)
+            case CacheNoted():
+                self._events.labels(event.cache, event.what).inc(event.count)
+            case CacheState():
+                self._record_state(event)
+            case WireWrote():
+                self._writes.observe(event.callers)
+            case SessionRefused():
+                self._refused.labels(event.reason, str(event.revoked).lower()).inc()
             case LimitChecked():
                 self._limits.labels(event.limit, event.outcome, str(event.checked).lower()).inc()
             case ServerChanged():
                 self._servers.labels(event.store, event.state).observe(event.seconds)
             case _:
                 pass
+
+    def _record_operation(self, event: Operation) -> None:
+        store = event.store or ""
+        self._operations.labels(event.room, event.name, store, event.outcome).observe(event.seconds)
+        if event.outcome != "ok":
+            self._failures.labels(event.room, event.name, store, event.error or event.outcome).inc()
+
+    def _record_read(self, event: CacheRead) -> None:
+        self._reads.labels(event.cache, event.tier, event.outcome).inc()
+        self._cache.labels(event.cache, event.tier).observe(event.seconds)
+        if event.stale:
+            self._stale.labels(event.cache).inc()
+        if event.joined:
+            self._joined.labels(event.cache).inc()
+
+    def _record_state(self, event: CacheState) -> None:
+        for name, gauge in self._state.items():
+            value = getattr(event, name)
+            if value is not None:
+                gauge.labels(event.namespace).set(value)

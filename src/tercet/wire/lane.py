@@ -8,6 +8,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Protocol
 
 from tercet.errors import DeadlinePassed, StoreError, StoreUnreachable
+from tercet.telemetry import WireWrote
 from tercet.wire.batch import NEVER, Ask, Call, by_slot, gets
 from tercet.wire.opening import CONNECT_SECONDS, close_line, copy_of, open_line
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, Future
     from collections.abc import Callable
 
+    from tercet.telemetry import Telemetry
     from tercet.wire.breaker import Breaker
     from tercet.wire.line import Line
     from tercet.wire.port import Edge, Place, Pushed, Refusal, Reply
@@ -40,6 +42,7 @@ class Host(Protocol):
     edge: Edge
     place: Place
     breaker: Breaker
+    telemetry: Telemetry
     # In a cluster, the slot of a key: the keys of one MGET lie in one slot.
     slot_of: Callable[[bytes], int] | None
 
@@ -183,7 +186,7 @@ class Lane:
             asks = asks[:room]
         if line is not None and direct:
             if asks:
-                line.send(asks)
+                self._send(line, asks)
         else:
             self._unsent += asks
             if line is None:
@@ -204,7 +207,12 @@ class Lane:
         unsent, self._unsent = self._unsent, []
         wanted = [ask for ask in unsent if ask.wanted()]
         if wanted:
-            line.send(wanted)
+            self._send(line, wanted)
+
+    def _send(self, line: Line, asks: list[Ask]) -> None:
+        line.send(asks)
+        if self._host.telemetry.heard:
+            self._host.telemetry.tell(WireWrote(sum(ask.size for ask in asks)))
 
     # ---- deadlines
 

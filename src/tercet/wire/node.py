@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tercet.clock import Clock
+    from tercet.telemetry import Telemetry
     from tercet.wire.line import Line
     from tercet.wire.port import Edge, Place, Pushed, Refusal, Reply
 
@@ -39,6 +40,8 @@ _DEMOTED = "READONLY"
 
 class Guide(Protocol):
     """Whoever knows all servers: it follows redirects, and is told of pushes and new connections."""
+
+    telemetry: Telemetry
 
     def redirect(self, node: Node, ask: Ask, refusal: Refusal) -> bool:
         """Send this elsewhere if that is what the refusal says; whether it was."""
@@ -72,6 +75,7 @@ class Node:
         slot_of: Callable[[bytes], int] | None = None,
     ) -> None:
         self._guide, self.edge, self.place = guide, edge, place
+        self.telemetry = guide.telemetry
         self._loop, self._deadline = loop, deadline
         # In a cluster, the keys of one MGET lie in one slot.
         self.slot_of = slot_of

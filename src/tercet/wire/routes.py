@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tercet.clock import Clock
+    from tercet.telemetry import Telemetry
     from tercet.wire.port import ClusterEdge, Place, Pushed, Refusal, Word
 
 # One command follows this many redirects: a slot that moves needs two, and more means that nobody knows.
@@ -30,6 +31,8 @@ DISCOVER_SECONDS = 0.5
 
 class Hub(Protocol):
     """Whoever wants to know of pushes, new connections and breakers; the routes tell it."""
+
+    telemetry: Telemetry
 
     def pushed(self, node: Node, message: Pushed) -> None:
         """A message that nobody asked for."""
@@ -52,7 +55,7 @@ class Routes:
     """The servers of one event loop, and the way of each key to its server."""
 
     def __init__(self, hub: Hub, edge: ClusterEdge, *, deadline: float, clock: Clock) -> None:
-        self._hub, self.edge = hub, edge
+        self._hub, self.edge, self.telemetry = hub, edge, hub.telemetry
         self.loop = asyncio.get_running_loop()
         self._deadline, self._clock = deadline, clock
         self.nodes: dict[Place, Node] = {}

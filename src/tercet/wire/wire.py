@@ -14,7 +14,7 @@ from tercet.wire.port import WireState
 from tercet.wire.routes import Routes
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 
     from tercet.clock import Clock
     from tercet.telemetry import Telemetry
@@ -49,7 +49,7 @@ class Wire:
         telemetry: Telemetry,
     ) -> None:
         self._source, self._deadline = source, deadline
-        self._clock, self._telemetry = clock, telemetry
+        self._clock, self.telemetry = clock, telemetry
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pid = 0
         self._routes: Routes | None = None
@@ -188,7 +188,7 @@ class Wire:
         await self._known(routes, self._deadline)
         return await routes.node_of(key).block(routes.edge.pack(words), seconds)
 
-    async def scan(self, match: bytes, *, count: int = 500) -> AsyncIterator[list[bytes]]:
+    async def scan(self, match: bytes, *, count: int = 500) -> AsyncGenerator[list[bytes], None]:
         """The keys that match, in portions, of every primary.
 
         A key may come twice, and one that comes or goes meanwhile may be missed.
@@ -249,9 +249,9 @@ class Wire:
 
     def noted(self, name: str, error: StoreError | None) -> None:
         """Tell who listens to telemetry that a server is no longer asked, or again."""
-        if self._telemetry.heard:
+        if self.telemetry.heard:
             kind = None if error is None else type(error).__name__
-            self._telemetry.tell(Operation("wire", name, 0.0, "ok" if error is None else "failed", "redis", kind))
+            self.telemetry.tell(Operation("wire", name, 0.0, "ok" if error is None else "failed", "redis", kind))
 
     # ---- state and end
 

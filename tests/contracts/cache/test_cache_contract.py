@@ -17,7 +17,7 @@ from tercet.cache import Cache, Found
 from tercet.cache.encoding.codec import same
 from tercet.clock import StoppedClock
 from tercet.errors import Uncacheable, Unkeyable, UsageError
-from tercet.telemetry import CacheRead, Operation, Telemetry
+from tercet.telemetry import CacheNoted, CacheRead, Telemetry
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -552,7 +552,7 @@ async def test_a_late_fill_that_was_refused_is_told(bench: Bench) -> None:
     await bench.cache.drop("k")
     source.gate.set()
     await caller
-    assert [event.name for event in heard if isinstance(event, Operation)] == ["late fill refused"]
+    assert [event for event in heard if isinstance(event, CacheNoted)] == [CacheNoted("late fill refused", "direct")]
 
 
 async def test_a_function_that_cannot_be_cached_is_an_error_where_it_stands(cache: Cache) -> None:

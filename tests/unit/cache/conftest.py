@@ -154,6 +154,9 @@ class Twin:
         for connected in self.watchers:
             connected()
 
+    def report(self, figures: Callable[[], object]) -> None:
+        """Nobody looks."""
+
     async def tried(self) -> None:
         """It is heard at once."""
 

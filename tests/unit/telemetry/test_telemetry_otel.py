@@ -15,7 +15,19 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, StatusCode
 
 from tercet.errors import ExtraMissing
-from tercet.telemetry import CacheRead, ConnectionWaited, Event, LimitChecked, Operation, ServerChanged, Telemetry
+from tercet.telemetry import (
+    CacheNoted,
+    CacheRead,
+    CacheState,
+    ConnectionWaited,
+    Event,
+    LimitChecked,
+    Operation,
+    ServerChanged,
+    SessionRefused,
+    Telemetry,
+    WireWrote,
+)
 from tercet.telemetry.otel import OpenTelemetry
 
 if TYPE_CHECKING:
@@ -217,6 +229,41 @@ def test_a_server_that_came_up_is_told_with_its_time(backend: Backend) -> None:
     backend.telemetry.tell(ServerChanged("redis", "started", 0.3))
     point = histogram(backend, "tercet.server.change.duration")
     assert dict(point.attributes or {}) == {"db.system.name": "redis", "tercet.server.state": "started"}
+
+
+def test_what_a_cache_does_besides_is_counted(backend: Backend) -> None:
+    """Stale values, callers who joined, and what is noted, by its name."""
+    backend.telemetry.tell(CacheRead("profiles", "memory", 1e-6, "ok", stale=True))
+    backend.telemetry.tell(CacheRead("profiles", "loader", 0.1, "ok", joined=True))
+    backend.telemetry.tell(CacheNoted("drop kept", count=3))
+    stale, joined = backend.point("tercet.cache.reads.stale"), backend.point("tercet.cache.reads.joined")
+    noted = backend.point("tercet.cache.events")
+    assert isinstance(stale, NumberDataPoint)
+    assert isinstance(joined, NumberDataPoint)
+    assert isinstance(noted, NumberDataPoint)
+    assert (stale.value, joined.value, noted.value) == (1, 1, 3)
+    assert dict(noted.attributes or {}) == {"tercet.cache.name": "", "tercet.cache.event": "drop kept"}
+
+
+def test_how_a_cache_stands_is_the_last_that_was_told(backend: Backend) -> None:
+    """Under its namespace; what is not known is not told."""
+    backend.telemetry.tell(CacheState("shop", 5, 900, 0, 2, True, None, 0))
+    backend.telemetry.tell(CacheState("shop", 7, 900, 0, 2, True, None, 0))
+    point = backend.point("tercet.cache.entries")
+    assert isinstance(point, NumberDataPoint)
+    assert (point.value, dict(point.attributes or {})) == (7, {"tercet.cache.namespace": "shop"})
+    assert "tercet.cache.bus_lag_seconds" not in backend.metrics
+
+
+def test_callers_who_share_a_write_and_sessions_that_were_refused_are_told(backend: Backend) -> None:
+    """A session's handle is no attribute."""
+    backend.telemetry.tell(WireWrote(64))
+    wrote = backend.point("tercet.wire.batch")
+    assert isinstance(wrote, HistogramDataPoint)
+    assert wrote.sum == 64
+    backend.telemetry.tell(SessionRefused("misfit", "secret-handle"))
+    point = backend.point("tercet.session.refusals")
+    assert dict(point.attributes or {}) == {"tercet.session.reason": "misfit", "tercet.session.revoked": False}
 
 
 def test_an_event_of_a_kind_not_known_yet_is_passed_over(backend: Backend) -> None:

@@ -9,7 +9,19 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tercet.errors import ExtraMissing, SettingInvalid
-from tercet.telemetry import CacheRead, ConnectionWaited, Event, LimitChecked, Operation, ServerChanged, Telemetry
+from tercet.telemetry import (
+    CacheNoted,
+    CacheRead,
+    CacheState,
+    ConnectionWaited,
+    Event,
+    LimitChecked,
+    Operation,
+    ServerChanged,
+    SessionRefused,
+    Telemetry,
+    WireWrote,
+)
 from tercet.telemetry.prometheus import Prometheus
 
 SECRET = "redis://:hunter2@cache.internal:6379/0"
@@ -113,6 +125,48 @@ def test_a_server_that_came_up_is_told_with_its_time(scraped: Scraped) -> None:
     """Embedded servers are seen too."""
     scraped.telemetry.tell(ServerChanged("mongo", "started", 1.2))
     assert scraped.value("tercet_server_change_seconds_sum", store="mongo", state="started") == 1.2
+
+
+def test_what_a_cache_does_besides_is_counted(scraped: Scraped) -> None:
+    """Stale values, callers who joined, late fills, early refreshes, drops that were owed."""
+    tell = scraped.telemetry.tell
+    tell(CacheRead("profiles", "memory", 1e-6, "ok", stale=True))
+    tell(CacheRead("profiles", "loader", 0.1, "ok", joined=True))
+    tell(CacheRead("profiles", "redis", 0.001, "ok"))
+    assert scraped.value("tercet_cache_stale_reads_total", cache="profiles") == 1
+    assert scraped.value("tercet_cache_joined_reads_total", cache="profiles") == 1
+    tell(CacheNoted("late fill refused", "profiles"))
+    tell(CacheNoted("early refresh", "profiles"))
+    tell(CacheNoted("drop kept", count=3))
+    tell(CacheNoted("drop delivered", count=2))
+    for cache, event, count in (
+        ("profiles", "late fill refused", 1),
+        ("profiles", "early refresh", 1),
+        ("", "drop kept", 3),
+        ("", "drop delivered", 2),
+    ):
+        assert scraped.value("tercet_cache_events_total", cache=cache, event=event) == count
+
+
+def test_how_a_cache_stands_is_the_last_that_was_told(scraped: Scraped) -> None:
+    """Each namespace by itself; what is not known is not told."""
+    for entries, lag in ((5, None), (7, 0.25)):
+        scraped.telemetry.tell(CacheState("shop", entries, 900, 1, 2, True, lag, 3))
+    scraped.telemetry.tell(CacheState("quiet", 0, 0, 0, 0, False, None, 0))
+    told = ("entries", "bytes", "evicted", "loading", "trusted", "bus_lag_seconds", "undelivered")
+    shop = [scraped.value(f"tercet_cache_{name}", namespace="shop") for name in told]
+    assert shop == [7, 900, 1, 2, 1, 0.25, 3]
+    assert scraped.value("tercet_cache_trusted", namespace="quiet") == 0
+    assert scraped.value("tercet_cache_bus_lag_seconds", namespace="quiet") is None
+
+
+def test_callers_who_share_a_write_and_sessions_that_were_refused_are_counted(scraped: Scraped) -> None:
+    """A session's handle is no label."""
+    scraped.telemetry.tell(WireWrote(64))
+    assert scraped.value("tercet_wire_batch_callers_sum") == 64
+    scraped.telemetry.tell(SessionRefused("replayed", "secret-handle", revoked=True))
+    assert scraped.value("tercet_session_refusals_total", reason="replayed", revoked="true") == 1
+    assert "secret-handle" not in scraped.text
 
 
 def test_every_metric_has_a_name_of_ours_and_a_help_text(scraped: Scraped) -> None:

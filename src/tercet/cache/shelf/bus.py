@@ -56,6 +56,7 @@ class Bus:
         wire: Wire,
         stream: bytes,
         mark: Callable[[], Awaitable[bytes]],
+        beat: Callable[[], Awaitable[None]],
         *,
         clock: Clock,
         telemetry: Telemetry,
@@ -63,6 +64,8 @@ class Bus:
         self._wire = wire
         self._stream = stream
         self._mark = mark
+        # What else is to be done while it is heard; it fails in silence.
+        self._beat = beat
         self._clock = clock
         self._telemetry = telemetry
         self._task: asyncio.Task[None] | None = None
@@ -131,6 +134,7 @@ class Bus:
         while True:
             if self._clock.monotonic() >= self._due or not self._last:
                 await self._prove()
+                await self._beat()
             rows = await self._wire.block(
                 "XREAD", "COUNT", BATCH, "BLOCK", int(HEARTBEAT_SECONDS * 1000), "STREAMS", self._stream, self._last,
                 key=self._stream, seconds=HEARTBEAT_SECONDS,

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from tercet.cache.shelf.owed import DELIVERIES_MAX, Owed
 from tercet.cache.shelf.port import Drop
 from tercet.errors import DeadlinePassed, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from tercet.cache.shelf.port import Shelf
     from tercet.clock import Clock
@@ -24,7 +24,14 @@ RETRY_SECONDS = 0.5
 # some seconds until one is promoted. Drops younger than this are sent again on a new connection.
 RECENT_SECONDS = 10.0
 
+# Who is told what has become of drops, and of how many.
+Noted: TypeAlias = "Callable[[Literal['drop kept', 'drop delivered'], int], None]"
+
 _log = logging.getLogger("tercet.cache")
+
+
+def _unnoted(what: Literal["drop kept", "drop delivered"], count: int) -> None:
+    """Nobody asks."""
 
 
 class Delivery:
@@ -33,9 +40,11 @@ class Delivery:
     What is kept is kept in this process: it does not outlive it.
     """
 
-    def __init__(self, shelf: Shelf, *, clock: Clock) -> None:
+    def __init__(self, shelf: Shelf, *, clock: Clock, noted: Noted = _unnoted) -> None:
         self._shelf = shelf
         self._clock = clock
+        # Told how many names, tags and patterns were kept, and how many of what was kept were delivered.
+        self._noted = noted
         # On its way for the first time, with a caller who waits for it; and what failed and is tried again.
         self._flying = Owed()
         self._kept = Owed()
@@ -119,6 +128,7 @@ class Delivery:
             _log.warning("%d drops did not reach Redis before the cache was closed", self._owes)
 
     def _keep(self, drop: Drop) -> None:
+        self._noted("drop kept", _count(drop))
         self._kept.add(drop)
         self._kept.bound()
         self._retry_soon()
@@ -159,6 +169,7 @@ class Delivery:
                 self._away = False
                 self._trying.settle(part)
                 self._remember(part)
+                self._noted("drop delivered", _count(part))
 
     def _remember(self, drop: Drop) -> None:
         """Keep in mind what was delivered lately; too much of it is remembered as everything."""
@@ -189,3 +200,8 @@ class Delivery:
 
 def _size(drop: Drop) -> int:
     return len(drop.names) + len(drop.tags) + len(drop.patterns) + 1
+
+
+def _count(drop: Drop) -> int:
+    """How many things a drop says; everything is one."""
+    return max(1, len(drop.names) + len(drop.tags) + len(drop.patterns))

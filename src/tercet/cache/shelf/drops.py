@@ -106,7 +106,7 @@ class Drops:
         return self._wire.run(_ANNOUNCE, [self._layout.bus], [MESSAGES_MAX, *told], deadline=DROP_SECONDS, always=True)
 
     async def _clear(self) -> None:
-        """All of ours but the stream; leases first, so no load that began before can fill."""
+        """All of ours but the stream and the census; leases first, so no load that began before can fill."""
         for kinds in ("lt", "e"):
             async for keys in self._wire.scan(self._layout.scan(kinds), count=KEYS_A_COMMAND):
                 await self._unlink(keys)

@@ -34,7 +34,7 @@ class Layout:
     script may touch both.
     """
 
-    __slots__ = ("_entry", "_lease", "_tag", "bus", "filled", "prefix")
+    __slots__ = ("_entry", "_lease", "_tag", "bus", "figures", "filled", "prefix", "told")
 
     def __init__(self, namespace: str) -> None:
         if not _NAMESPACE.fullmatch(namespace):
@@ -51,6 +51,9 @@ class Layout:
         # The stream of drops, and the channel on which waiting processes hear that an entry was filled.
         self.bus = f"{self.prefix}inv".encode()
         self.filled = f"{self.prefix}filled".encode()
+        # What processes say of themselves, and when each said it last; in one slot, for one script.
+        self.figures = f"{self.prefix}p:{{p}}:figures".encode()
+        self.told = f"{self.prefix}p:{{p}}:told".encode()
 
     def entry(self, name: str) -> bytes:
         """Where an entry lies."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 # How long a lease holds without being renewed: the longest that others wait for a process that was frozen, or
 # whose death nobody can see. A loader that takes longer renews it at a third.
@@ -21,6 +21,9 @@ TRUST_SECONDS = 2.0
 
 # The version of every tag asked for; None where it has none.
 Versions = dict[str, bytes | None]
+
+# What a process counts, by name; None where there is nothing to count yet.
+Figures: TypeAlias = "Mapping[str, float | None]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +148,10 @@ class Shelf(Protocol):
         to be forgotten. `trusted` is told the moment, as the clock's `monotonic` counts, until which this
         process may answer by itself.
         """
+        ...
+
+    def report(self, figures: Callable[[], Figures]) -> None:
+        """Let others see these figures of this process, asked for every other second while the bus is heard."""
         ...
 
     async def tried(self) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from tercet.cache.encoding.frame import unpack
 from tercet.cache.shelf.bus import Bus
+from tercet.cache.shelf.census import Census
 from tercet.cache.shelf.drops import Drops
 from tercet.cache.shelf.gather import every
 from tercet.cache.shelf.layout import Layout, written
@@ -22,6 +23,7 @@ from tercet.wire import Script
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
+    from tercet.cache.shelf.port import Figures
     from tercet.clock import Clock
     from tercet.telemetry import Telemetry
     from tercet.wire import Reply, Wire, Word
@@ -65,7 +67,8 @@ class RedisShelf:
         self._deadline = None if deadline == wire.deadline else deadline
         self._drops = Drops(wire, self._keys)
         self._waiting = Waiting(wire, self._keys)
-        self._bus = Bus(wire, self._keys.bus, self._drops.mark, clock=clock, telemetry=telemetry)
+        self._census = Census(wire, self._keys, clock=clock)
+        self._bus = Bus(wire, self._keys.bus, self._drops.mark, self._census.tell, clock=clock, telemetry=telemetry)
         self._who = f"on {socket.gethostname()}"
 
     def read_one(self, name: str, *, big: bool = False) -> Awaitable[bytes | None]:
@@ -185,6 +188,10 @@ class RedisShelf:
             self._waiting.dropped(drop)
 
         self._bus.follow(both, trusted)
+
+    def report(self, figures: Callable[[], Figures]) -> None:
+        """Let others see these figures of this process."""
+        self._census.figures = figures
 
     async def tried(self) -> None:
         """Return once the bus was heard, or has failed to be."""

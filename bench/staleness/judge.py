@@ -126,7 +126,7 @@ class Judge:
         elif age <= self.bound:
             self.count("older, within bound")
             truth.seen(self.slot, age)
-        elif 0.0 < glance.begun - truth.set_back_at < HEALED_SECONDS:
+        elif truth.set_back_at and _now() - truth.set_back_at < HEALED_SECONDS:
             self.count("after a set back")
         elif glance.excused and BY_KEY[key].excusable:
             self.count("excused")

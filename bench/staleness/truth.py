@@ -18,7 +18,7 @@ WORD = 8
 # Where the versions begin.
 _FIRST = 2
 # Acknowledgements that are remembered of each key and slot. The bound has to be full of them before one is lost.
-RING = 96
+RING = 128
 
 COUNTS = (
     "steps",

@@ -18,6 +18,10 @@ class Clock(Protocol):
         """The moment, with its time zone (UTC)."""
         ...
 
+    def timestamp(self) -> float:
+        """The same moment as seconds since 1970."""
+        ...
+
 
 class SystemClock:
     """The machine's own clock."""
@@ -26,6 +30,7 @@ class SystemClock:
 
     # Bound to the C function itself: the cache asks for the time on every hit.
     monotonic = staticmethod(time.monotonic)
+    timestamp = staticmethod(time.time)
 
     def now(self) -> datetime:
         """The moment in UTC."""
@@ -48,6 +53,10 @@ class StoppedClock:
     def now(self) -> datetime:
         """The moment it was made with, and what it was moved since."""
         return self._now
+
+    def timestamp(self) -> float:
+        """The same moment as seconds since 1970."""
+        return self._now.timestamp()
 
     def advance(self, by: float) -> None:
         """Move on by this many seconds; never backwards."""

@@ -4,7 +4,7 @@ from tercet.cache.cache import Cache
 from tercet.cache.cached import Bound, Cached, Found
 from tercet.cache.encoding.pickled import Pickled
 from tercet.cache.encoding.tags import tag
-from tercet.cache.entry import LAYERS
+from tercet.cache.entry import LAYERS, PolicyWords
 from tercet.cache.shelf import TRUST_SECONDS
 from tercet.cache.stats import Copy, Explanation, Stats
 
@@ -18,6 +18,7 @@ __all__ = [
     "Explanation",
     "Found",
     "Pickled",
+    "PolicyWords",
     "Stats",
     "tag",
 ]

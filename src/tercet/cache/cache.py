@@ -165,7 +165,7 @@ class Cache:
     async def peek(self, key: str, type: object = Any) -> Found[Any] | None:  # noqa: A002 - as above
         """The value under a key and the tier it was found in, or None if there is none."""
         sight = await self._tiers.look(self._ask(key, type))
-        return None if sight is None else Found(sight.take(), sight.held.tier)
+        return None if sight is None else Found(sight.take(), sight.tier)
 
     @overload
     async def get_many(self, keys: Iterable[str], type: type[T]) -> dict[str, T]: ...

@@ -71,7 +71,7 @@ class Answers(Generic[P, R]):
     async def peek(self, *args: P.args, **kwargs: P.kwargs) -> Found[R] | None:
         """The result for these arguments, or None if there is none; never calls the function."""
         sight = await self._work.look(self._call(args, kwargs)[1])
-        return None if sight is None else Found(sight.take(), sight.held.tier)
+        return None if sight is None else Found(sight.take(), sight.tier)
 
     async def refresh(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function whatever is cached, and keep what it returns; others get the old one."""

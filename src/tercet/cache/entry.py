@@ -116,15 +116,14 @@ class Held(msgspec.Struct, Generic[T], frozen=True, eq=False, gc=False):
         return self.value  # type: ignore[return-value]  # no body: the value is one of T, which may be None
 
 
-def held(tier: Tier, codec: Codec[T], value: T, body: bytes) -> Held[T]:
-    """A value of which the bytes are known, in the form in which callers cannot spoil it for each other."""
-    return Held(tier, codec, value, None) if codec.immutable else Held(tier, codec, None, body)
-
-
 class Sight(msgspec.Struct, Generic[T], frozen=True, eq=False, gc=False):
     """An entry that was seen in a tier: what it holds, and what it is good for."""
 
-    held: Held[T]
+    tier: Tier
+    codec: Codec[T]
+    # The value itself, where nobody can change it or where nobody else has it, and its bytes; one may be lacking.
+    value: T | None
+    body: bytes | None
     state: State
     # False where only Redis can say whether it still holds: it answers if Redis cannot.
     settled: bool = True
@@ -134,15 +133,20 @@ class Sight(msgspec.Struct, Generic[T], frozen=True, eq=False, gc=False):
     left: float = 0.0
     grace: float = 0.0
     load_seconds: float = 0.0
-    # The value as it was decoded to see that it can be: for one caller, who need not decode it again.
+    # Decoded for this sight alone: its one taker need not decode it again.
     decoded: bool = False
-    value: T | None = None
 
     def take(self) -> T:
         """The value, for the one caller who has this sight of it."""
-        if self.decoded:
-            return self.value  # type: ignore[return-value]  # decoded: it is one of T, which may be None
-        return self.held.take()
+        if self.decoded or self.body is None:
+            return self.value  # type: ignore[return-value]  # it is one of T, which may be None
+        return self.codec.decode(self.body)
+
+    def held(self) -> Held[T]:
+        """The same for any number of callers, who cannot spoil it for each other."""
+        if self.codec.immutable or self.body is None:
+            return Held(self.tier, self.codec, self.value, None)
+        return Held(self.tier, self.codec, None, self.body)
 
 
 # Which words may be nothing at all, and which are no times.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from tercet.cache.encoding.codec import Undecodable
 from tercet.cache.encoding.frame import Entry, pack, unpack
-from tercet.cache.entry import Ask, Sight, held
+from tercet.cache.entry import Ask, Sight
 from tercet.cache.shelf import Delivery, Drop
 from tercet.cache.state import EARLY_MOST, State, draw, early, state
 from tercet.cache.stats import Copy
@@ -39,7 +39,7 @@ class Far:
 
     def __init__(self, shelf: Shelf | None, *, clock: Clock, telemetry: Telemetry) -> None:
         self.shelf = shelf
-        self._clock = clock
+        self._wall = clock.timestamp
         self._telemetry = telemetry
         self.delivery = Delivery(shelf, clock=clock, noted=self._drops) if shelf is not None else None
 
@@ -62,13 +62,14 @@ class Far:
             self._none_there()
             return None
         entry = None if frame is None else self._entry(ask, frame)
-        if entry is None:
+        # Again: a new connection may lead to a server that has lost our drops, and those are owed again.
+        if entry is None or self._covered(ask):
             return None
         if len(entry.tags) != len(ask.tags):
             if self._hidden(entry):
                 return None
             versions = await self._all_versions(entry, versions)
-        return self._sight(ask, entry, versions, self._clock.now().timestamp())
+        return self._sight(ask, entry, versions, self._wall())
 
     async def read_many(self, asks: Sequence[Ask[T]]) -> list[Sight[T] | None]:
         """Those entries that are valid now, in one round trip, or two where one has tags that were not asked for."""
@@ -77,23 +78,24 @@ class Far:
             return [None] * len(asks)
         tags = tuple(dict.fromkeys(tag for ask in asks for tag in ask.tags))
         # Before it is asked: what is delivered until the answer comes may have come after the read.
-        doubted = self.delivery is not None and not self.delivery.quiet
-        covered = {ask.name for ask in asks if self._covered(ask)} if doubted else ()
+        covered = self._covered_of(asks)
         try:
             frames, versions = await shelf.read([ask.name for ask in asks], tags)
         except StoreMissing:
             self._none_there()
             return [None] * len(asks)
+        # And after, as in `read`.
+        covered |= self._covered_of(asks)
         entries = [
             None if frame is None or ask.name in covered else self._entry(ask, frame)
             for ask, frame in zip(asks, frames, strict=True)
         ]
-        if self.delivery is not None and not self.delivery.quiet:
+        if self._owes:
             entries = [None if entry is None or self._hidden(entry) else entry for entry in entries]
         more = tuple({tag for entry in entries if entry for tag in entry.tags if tag not in versions})
         if more:
             versions |= (await shelf.read((), more))[1]
-        now = self._clock.now().timestamp()
+        now = self._wall()
         return [
             None if entry is None else self._sight(ask, entry, versions, now)
             for ask, entry in zip(asks, entries, strict=True)
@@ -108,7 +110,7 @@ class Far:
             if self._hidden(entry):
                 return None
             versions = await self._all_versions(entry, versions)
-        return self._sight(ask, entry, versions, self._clock.now().timestamp())
+        return self._sight(ask, entry, versions, self._wall())
 
     async def _all_versions(self, entry: Entry, versions: Versions) -> Versions:
         """The versions, with those of tags that its writer gave it and this reader did not know."""
@@ -127,7 +129,7 @@ class Far:
         if entry is None:
             return None, holder
         versions = (await self.shelf.read((), entry.tags))[1] if entry.tags else _NO_VERSIONS
-        left = entry.fresh_ms / 1000 - self._clock.now().timestamp()
+        left = entry.fresh_ms / 1000 - self._wall()
         grace = (entry.spent_ms - entry.fresh_ms) / 1000
         current = tuple(versions.get(tag) == one for tag, one in zip(entry.tags, entry.versions, strict=True))
         found = state(left=left, grace=grace).value if all(current) else "dropped"
@@ -170,6 +172,7 @@ class Far:
         if self.shelf is None or grant.token is None:
             return False
         if self._covered(ask):
+            # Nobody is to wait for what will not be filled.
             await self.give_back(ask, grant)
             return False
         entry = self._made(ask, body, grant.versions, lifetime=lifetime, took=took)
@@ -241,6 +244,14 @@ class Far:
         delivery = self.delivery
         return delivery is not None and not delivery.quiet and delivery.covers(ask.name, ask.tags, ask.full)
 
+    def _covered_of(self, asks: Sequence[Ask[Any]]) -> set[str]:
+        """The names of those of which a drop is still on its way."""
+        return {ask.name for ask in asks if self._covered(ask)} if self._owes else set()
+
+    @property
+    def _owes(self) -> bool:
+        return self.delivery is not None and not self.delivery.quiet
+
     def _hidden(self, entry: Entry) -> bool:
         """The same for tags of an entry that its reader did not ask for.
 
@@ -251,7 +262,7 @@ class Far:
         return delivery is not None and not delivery.quiet and delivery.covers("", entry.tags)
 
     def _made(self, ask: Ask[T], body: bytes, versions: Versions, *, lifetime: float, took: float) -> Entry:
-        created = int(self._clock.now().timestamp() * 1000)
+        created = int(self._wall() * 1000)
         fresh = created + int(lifetime * 1000)
         return Entry(
             schema=ask.codec.schema,
@@ -294,6 +305,7 @@ class Far:
             self.note("decode", error)
             _log.warning("an entry of %s is not of its type (%s) and counts as a miss", ask.label, error)
             return None
-        shown = held("redis", ask.codec, value, entry.body)
-        body = entry.body
-        return Sight(shown, found, True, entry.tags, len(body), left, grace, entry.load_seconds, True, value)
+        body, codec = entry.body, ask.codec
+        return Sight(
+            "redis", codec, value, body, found, True, entry.tags, len(body), left, grace, entry.load_seconds, True
+        )

@@ -6,8 +6,10 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from msgspec.structs import replace
+
 from tercet.cache.encoding.codec import Undecodable
-from tercet.cache.entry import THROTTLE_SECONDS, Ask, Held, Sight, held
+from tercet.cache.entry import THROTTLE_SECONDS, Ask, Held, Sight
 from tercet.cache.flight import Throttle, duplicate
 from tercet.cache.shelf import LEASE_SECONDS
 from tercet.cache.state import State, draw
@@ -65,7 +67,7 @@ class Loader:
         took = self._now() - begun
         try:
             body = ask.codec.encode(value, of=ask.label, key=ask.full or ask.name)
-            new = held("loader", ask.codec, ask.codec.decode(body), body)
+            new = Sight("loader", ask.codec, ask.codec.decode(body), body, State.FRESH)
         except (Uncacheable, Undecodable) as error:
             await self._far.give_back(ask, grant)
             if ask.codec.loose and isinstance(error, Uncacheable):
@@ -74,8 +76,8 @@ class Loader:
             _log.warning("%s did not return what it declares (%s): handed on, not cached", ask.label, error)
             self._far.note("encode", error)
             return Held("loader", ask.codec, value, None)
-        await self._keep(ask, new, body, grant, flight, begun=begun, took=took, negative=value is None, tell=anew)
-        return new
+        await self._keep(ask, new, body, grant, flight, begun=begun, took=took, tell=anew)
+        return new.held()
 
     async def _allowed(
         self, ask: Ask[T], flight: Flight[Held[Any]], *, anew: bool, after: float
@@ -107,7 +109,7 @@ class Loader:
     def _kept(self, ask: Ask[T], sight: Sight[T], flight: Flight[Held[Any]], at: float) -> Held[T]:
         if flight.is_fresh():
             self._near.keep(ask, sight, at=at)
-        return sight.held
+        return sight.held()
 
     async def _loaded(self, ask: Ask[T], grant: Grant | None, load: Callable[[], Awaitable[T]]) -> T:
         """The loader's value; the lease is renewed while it is made, and given back when it fails."""
@@ -131,18 +133,17 @@ class Loader:
     async def _keep(
         self,
         ask: Ask[T],
-        new: Held[T],
+        new: Sight[T],
         body: bytes,
         grant: Grant | None,
         flight: Flight[Held[Any]],
         *,
         begun: float,
         took: float,
-        negative: bool,
         tell: bool,
     ) -> None:
         """Keep what was loaded, unless something it depends on was dropped, here or elsewhere."""
-        lifetime = ask.policy.lifetime(draw(), negative=negative)
+        lifetime = ask.policy.lifetime(draw(), negative=new.value is None)
         # Nobody has confirmed it: it is as old as the beginning of its load.
         at, fresh = begun, True
         if grant is not None:
@@ -156,8 +157,8 @@ class Loader:
             self._counts.late += 1
             self._far.noted("late fill refused", ask.label)
             return
-        sight = Sight(new, State.FRESH, True, ask.tags, len(body), lifetime, ask.policy.stale, took)
-        self._near.keep(ask, sight, at=at)
+        kept = replace(new, tags=ask.tags, size=len(body), left=lifetime, grace=ask.policy.stale, load_seconds=took)
+        self._near.keep(ask, kept, at=at)
 
 
 def _is_newer(sight: Sight[Any], at: float, after: float) -> bool:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from tercet.cache.encoding.codec import Undecodable
-from tercet.cache.entry import Ask, Held, Sight
-from tercet.cache.memory import Memory, Slot, Times
+from tercet.cache.entry import Ask, Sight
+from tercet.cache.memory import Memory, Times
 from tercet.cache.shelf import TRUST_SECONDS, Globs
 from tercet.cache.state import State, draw, early
 from tercet.cache.stats import Copy
@@ -50,12 +50,12 @@ class Near:
         slot = self.memory.find(ask.name)
         if slot is None or (ask.tags != slot.tags and not set(ask.tags) <= set(slot.tags)):
             return None
-        if slot.schema == ask.codec.schema:
-            held: Held[T] | None = Held("memory", ask.codec, slot.value, slot.body)
-        else:
-            held = _as_other(slot, ask)
-        if held is None:
-            return None
+        value, body = slot.value, slot.body
+        if slot.schema != ask.codec.schema:
+            # Of another type: something for this asker only if its bytes can be read as theirs.
+            if body is None or not _reads(ask, slot.schema, body):
+                return None
+            value = None
         now = self._now()
         left = slot.fresh - now
         found = State.STALE if left <= 0.0 else State.DUE if slot.due <= now else State.FRESH
@@ -63,7 +63,8 @@ class Near:
         settled = known and (found is not State.FRESH or slot.until > now)
         if settled and found is State.FRESH and ask.index is not None and ask.raw is not None:
             self.memory.place(slot, ask.index, ask.raw)
-        return Sight(held, found, settled, slot.tags, slot.size, left, slot.spent - slot.fresh)
+        grace = slot.spent - slot.fresh
+        return Sight("memory", ask.codec, value, body, found, settled, slot.tags, slot.size, left, grace)
 
     def keep(self, ask: Ask[T], sight: Sight[T], *, at: float) -> None:
         """Keep what was known to be true at the moment `at`, as long as its policy says."""
@@ -78,8 +79,8 @@ class Near:
         self.memory.put(
             ask.name,
             schema=ask.codec.schema,
-            value=sight.held.value,
-            body=sight.held.body,
+            value=sight.value if ask.codec.immutable else None,
+            body=None if ask.codec.immutable else sight.body,
             size=sight.size,
             times=Times(until, untrusted, due, fresh, fresh + sight.grace),
             tags=sight.tags,
@@ -107,12 +108,11 @@ class Near:
             self.memory.drop_where(Globs(drop.patterns).match)
 
 
-def _as_other(slot: Slot, ask: Ask[T]) -> Held[T] | None:
-    """What a slot of another type holds for this asker: something only if its bytes can be read as theirs."""
-    if slot.body is None or not ask.codec.reads(slot.schema):
-        return None
+def _reads(ask: Ask[T], schema: bytes, body: bytes) -> bool:
+    if not ask.codec.reads(schema):
+        return False
     try:
-        ask.codec.decode(slot.body)
+        ask.codec.decode(body)
     except Undecodable:
-        return None
-    return Held("memory", ask.codec, None, slot.body)
+        return False
+    return True

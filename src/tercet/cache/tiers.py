@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from asyncio import get_running_loop
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tercet.cache.entry import Ask, Held, Sight, Tier, held
+from tercet.cache.entry import Ask, Held, Sight, Tier
 from tercet.cache.far import Far
 from tercet.cache.flight import Flight, Flights
 from tercet.cache.loader import Bulk, Loader
@@ -64,9 +65,9 @@ class Tiers:
         the others; with nobody left it may still end within ORPHAN_SECONDS. What has ended is shown while it
         is loaded anew, and where that fails, as long as its policy says.
         """
-        if self._enter():
-            await self._listen()
         begun = self.clock.monotonic()
+        if self._is_new(begun) and self._enter():
+            await self._listen()
         if anew:
             return await self._land(ask, load, None, begun, anew=True)
         sight, away = self.near.see(ask), False
@@ -77,9 +78,7 @@ class Tiers:
         if sight is not None and self._answers(sight, away=away):
             if sight.state is State.FRESH:
                 return self._give(ask, sight, begun)
-            self._behind(ask, load, sight)
-            if sight.state is State.DUE or ask.policy.soft_timeout == 0.0:
-                return self._give(ask, sight, begun)
+            return await self._revived(ask, load, sight, begun)
         return await self._land(ask, load, sight, begun)
 
     async def fetch_many(
@@ -90,15 +89,15 @@ class Tiers:
     ) -> list[T]:
         """The values in the order asked; Redis is asked once for all, and only what is missing is loaded."""
         begun = self.clock.monotonic()
-        sights = await self._look_many(asks)
+        sights, away = await self._look_many(asks)
         values: list[Any] = [None] * len(asks)
         missing = []
         for number, sight in enumerate(sights):
-            if sight is not None and sight.state is State.FRESH:
+            if sight is not None and sight.state is State.FRESH and self._answers(sight, away=away):
                 values[number] = sight.take()
+                self._count_one(asks[number], sight, begun)
             else:
                 missing.append(number)
-        self._count(asks, sights, begun)
         if not missing:
             return values
         gate = asyncio.Semaphore(LOADS_AT_ONCE)
@@ -111,16 +110,20 @@ class Tiers:
                 return await load_one(number)
 
         async def bring(number: int) -> None:
-            values[number] = await self._revived(asks[number], partial(load, number), sights[number], begun)
+            ask, sight, loads = asks[number], sights[number], partial(load, number)
+            if sight is not None and self._answers(sight, away=away):
+                values[number] = await self._revived(ask, loads, sight, begun)
+            else:
+                values[number] = await self._land(ask, loads, sight, begun)
 
         await asyncio.gather(*map(bring, missing))
         return values
 
     async def look(self, ask: Ask[T]) -> Sight[T] | None:
         """What memory or Redis has of this that is not stale, without loading."""
-        if self._enter():
-            await self._listen()
         begun = self.clock.monotonic()
+        if self._is_new(begun) and self._enter():
+            await self._listen()
         sight = self.near.see(ask)
         if sight is None or not sight.settled:
             found, away = await self._look(ask)
@@ -133,8 +136,11 @@ class Tiers:
     async def look_many(self, asks: Sequence[Ask[T]]) -> list[Sight[T] | None]:
         """The same of many; Redis is asked once for all."""
         begun = self.clock.monotonic()
-        sights = await self._look_many(asks)
-        shown = [None if one is None or one.state is State.STALE else one for one in sights]
+        sights, away = await self._look_many(asks)
+        shown = [
+            None if one is None or one.state is State.STALE or not self._answers(one, away=away) else one
+            for one in sights
+        ]
         self._count(asks, shown, begun)
         return shown
 
@@ -146,11 +152,11 @@ class Tiers:
         False when Redis could not be told: then nobody is shown what it has under this key until it is.
         Raises Uncacheable.
         """
-        if self._enter():
+        if self._is_new(self.clock.monotonic()) and self._enter():
             await self._listen()
         drop = Drop(names=(ask.name,))
         body = ask.codec.encode(value, of=ask.label, key=ask.full or ask.name)
-        new = held("loader", ask.codec, ask.codec.decode(body), body)
+        shown = ask.codec.decode(body)
         lifetime = ask.policy.lifetime(draw(), negative=value is None)
         self._drop_here(drop)
         fresh, delivered = True, True
@@ -167,7 +173,8 @@ class Tiers:
         # Again: a load that was let in while Redis was asked has read what was there before.
         self._drop_here(drop)
         if fresh:
-            sight = Sight(new, State.FRESH, True, ask.tags, len(body), lifetime, ask.policy.stale)
+            size, grace = len(body), ask.policy.stale
+            sight = Sight("loader", ask.codec, shown, body, State.FRESH, True, ask.tags, size, lifetime, grace)
             self.near.keep(ask, sight, at=at)
         return delivered
 
@@ -194,14 +201,21 @@ class Tiers:
 
     # ---- behind ----
 
+    def _is_new(self, now: float) -> bool:
+        """Whether this is another event loop, or one in which the bus is not heard."""
+        return self._silent or get_running_loop() is not self._loop or self.memory.trusted_until <= now
+
     def _enter(self) -> bool:
         """Be in this event loop, and follow the bus there; whether its first word is to be waited for."""
         loop = self.flights.here()
-        if loop is not self._loop:
-            self._loop = loop
-            if self.far.shelf is not None:
-                self.far.shelf.follow(self._hear, self._trust)
-                self._silent = True
+        known = loop is self._loop
+        if known and self.near.trusted:
+            return self._silent
+        self._loop = loop
+        if self.far.shelf is not None:
+            # Again where trust is missing: on a Tercet that is not open yet the bus ends as soon as it begins.
+            self.far.shelf.follow(self._hear, self._trust)
+            self._silent = self._silent or not known
         return self._silent
 
     async def _listen(self) -> None:
@@ -251,14 +265,15 @@ class Tiers:
             self.near.keep(ask, sight, at=at)
         return sight, False
 
-    async def _look_many(self, asks: Sequence[Ask[T]]) -> list[Sight[T] | None]:
-        if self._enter():
+    async def _look_many(self, asks: Sequence[Ask[T]]) -> tuple[list[Sight[T] | None], bool]:
+        """What memory and Redis have of these, and whether Redis did not answer."""
+        if self._is_new(self.clock.monotonic()) and self._enter():
             await self._listen()
         see = self.near.see
         sights = [see(ask) for ask in asks]
         wanted = [number for number, one in enumerate(sights) if one is None or not one.settled]
         if not wanted:
-            return sights
+            return sights, False
         mark, at, away = self.memory.mark, self.clock.monotonic(), not self.far.there
         found: list[Sight[T] | None] = [None] * len(wanted)
         if not away:
@@ -270,24 +285,21 @@ class Tiers:
             self._check_alone()
         keep, unmoved = self.near.keep, self.memory.mark == mark
         for number, sight in zip(wanted, found, strict=True):
-            before = sights[number]
             if sight is not None:
                 sights[number] = sight
                 ask = asks[number]
                 if unmoved or not self.memory.dropped_since(mark, ask.name, sight.tags):
                     keep(ask, sight, at=at)
-            elif before is None or not self._answers(before, away=away):
+            elif not away:
                 sights[number] = None
-        return sights
+        return sights, away
 
     def _check_alone(self) -> None:
         if not self.far.there and not self.near.alone:
             self.near.settle_alone()
 
-    async def _revived(self, ask: Ask[T], load: Callable[[], Awaitable[T]], sight: Sight[T] | None, begun: float) -> T:
-        """The value of what is missing, due or stale: by a load that somebody has begun, or begins."""
-        if sight is None:
-            return await self._land(ask, load, None, begun)
+    async def _revived(self, ask: Ask[T], load: Callable[[], Awaitable[T]], sight: Sight[T], begun: float) -> T:
+        """The value of what is due or stale, which is loaded anew behind, or in time."""
         self._behind(ask, load, sight)
         if sight.state is State.DUE or ask.policy.soft_timeout == 0.0:
             return self._give(ask, sight, begun)
@@ -375,26 +387,14 @@ class Tiers:
                 self._count_one(ask, sight, begun)
 
     def _count_one(self, ask: Ask[Any], sight: Sight[Any], begun: float) -> None:
-        counts = self.counts
         if sight.decoded:
-            counts.redis += 1
+            self.counts.redis += 1
         else:
-            counts.memory += 1
-        if sight.state is State.STALE:
-            counts.stale += 1
+            self.counts.memory += 1
+        self.counts.stale += sight.state is State.STALE
         if self.telemetry.heard:
-            self._tell(ask, sight.held.tier, begun, "ok", stale=sight.state is State.STALE)
+            self._tell(ask, sight.tier, begun, "ok", stale=sight.state is State.STALE)
 
-    def _tell(
-        self,
-        ask: Ask[Any],
-        tier: Tier,
-        begun: float,
-        outcome: Outcome,
-        *,
-        stale: bool = False,
-        joined: bool = False,
-    ) -> None:
+    def _tell(self, ask: Ask[Any], tier: Tier, begun: float, outcome: Outcome, **how: bool) -> None:
         if self.telemetry.heard:
-            taken = self.clock.monotonic() - begun
-            self.telemetry.tell(CacheRead(ask.label, tier, taken, outcome, stale, joined))
+            self.telemetry.tell(CacheRead(ask.label, tier, self.clock.monotonic() - begun, outcome, **how))

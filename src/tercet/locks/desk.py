@@ -11,7 +11,7 @@ from tercet.wire import Script
 
 if TYPE_CHECKING:
     from tercet.locks.name import LockName
-    from tercet.locks.port import Wire
+    from tercet.locks.port import Link
 
 # The last token outlives its grant by this: a lock that was forgotten goes on by the server's clock, and is above
 # the old tokens unless that clock was set back by more.
@@ -53,7 +53,7 @@ class Desk:
 
     __slots__ = ("_prefix", "_wire")
 
-    def __init__(self, wire: Wire, prefix: bytes) -> None:
+    def __init__(self, wire: Link, prefix: bytes) -> None:
         self._wire = wire
         self._prefix = prefix
 

@@ -16,7 +16,7 @@ from tercet.telemetry import Telemetry
 
 if TYPE_CHECKING:
     from tercet.locks.name import Kind, Mode
-    from tercet.locks.port import Wire
+    from tercet.locks.port import Link
 
 # A semaphore of more permits limits nothing, and its holders are all kept in one key.
 PERMITS_MAX = 100_000
@@ -33,7 +33,7 @@ class Locks:
 
     def __init__(
         self,
-        wire: Wire,
+        wire: Link,
         *,
         namespace: str = "tercet",
         clock: Clock | None = None,

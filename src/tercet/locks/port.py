@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from tercet.wire import Script
 
 
-class Wire(Protocol):
+class Link(Protocol):
     """Scripts, commands and messages over one connection; every call has its deadline."""
 
     def run(

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from tercet.locks.desk import Desk
     from tercet.locks.name import LockName
-    from tercet.locks.port import Wire
+    from tercet.locks.port import Link
 
 # Those who have left and could not say so; beyond that, the eldest is left to the end of its lease.
 FAREWELLS_MAX = 10_000
@@ -71,7 +71,7 @@ def _stop(bell: asyncio.Future[None] | None) -> None:
 class Post:
     """The channel of this process in one event loop, and those who wait on it."""
 
-    def __init__(self, wire: Wire, prefix: bytes) -> None:
+    def __init__(self, wire: Link, prefix: bytes) -> None:
         self.process = new_process()
         self._wire = wire
         self._channel = prefix + self.process.encode()

@@ -125,8 +125,9 @@ async def test_a_killed_redis_that_comes_back_empty_is_a_gap(own_redis: Server, 
     own_redis.start()
     await here.delivery.delivered(PATIENCE_SECONDS)
     await there.trusted()
-    assert there.heard.count(None) == 2
-    assert there.shelf.bus.gaps == 1
+    # Once at its beginning, and at least once since: how often it has to try is the machine's business.
+    assert there.heard.count(None) >= 2
+    assert there.shelf.bus.gaps >= 1
     await stubborn(lambda: here.shelf.drop(Drop(names=("k:b",))))
     await until(lambda: Drop(names=("k:b",)) in there.heard)
 

@@ -17,14 +17,16 @@ import pytest
 ROOT = Path(__file__).parents[3]
 RUN = ROOT / "bench" / "staleness" / "run.py"
 # A slow machine ends with fewer steps, and not later.
-SECONDS = 25
+SECONDS = 9
+# A broken cache is found within some seconds; here it is not the time that is tested.
+FOUND_SECONDS = 100
 
 
-def ran(into: Path, *words: str) -> dict[str, Any]:
+def ran(into: Path, *words: str, seconds: int = SECONDS) -> dict[str, Any]:
     """What the checker says."""
     paths = os.pathsep.join([str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])
     subprocess.run(
-        [sys.executable, str(RUN), "--seconds", str(SECONDS), "--into", str(into), *words],
+        [sys.executable, str(RUN), "--seconds", str(seconds), "--into", str(into), *words],
         env=os.environ | {"PYTHONPATH": paths},
         stdout=subprocess.DEVNULL,
         check=False,
@@ -35,8 +37,8 @@ def ran(into: Path, *words: str) -> dict[str, Any]:
 
 def test_nothing_is_shown_that_is_older_than_the_last_acknowledged_drop_and_the_bound(tmp_path: Path) -> None:
     """Whatever is frozen, killed, cut, emptied and lost meanwhile; and all is well again afterwards."""
-    words = ["--workers", "3", "--steps", "20000", "--pace", "0.015", "--gap", "0.25", "--peace", "0.5"]
-    result = ran(tmp_path / "result", *words, "--seed", "28")
+    words = "--workers 3 --tasks 24 --steps 30000 --pace 0.01 --gap 0.25 --peace 0.5 --seed 28"
+    result = ran(tmp_path / "result", *words.split())
     assert (result["violations"], result["wrong"]) == (0, []), json.dumps(result, indent=2)
     assert result["worst_age_seconds"] <= result["bound_seconds"]
     counts = result["counts"]
@@ -47,6 +49,7 @@ def test_nothing_is_shown_that_is_older_than_the_last_acknowledged_drop_and_the_
 
 @pytest.mark.parametrize("broken", ["deaf", "late"])
 def test_a_broken_cache_is_found(tmp_path: Path, broken: str) -> None:
-    """One does not do what the bus says, one keeps what was loaded before a drop: who finds nothing there is no judge."""
-    words = ["--workers", "2", "--steps", "1000000", "--only", "subscriptions killed", "--until-found"]
-    assert ran(tmp_path / "result", *words, "--broken", broken)["violations"]
+    """One does not do what the bus says, one keeps what was loaded before a drop: both are seen."""
+    words = ["--workers", "2", "--tasks", "8", "--steps", "1000000", "--until-found", "--broken"]
+    words += [broken, "--only", "subscriptions killed"]
+    assert ran(tmp_path / "result", *words, seconds=FOUND_SECONDS)["violations"]

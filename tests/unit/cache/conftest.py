@@ -33,6 +33,7 @@ class Twin:
         self.leases: dict[str, bytes] = {}
         self.tags: dict[str, bytes] = {}
         self.listeners: dict[int, tuple[Callable[[Drop | None], None], Callable[[float], None]]] = {}
+        self.watchers: list[Callable[[], None]] = []
         self.away = False
         self.deaf = False
         self.mute = False
@@ -129,8 +130,10 @@ class Twin:
         return "somebody" if name in self.leases else None
 
     def follow(self, hear: Callable[[Drop | None], None], trusted: Callable[[float], None]) -> None:
-        self.listeners[id(hear.__self__)] = (hear, trusted)  # type: ignore[attr-defined]  # a bound method
-        trusted(float("inf"))
+        who = id(hear.__self__)  # type: ignore[attr-defined]  # a bound method
+        if who not in self.listeners:
+            self.listeners[who] = (hear, trusted)
+            trusted(float("inf"))
 
     def trust(self, until: float) -> None:
         """Tell everybody until when the bus is known to be whole."""
@@ -143,7 +146,13 @@ class Twin:
                 hear(drop)
 
     def watch(self, connected: Callable[[], None]) -> None:
-        """There are no connections."""
+        """There are no connections but those that a test makes up."""
+        self.watchers.append(connected)
+
+    def connect(self) -> None:
+        """As if there were a new connection, to whatever server."""
+        for connected in self.watchers:
+            connected()
 
     def report(self, figures: Callable[[], object]) -> None:
         """Nobody looks."""

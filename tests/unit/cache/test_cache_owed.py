@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tercet.cache.shelf import Drop
+from tercet.cache.shelf import Drop, Grant
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,7 +41,7 @@ async def test_nobody_here_is_shown_it(owing: Bench, drop: Drop) -> None:
     owing.tiers.memory.clear()
     assert await owing.tiers.fetch_many([owing.ask("a", "t"), owing.ask("b")], lambda _: owing.load()) == [2, 2]
     owing.tiers.memory.clear()
-    assert await owing.tiers.look([owing.ask("a", "t")]) == [None]
+    assert await owing.tiers.look(owing.ask("a", "t")) is None
     await owing.tiers.close()
 
 
@@ -56,8 +56,8 @@ async def test_a_load_that_is_not_kept_gives_its_lease_back(owing: Bench) -> Non
 async def test_a_tag_that_the_reader_does_not_know_hides_it_too(owing: Bench) -> None:
     """Its writer gave it one, and that one is dropped."""
     assert await owing.tiers.drop(Drop(tags=("t",))) is False
-    assert await owing.tiers.look([owing.ask("a")]) == [None]
-    assert await owing.tiers.look([owing.ask("a"), owing.ask("b")]) == [None, None]
+    assert await owing.tiers.look(owing.ask("a")) is None
+    assert await owing.tiers.look_many([owing.ask("a"), owing.ask("b")]) == [None, None]
     assert await owing.fetch("a") == 2
     await owing.tiers.close()
 
@@ -68,18 +68,60 @@ async def test_a_delivery_during_a_read_of_many_makes_nothing_old_believed(
     """What counts is what was owed when the shelf was asked."""
     shelf = shelf_of(owing)
     assert await owing.tiers.drop(Drop(names=("k:a",))) is False
-    read = shelf.read
+    read, delivery = shelf.read, owing.tiers.far.delivery
+    assert delivery is not None
 
     async def read_and_deliver(
         names: Sequence[str], tags: Sequence[str], *, big: bool = False
     ) -> tuple[Sequence[bytes | None], Versions]:
         found: tuple[Sequence[bytes | None], Versions] = await read(names, tags, big=big)
         shelf.mute = False
-        delivery = owing.tiers.far.delivery
-        assert delivery is not None
         await delivery.close()
         return found
 
     monkeypatch.setattr(shelf, "read", read_and_deliver)
-    assert await owing.tiers.look([owing.ask("a", "t"), owing.ask("b")]) == [None, None]
-    assert owing.tiers.stats().undelivered == 0
+    assert await owing.tiers.look_many([owing.ask("a", "t"), owing.ask("b")]) == [None, None]
+    assert delivery.pending == 0
+
+
+async def test_a_server_that_has_lost_a_drop_is_not_believed_by_who_asked_before_it_was_met(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A question that waited for the connection is answered on it, before the drop is told again."""
+    shelf, delivery = shelf_of(bench), bench.tiers.far.delivery
+    assert delivery is not None
+    await bench.fetch("a")
+    before = dict(shelf.entries)
+    assert await bench.tiers.drop(Drop(names=("k:a",)))
+    bench.value = 2
+    read_one, read, lease = shelf.read_one, shelf.read, shelf.lease
+
+    async def one(name: str, *, big: bool = False) -> bytes | None:
+        shelf.entries |= before
+        found: bytes | None = await read_one(name, big=big)
+        shelf.connect()
+        return found
+
+    async def many(
+        names: Sequence[str], tags: Sequence[str], *, big: bool = False
+    ) -> tuple[Sequence[bytes | None], Versions]:
+        shelf.entries |= before
+        found: tuple[Sequence[bytes | None], Versions] = await read(names, tags, big=big)
+        shelf.connect()
+        return found
+
+    async def leave(name: str, tags: Sequence[str], *, anew: bool = False, instead: bytes | None = None) -> Grant:
+        shelf.entries |= before
+        granted: Grant = await lease(name, tags, anew=anew, instead=instead)
+        shelf.connect()
+        return granted
+
+    monkeypatch.setattr(shelf, "read_one", one)
+    assert await bench.tiers.look(bench.ask("a")) is None
+    await delivery.delivered(60)
+    monkeypatch.setattr(shelf, "read", many)
+    assert await bench.tiers.look_many([bench.ask("a"), bench.ask("b")]) == [None, None]
+    await delivery.delivered(60)
+    monkeypatch.setattr(shelf, "lease", leave)
+    assert await bench.fetch("a") == 2
+    await bench.tiers.close()

@@ -255,7 +255,7 @@ async def test_whoever_waits_for_a_load_that_fails_is_not_shown_what_was_dropped
     bench.error = ValueError("away")
     first = await started(bench, stale=50)
     second = asyncio.ensure_future(bench.fetch(stale=50))
-    while bench.tiers.stats().joined == 0:
+    while bench.tiers.counts.joined == 0:
         await asyncio.sleep(0)
     bench.gate.set()
     assert [type(one) for one in await asyncio.gather(first, second, return_exceptions=True)] == [ValueError] * 2
@@ -399,6 +399,27 @@ async def test_a_loader_of_many_is_asked_once_for_all_that_is_missing(each: Benc
     assert await many(each, "ab", bulk=asked) == ["A", "B"]
     assert await many(each, "abcd", bulk=asked) == ["A", "B", "C", "D"]
     assert asked == [(0, 1), (2, 3)]
+
+
+async def test_many_have_the_last_known_values_when_shelf_and_loader_are_both_away(bench: Bench) -> None:
+    """As one has: what `stale` allows stands in for an error."""
+    shelf = bench.shelf
+    assert shelf is not None
+    asks = [bench.ask(name, stale=50) for name in "ab"]
+
+    async def one(number: int) -> int:
+        if shelf.away:
+            raise ValueError("away")
+        return number
+
+    await bench.tiers.fetch_many(asks, one)
+    shelf.away = True
+    shelf.trust(0.0)
+    bench.clock.advance(10)
+    assert await bench.tiers.fetch_many(asks, one) == [0, 1]
+    with pytest.raises(ValueError, match="away"):
+        await bench.tiers.fetch_many([bench.ask("a"), bench.ask("c")], one)
+    assert await bench.tiers.look_many(asks) == [None, None]
 
 
 async def test_many_of_none_is_none(each: Bench) -> None:

@@ -1,22 +1,26 @@
 -- A miss: the entry, or leave to load it, or who is loading it.
 -- KEYS: the entry, its lease
 -- ARGV: our token; the connection by which it is seen whether we live; who we are, in words; life in ms;
---       '1' to take the lease whatever there is; the SHA-1 of an entry that is no longer good enough, or '';
---       the versions of its tags that we have read
+--       '1' to take the lease whatever there is, 'w' to take away the entry too, or '';
+--       the SHA-1 of an entry that is no longer good enough, or ''; the versions of its tags that we have read
+if ARGV[5] == 'w' then
+  -- What is about to be written over: whoever asks meanwhile waits for us.
+  redis.call('DEL', KEYS[1])
+end
 local entry = redis.pcall('GET', KEYS[1])
 if type(entry) == 'table' then
   -- Something of another type lies there: the next fill replaces it.
   entry = false
 end
-if entry and ARGV[5] ~= '1' and (ARGV[6] == '' or redis.sha1hex(entry) ~= ARGV[6]) then
+if entry and ARGV[5] == '' and (ARGV[6] == '' or redis.sha1hex(entry) ~= ARGV[6]) then
   return {entry, false, false}
 end
-if ARGV[5] ~= '1' then
+if ARGV[5] == '' then
   entry = false
 end
 local held = redis.call('HMGET', KEYS[2], 'token', 'client', 'versions')
 -- Whoever has read other versions is loading what was dropped since, or will be.
-if held[1] and held[3] == ARGV[7] and ARGV[5] ~= '1' then
+if held[1] and held[3] == ARGV[7] and ARGV[5] == '' then
   redis.call('HSET', KEYS[2], 'waited', '1')
   return {false, false, (held[2] or '') .. ':' .. held[1]}
 end

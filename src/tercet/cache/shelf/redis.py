@@ -7,7 +7,7 @@ import hashlib
 import os
 import secrets
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from tercet.cache.encoding.frame import unpack
 from tercet.cache.shelf.bus import Bus
@@ -113,10 +113,10 @@ class RedisShelf:
         holder has read. Whoever loads what was dropped since does not keep others waiting.
         """
         versions = await self.versions(tags) if tags else {}
-        grant = await self._take(name, versions, anew=anew, instead=instead)
+        grant = await self._take(name, versions, kind="1" if anew else "", instead=instead)
         if grant.frame is None or grant.token or grant.holder or _is_good(grant.frame, versions):
             return grant
-        return await self._take(name, versions, anew=False, instead=grant.frame)
+        return await self._take(name, versions, kind="", instead=grant.frame)
 
     async def renew(self, name: str, token: bytes) -> bool:
         """Hold on to a lease for its time again, by the connection that we have now."""
@@ -144,19 +144,16 @@ class RedisShelf:
     async def write(self, name: str, frame: bytes, seconds: float, tags: Sequence[str]) -> tuple[bool, Versions]:
         """Keep an entry whatever is there, then tell the bus: three round trips.
 
-        It is kept under a lease of its own. A write that was given up may still arrive, on a connection that
-        stood still: then its lease is gone, and it puts nothing old over what is newer.
+        It is kept under a lease of its own, which takes the old entry away. A write that was given up may still
+        arrive, on a connection that stood still: then its lease is gone, and it puts nothing old over what is
+        newer. Of several at once the last one is kept.
         """
-        token = (await self._take(name, {}, anew=True, instead=None)).token or b""
+        token = (await self._take(name, {}, kind="w", instead=None)).token or b""
         try:
             kept, versions = await self._keep(name, frame, seconds, tags, token)
         except BaseException:
             self._waiting.forsake(name, token)
             raise
-        if not kept:
-            # The lease may also have been evicted, and then what is there is what was there before.
-            entry = self._keys.entry(name)
-            await self._wire.call("UNLINK", entry, key=entry, deadline=self._deadline)
         # Only now: whoever forgets the old value must find the new one.
         await self._drops.tell(Drop(names=(name,)))
         return kept, versions
@@ -236,7 +233,9 @@ class RedisShelf:
         """The connection by which others see that we live; nothing where it is not known."""
         return await self._wire.client_id(key) or ""
 
-    async def _take(self, name: str, versions: Versions, *, anew: bool, instead: bytes | None) -> Grant:
+    async def _take(
+        self, name: str, versions: Versions, *, kind: Literal["", "1", "w"], instead: bytes | None
+    ) -> Grant:
         keys = [self._keys.entry(name), self._keys.lease(name)]
         ours = secrets.token_bytes(TOKEN_BYTES)
         words: list[Word] = [
@@ -244,7 +243,7 @@ class RedisShelf:
             await self._client(keys[1]),
             f"process {os.getpid()} {self._who}",
             _ms(LEASE_SECONDS),
-            "1" if anew else "",
+            kind,
             _digest(instead) if instead is not None else "",
             b"".join(version or b"" for _, version in sorted(versions.items())),
         ]

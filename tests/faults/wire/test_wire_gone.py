@@ -152,7 +152,7 @@ async def test_a_killed_server_is_unreachable_until_it_is_back(own_redis: OwnRed
     """Nobody waits for it, and nobody has to do anything when it has come back."""
     events: list[Event] = []
     await wire.call("SET", "a", "1")
-    wire._telemetry.listen(events.append)
+    wire.telemetry.listen(events.append)
     own_redis.kill()
     with pytest.raises(StoreUnreachable):
         await wire.call("INCR", "n")

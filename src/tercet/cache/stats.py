@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from tercet.cache.state import State
 from tercet.errors import StoreError
-from tercet.telemetry import CacheState
+from tercet.telemetry import CacheRead, CacheState, Telemetry
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from datetime import datetime
 
-    from tercet.cache.entry import Tier
+    from tercet.cache.entry import Ask, Sight, Tier
     from tercet.cache.tiers import Tiers
+    from tercet.telemetry.event import Outcome
 
 
 class Counts:
     """What has happened since the cache was made; plain numbers, for the hot path."""
 
-    __slots__ = ("early", "failed", "flushed", "joined", "late", "loads", "memory", "redis", "stale")
+    __slots__ = (
+        "_now", "_telemetry", "early", "failed", "flushed", "joined", "late", "loads", "memory", "redis", "stale",
+    )  # fmt: skip
 
-    def __init__(self) -> None:
+    def __init__(self, telemetry: Telemetry, now: Callable[[], float]) -> None:
+        self._telemetry, self._now = telemetry, now
         # Answers out of memory and out of Redis; loads that brought a value, and those that failed.
         self.memory = self.redis = self.loads = self.failed = 0
         # Answers that were stale; callers who waited for somebody else's load.
@@ -32,6 +37,32 @@ class Counts:
         self.late = 0
         # How often memory was forgotten, as drops may have been missed.
         self.flushed = 0
+
+    def shown(self, ask: Ask[Any], sight: Sight[Any], begun: float) -> None:
+        """Somebody was given this, having asked at the moment `begun`."""
+        if sight.decoded:
+            self.redis += 1
+        else:
+            self.memory += 1
+        if sight.state is State.STALE:
+            self.stale += 1
+        if self._telemetry.heard:
+            self.told(ask, sight.tier, begun, "ok", stale=sight.state is State.STALE)
+
+    def told(
+        self,
+        ask: Ask[Any],
+        tier: Tier,
+        begun: float,
+        outcome: Outcome,
+        *,
+        stale: bool = False,
+        joined: bool = False,
+    ) -> None:
+        """Tell who listens how a read has ended."""
+        if self._telemetry.heard:
+            taken = self._now() - begun
+            self._telemetry.tell(CacheRead(ask.label, tier, taken, outcome, stale, joined))
 
 
 @dataclass(frozen=True, slots=True)

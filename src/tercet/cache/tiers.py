@@ -7,7 +7,7 @@ from asyncio import get_running_loop
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tercet.cache.entry import Ask, Held, Sight, Tier
+from tercet.cache.entry import Ask, Held, Sight
 from tercet.cache.far import Far
 from tercet.cache.flight import Flight, Flights
 from tercet.cache.loader import Bulk, Loader
@@ -16,7 +16,6 @@ from tercet.cache.shelf import TRUST_SECONDS, Drop
 from tercet.cache.state import State, draw
 from tercet.cache.stats import Counts
 from tercet.errors import LoadTimeout, StoreError
-from tercet.telemetry import CacheRead, Telemetry
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from tercet.cache.memory import Memory
     from tercet.cache.shelf import Shelf
     from tercet.clock import Clock
-    from tercet.telemetry.event import Outcome
+    from tercet.telemetry import Telemetry
 
 T = TypeVar("T")
 
@@ -48,7 +47,7 @@ class Tiers:
         self.memory = memory
         self.clock = clock
         self.telemetry = telemetry
-        self.counts = Counts()
+        self.counts = Counts(telemetry, clock.monotonic)
         self.far = Far(shelf, clock=clock, telemetry=telemetry)
         self.near = Near(memory, clock.monotonic, alone=shelf is None)
         self.flights: Flights[Held[Any]] = Flights(memory, clock.monotonic)
@@ -95,7 +94,7 @@ class Tiers:
         for number, sight in enumerate(sights):
             if sight is not None and sight.state is State.FRESH and self._answers(sight, away=away):
                 values[number] = sight.take()
-                self._count_one(asks[number], sight, begun)
+                self.counts.shown(asks[number], sight, begun)
             else:
                 missing.append(number)
         if not missing:
@@ -130,7 +129,7 @@ class Tiers:
             sight = found if not away else sight if sight is not None and self._answers(sight, away=True) else None
         if sight is None or sight.state is State.STALE:
             return None
-        self._count_one(ask, sight, begun)
+        self.counts.shown(ask, sight, begun)
         return sight
 
     async def look_many(self, asks: Sequence[Ask[T]]) -> list[Sight[T] | None]:
@@ -141,7 +140,9 @@ class Tiers:
             None if one is None or one.state is State.STALE or not self._answers(one, away=away) else one
             for one in sights
         ]
-        self._count(asks, shown, begun)
+        for ask, one in zip(asks, shown, strict=True):
+            if one is not None:
+                self.counts.shown(ask, one, begun)
         return shown
 
     # ---- writes ----
@@ -346,7 +347,7 @@ class Tiers:
             late = LoadTimeout(ask.label, limit=limit or 0.0)
             return await self._instead(ask, spare if settled else None, late, begun)
         except asyncio.CancelledError:
-            self._tell(ask, "loader", begun, "cancelled")
+            self.counts.told(ask, "loader", begun, "cancelled")
             raise
         if landing.error is not None:
             return await self._instead(ask, spare, landing.error, begun)
@@ -355,7 +356,7 @@ class Tiers:
         if landing.value.codec.schema != ask.codec.schema:
             # Somebody else was loading this key as another type.
             return await self.fetch(ask, load)
-        self._tell(ask, landing.value.tier, begun, "ok", joined=joined)
+        self.counts.told(ask, landing.value.tier, begun, "ok", joined=joined)
         value: T = landing.value.take()
         return value
 
@@ -372,29 +373,11 @@ class Tiers:
             found, away = await self._look(ask)
             spare = found if not away else spare if ask.policy.stale else None
         if spare is None:
-            self._tell(ask, "loader", begun, "failed")
+            self.counts.told(ask, "loader", begun, "failed")
             raise error
         self.far.note("stale instead of an error", error)
         return self._give(ask, spare, begun)
 
     def _give(self, ask: Ask[T], sight: Sight[T], begun: float) -> T:
-        self._count_one(ask, sight, begun)
+        self.counts.shown(ask, sight, begun)
         return sight.take()
-
-    def _count(self, asks: Sequence[Ask[Any]], sights: Sequence[Sight[Any] | None], begun: float) -> None:
-        for ask, sight in zip(asks, sights, strict=True):
-            if sight is not None:
-                self._count_one(ask, sight, begun)
-
-    def _count_one(self, ask: Ask[Any], sight: Sight[Any], begun: float) -> None:
-        if sight.decoded:
-            self.counts.redis += 1
-        else:
-            self.counts.memory += 1
-        self.counts.stale += sight.state is State.STALE
-        if self.telemetry.heard:
-            self._tell(ask, sight.tier, begun, "ok", stale=sight.state is State.STALE)
-
-    def _tell(self, ask: Ask[Any], tier: Tier, begun: float, outcome: Outcome, **how: bool) -> None:
-        if self.telemetry.heard:
-            self.telemetry.tell(CacheRead(ask.label, tier, self.clock.monotonic() - begun, outcome, **how))

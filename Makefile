@@ -54,6 +54,7 @@ bench-ladder: setup ## the ladder at its full size: 1,000,000 users, 5,000,000 o
 # The peers live in an environment of their own: what they ask for is nobody's dependency.
 bench-cache: setup .venv-bench/.ready ## the cache, locks and limits beside their peers, in .venv-bench (half an hour)
 	@.venv-bench/bin/python bench/cache/run.py --results bench/results $(ARGS)
+	@$(BIN)/python bench/cache/report.py --readme
 
 .venv-bench/.ready: requirements/bench.txt pyproject.toml
 	@test -x .venv-bench/bin/python || $(PYTHON) -m venv .venv-bench

@@ -168,6 +168,11 @@ def _with_what(whole: Mapping[str, Any]) -> str:
     return "\n".join(f"- {line}" for line in lines)
 
 
+def page(path: Path) -> Path:
+    """Where all tables of a result are written down."""
+    return path.with_suffix(".md")
+
+
 def block(path: Path) -> str:
     """What stands between the README's two marks: the goals, met or not, and where the figures come from."""
     whole = read(path)
@@ -183,7 +188,8 @@ def block(path: Path) -> str:
     place = " · ".join([machine["cpu"], f"{machine['cores']} cores", machine["python"], *machine["servers"]])
     return (
         f"{goals_table(whole)}\n\n{said} {place}. {whole['at'][:10]}. "
-        f"Every figure is from [`bench/results/{path.name}`](bench/results/{path.name}).\n"
+        f"Every figure is from [`bench/results/{path.name}`](bench/results/{path.name}); "
+        f"[all tables](bench/results/{page(path).name}), peer by peer.\n"
     )
 
 
@@ -220,16 +226,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="report.py", description=__doc__)
     parser.add_argument("file", nargs="?", type=Path, default=None, help="a result; none: the newest")
     parser.add_argument("--markdown", action="store_true", help="print every table")
-    parser.add_argument("--readme", action="store_true", help="write the README's block")
+    parser.add_argument("--readme", action="store_true", help="write the README's block, and all tables beside the result")
     parser.add_argument("--check", action="store_true", help="say whether the README's block is out of date")
     options = parser.parse_args()
     path = options.file or latest()
     if options.readme or options.check:
-        before = README.read_text(encoding="utf-8")
-        after = written(before, path)
-        if before != after and options.check:
-            raise SystemExit("README.md is out of date. Write it anew with: python bench/cache/report.py --readme")
-        README.write_text(after, encoding="utf-8")
+        pages = {README: written(README.read_text(encoding="utf-8"), path), page(path): markdown(read(path))}
+        for place, text in pages.items():
+            if options.readme:
+                place.write_text(text, encoding="utf-8")
+            elif not place.exists() or place.read_text(encoding="utf-8") != text:
+                raise SystemExit(f"{place.name} is out of date. Write it anew: python bench/cache/report.py --readme")
         return
     print(markdown(read(path)) if options.markdown else goals_table(read(path)))
 

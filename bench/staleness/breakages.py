@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tercet.cache.flight import Flight
+from tercet.cache.loading.flight import Flight
 
 if TYPE_CHECKING:
     from collections.abc import Callable

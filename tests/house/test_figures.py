@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import runpy
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -31,3 +34,17 @@ def test_every_result_is_of_the_same_rows_and_has_its_picture(path: Path) -> Non
     """A result whose rungs differ proves nothing; its picture is the one that it draws."""
     ladder = Ladder.read(path.read_bytes()).required()
     assert path.with_suffix(".svg").read_text(encoding="utf-8") == ladder.svg()
+
+
+def test_the_readme_shows_the_newest_result_of_the_cache() -> None:
+    """With every goal, met or missed, and all tables beside the result."""
+    report = ROOT / "bench" / "cache" / "report.py"
+    said = subprocess.run([sys.executable, str(report), "--check"], capture_output=True, text=True, check=False)
+    assert (said.returncode, said.stderr) == (0, "")
+
+
+def test_the_checker_of_staleness_has_found_nothing_but_what_was_broken_on_purpose() -> None:
+    """In a million steps, with every control found."""
+    newest = json.loads(max((ROOT / "bench" / "results").glob("staleness-*.json")).read_text(encoding="utf-8"))
+    assert newest["steps"] >= 1_000_000
+    assert newest["violations"] == 0

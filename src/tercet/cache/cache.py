@@ -153,8 +153,7 @@ class Cache:
 
         A value of another shape than `type` counts as not there.
         """
-        sight = await self._tiers.look(self._ask(key, type))
-        return None if sight is None else sight.take()
+        return await self._tiers.find(self._ask(key, type))
 
     @overload
     async def peek(self, key: str, type: type[T]) -> Found[T] | None: ...

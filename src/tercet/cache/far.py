@@ -90,7 +90,7 @@ class Far:
             None if frame is None or ask.name in covered else self._entry(ask, frame)
             for ask, frame in zip(asks, frames, strict=True)
         ]
-        if self._owes:
+        if self.owes:
             entries = [None if entry is None or self._hidden(entry) else entry for entry in entries]
         more = tuple({tag for entry in entries if entry for tag in entry.tags if tag not in versions})
         if more:
@@ -246,10 +246,11 @@ class Far:
 
     def _covered_of(self, asks: Sequence[Ask[Any]]) -> set[str]:
         """The names of those of which a drop is still on its way."""
-        return {ask.name for ask in asks if self._covered(ask)} if self._owes else set()
+        return {ask.name for ask in asks if self._covered(ask)} if self.owes else set()
 
     @property
-    def _owes(self) -> bool:
+    def owes(self) -> bool:
+        """Whether any drop is still on its way."""
         return self.delivery is not None and not self.delivery.quiet
 
     def _hidden(self, entry: Entry) -> bool:

@@ -115,6 +115,9 @@ class Memory:
     def __len__(self) -> int:
         return len(self._slots)
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._slots
+
     @property
     def size_bytes(self) -> int:
         """Bytes in use, as the bound counts them."""

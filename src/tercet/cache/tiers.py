@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from tercet.cache.entry import Ask, Held, Sight
 from tercet.cache.far import Far
-from tercet.cache.flight import Flight, Flights
-from tercet.cache.loader import Bulk, Loader
+from tercet.cache.loading.flight import Flight, Flights
+from tercet.cache.loading.loader import Bulk, Loader
 from tercet.cache.near import Near
 from tercet.cache.shelf import TRUST_SECONDS, Drop
 from tercet.cache.state import State, draw
 from tercet.cache.stats import Counts
+from tercet.cache.straight import Outcome, Straight
 from tercet.errors import LoadTimeout, StoreError
 
 if TYPE_CHECKING:
@@ -26,10 +27,6 @@ if TYPE_CHECKING:
     from tercet.telemetry import Telemetry
 
 T = TypeVar("T")
-
-# Loads that one call for many runs at once where the loader takes them one by one: as many as a pool has
-# connections, or they would only wait there, and hold others up.
-LOADS_AT_ONCE = 16
 
 # How long the first caller of an event loop waits for the bus: a connection and two round trips take some
 # milliseconds; a server that does not answer is not waited for twice.
@@ -51,6 +48,7 @@ class Tiers:
         self.far = Far(shelf, clock=clock, telemetry=telemetry)
         self.near = Near(memory, clock.monotonic, alone=shelf is None)
         self.flights: Flights[Held[Any]] = Flights(memory, clock.monotonic)
+        self.straight = Straight(self.near, self.far, self.flights, self.counts, clock)
         self.loader = Loader(self.near, self.far, self.counts, clock)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._silent = False
@@ -69,16 +67,30 @@ class Tiers:
             await self._listen()
         if anew:
             return await self._land(ask, load, None, begun, anew=True)
-        sight, away = self.near.see(ask), False
-        if (sight is None or not sight.settled) and self.flights.find(ask.name) is None:
-            found, away = await self._look(ask)
-            # Redis has the last word, unless it does not answer: what it has no more may have been dropped.
-            sight = sight if away else found
+        outcome: Outcome | None = None
+        if self.straight.may(ask):
+            found = await self.straight.read(ask, begun)
+            if not isinstance(found, Outcome):
+                return found
+            outcome = found
+        sight, away = await self._seen(ask, outcome)
         if sight is not None and self._answers(sight, away=away):
             if sight.state is State.FRESH:
                 return self._give(ask, sight, begun)
             return await self._revived(ask, load, sight, begun)
         return await self._land(ask, load, sight, begun)
+
+    async def find(self, ask: Ask[T]) -> T | None:
+        """The value where there is one that is not stale, without loading; None is one, or none."""
+        begun = self.clock.monotonic()
+        if self._is_new(begun) and self._enter():
+            await self._listen()
+        if self.straight.may(ask):
+            found = await self.straight.read(ask, begun)
+            if found is not Outcome.UNSURE:
+                return None if isinstance(found, Outcome) else found
+        sight = await self.look(ask)
+        return None if sight is None else sight.take()
 
     async def fetch_many(
         self,
@@ -99,17 +111,10 @@ class Tiers:
                 missing.append(number)
         if not missing:
             return values
-        gate = asyncio.Semaphore(LOADS_AT_ONCE)
-        bulk = None if load_many is None else Bulk(load_many, load_one)
-
-        async def load(number: int) -> T:
-            if bulk is not None:
-                return await bulk.want(number)
-            async with gate:
-                return await load_one(number)
+        bulk = Bulk(load_one, load_many)
 
         async def bring(number: int) -> None:
-            ask, sight, loads = asks[number], sights[number], partial(load, number)
+            ask, sight, loads = asks[number], sights[number], partial(bulk.want, number)
             if sight is not None and self._answers(sight, away=away):
                 values[number] = await self._revived(ask, loads, sight, begun)
             else:
@@ -250,6 +255,17 @@ class Tiers:
         if sight.settled:
             return True
         return away and sight.state is not State.STALE and self.near.trusted
+
+    async def _seen(self, ask: Ask[T], outcome: Outcome | None) -> tuple[Sight[T] | None, bool]:
+        """What memory has of this, or Redis, and whether that did not answer; `outcome` is what is known already."""
+        sight = self.near.see(ask)
+        if outcome in {Outcome.LACKING, Outcome.AWAY}:
+            return sight, outcome is Outcome.AWAY
+        if (sight is not None and sight.settled) or self.flights.find(ask.name) is not None:
+            return sight, False
+        found, away = await self._look(ask)
+        # Redis has the last word, unless it does not answer: what it has no more may have been dropped.
+        return (sight if away else found), away
 
     async def _look(self, ask: Ask[T]) -> tuple[Sight[T] | None, bool]:
         """What Redis has of this, and whether it did not answer; what is valid is kept in memory."""

@@ -7,8 +7,8 @@ import gc
 
 import pytest
 
-from tercet.cache import flight as room
-from tercet.cache.flight import FAILURES_MAX, Flight, Flights, Landing, Throttle, duplicate
+from tercet.cache.loading import flight as room
+from tercet.cache.loading.flight import FAILURES_MAX, Flight, Flights, Landing, Throttle, duplicate
 from tercet.cache.memory import Memory
 from tercet.clock import StoppedClock
 from tercet.errors import ServerFailed, WrongLoop

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from tercet.cache.encoding.codec import Undecodable
 from tercet.cache.entry import THROTTLE_SECONDS, Ask, Held, Sight
-from tercet.cache.flight import Throttle, duplicate
+from tercet.cache.loading.flight import Throttle, duplicate
 from tercet.cache.shelf import LEASE_SECONDS
 from tercet.cache.state import State, draw
 from tercet.errors import StoreError, Uncacheable
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from tercet.cache.far import Far
-    from tercet.cache.flight import Flight
+    from tercet.cache.loading.flight import Flight
     from tercet.cache.near import Near
     from tercet.cache.shelf import Grant
     from tercet.cache.stats import Counts
@@ -30,6 +30,10 @@ T = TypeVar("T")
 # Misses of one call that come within this are loaded together: the answers to commands of one tick come
 # within some hundred microseconds.
 GATHER_SECONDS = 0.001
+
+# Loads that one call for many runs at once where the loader takes them one by one: as many as a pool has
+# connections, or they would only wait there, and hold others up.
+LOADS_AT_ONCE = 16
 
 # An entry that ends later than another by more than this is a newer one; by less, it may be the same one, seen
 # by another clock.
@@ -191,26 +195,32 @@ class _Renewal:
 
 
 class Bulk(Generic[T]):
-    """The misses of one call, brought to a loader together that knows how to load many at once."""
+    """The misses of one call: loaded together where the loader can, and some at a time where it cannot."""
 
     def __init__(
         self,
-        load: Callable[[Sequence[int]], Awaitable[Mapping[int, T]]],
         load_one: Callable[[int], Awaitable[T]],
+        load_many: Callable[[Sequence[int]], Awaitable[Mapping[int, T]]] | None,
     ) -> None:
-        self._load, self._load_one = load, load_one
+        self._load_one, self._load_many = load_one, load_many
+        self._gate = asyncio.Semaphore(LOADS_AT_ONCE)
         self._wanted: dict[int, asyncio.Future[Mapping[int, T]]] = {}
         # The loop itself keeps tasks only weakly.
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def want(self, number: int) -> T:
         """The value of this number, loaded with those of the others that are wanted now, or else by itself."""
-        loop = asyncio.get_running_loop()
-        if not self._wanted:
-            loop.call_later(GATHER_SECONDS, self._fire, loop)
-        place = self._wanted[number] = loop.create_future()
-        found = await place
-        return found[number] if number in found else await self._load_one(number)
+        if self._load_many is not None:
+            loop = asyncio.get_running_loop()
+            if not self._wanted:
+                loop.call_later(GATHER_SECONDS, self._fire, loop)
+            place: asyncio.Future[Mapping[int, T]] = loop.create_future()
+            self._wanted[number] = place
+            found = await place
+            if number in found:
+                return found[number]
+        async with self._gate:
+            return await self._load_one(number)
 
     def _fire(self, loop: asyncio.AbstractEventLoop) -> None:
         wanted, self._wanted = self._wanted, {}
@@ -220,7 +230,7 @@ class Bulk(Generic[T]):
 
     async def _bring(self, wanted: dict[int, asyncio.Future[Mapping[int, T]]]) -> None:
         try:
-            found = await self._load(tuple(wanted))
+            found = await self._load_many(tuple(wanted)) if self._load_many is not None else {}
         except Exception as error:  # noqa: BLE001 - whatever it is, it goes to all who wait
             for number, place in enumerate(wanted.values()):
                 if not place.done():

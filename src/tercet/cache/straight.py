@@ -64,7 +64,10 @@ class Straight:
         except StoreError as error:
             self._far.note("read", error)
             return Outcome.AWAY
-        return Outcome.LACKING if frame is None else self._taken(ask, frame, mark, at)
+        if frame is None:
+            return Outcome.LACKING
+        taken = self._taken(ask, frame, mark, at)
+        return taken  # noqa: RET504 - a checker would look for the type of both in one line
 
     def _taken(self, ask: Ask[T], frame: bytes, mark: int, at: float) -> T | Outcome:
         entry, codec = unpack(frame), ask.codec

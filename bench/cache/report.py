@@ -226,7 +226,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="report.py", description=__doc__)
     parser.add_argument("file", nargs="?", type=Path, default=None, help="a result; none: the newest")
     parser.add_argument("--markdown", action="store_true", help="print every table")
-    parser.add_argument("--readme", action="store_true", help="write the README's block, and all tables beside the result")
+    parser.add_argument(
+        "--readme", action="store_true", help="write the README's block, and all tables beside the result"
+    )
     parser.add_argument("--check", action="store_true", help="say whether the README's block is out of date")
     options = parser.parse_args()
     path = options.file or latest()

@@ -37,7 +37,9 @@ def main() -> None:
     unknown = set(options.questions) - set(QUESTIONS)
     if unknown:
         raise SystemExit(f"No such question: {', '.join(sorted(unknown))}. There are: {', '.join(QUESTIONS)}")
-    answers = {name: _asked(name, options) for name in options.questions or QUESTIONS}
+    path = options.results / f"cache-{datetime.now(UTC):%Y-%m-%d}.json"
+    before = _answers_of(path, options) if options.questions else {}
+    answers = before | {name: _asked(name, options) for name in options.questions or QUESTIONS}
     whole = {
         "format": report.FORMAT,
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -48,12 +50,18 @@ def main() -> None:
         "questions": answers,
     }
     options.results.mkdir(parents=True, exist_ok=True)
-    path = options.results / f"cache-{datetime.now(UTC):%Y-%m-%d}.json"
     path.write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
     print(f"\n{report.goals_table(whole)}\nWritten: {path}")
     failed = [name for name, one in answers.items() if "failed" in one]
     if failed:
         raise SystemExit(f"These questions could not be asked: {', '.join(failed)}")
+
+
+def _answers_of(path: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """What was answered today already, which questions asked anew are put in place of."""
+    whole = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"quick": None}
+    answers: dict[str, Any] = whole["questions"] if whole["quick"] == options.quick else {}
+    return answers
 
 
 def _told_of_peers(answers: dict[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ LEASE_SECONDS = 5.0
 
 # What one read or fill may cost at most when Redis is slow: a healthy one answers in well under a millisecond, and
 # whoever waits longer is better served by the loader. Connecting has a time of its own.
-DEADLINE_SECONDS = 0.05
+DEADLINE_SECONDS = 0.04
 
 # The stated bound: a process that heard nothing may answer by itself for so long after it last asked.
 TRUST_SECONDS = 2.0

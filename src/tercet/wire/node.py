@@ -126,7 +126,7 @@ class Node:
 
     def meaning(self, refusal: Refusal) -> StoreError:
         """What the server has said, as an error of ours."""
-        code, _, text = str(refusal).partition(" ")
+        code, text = refusal.code, refusal.reason
         if code in _NOT_NOW:
             return StoreUnreachable("redis", reason=_NOT_NOW[code], address=self.address)
         return CommandRefused("redis", code=code, reason=text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
@@ -19,13 +20,34 @@ Reply: TypeAlias = Any
 Place: TypeAlias = "Hashable"
 
 
+# Redis before 7 puts what a command in a script was refused for behind words of its own, and has none of its own
+# for one that is not permitted.
+_IN_SCRIPT = re.compile(
+    r"ERR Error running script .*@user_script: ?\d+: "
+    r"(?:-?(?P<code>[A-Z]{2,}) (?P<reason>)|(?P<denied>)The user executing the script can't)"
+)
+
+
 class Refusal(Exception):
     """An error that the server has answered, as it came."""
 
     @property
     def code(self) -> str:
-        """Its first word: ERR, NOPERM, MOVED and the like."""
-        return str(self).partition(" ")[0]
+        """Its first word: ERR, NOPERM, MOVED and the like; of a command inside a script, that command's."""
+        return self._parts()[0]
+
+    @property
+    def reason(self) -> str:
+        """What comes after it."""
+        return self._parts()[1]
+
+    def _parts(self) -> tuple[str, str]:
+        text = str(self)
+        inside = _IN_SCRIPT.match(text)
+        if inside is None:
+            code, _, reason = text.partition(" ")
+            return code, reason
+        return inside["code"] or "NOPERM", text[max(inside.start("reason"), inside.start("denied")) :]
 
 
 class Pushed(Protocol):

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 
 from tercet.cache.encoding.frame import Entry, pack
 from tercet.cache.shelf import drops
@@ -45,7 +46,12 @@ class Desk:
 
     async def user(self, name: str, *rules: str) -> str:
         """The URL of a user of Redis who may do what these rules say; gone at the end."""
-        await self.redis.execute_command("ACL", "SETUSER", name, "reset", "on", ">secret", *rules)
+        words = ("ACL", "SETUSER", name, "reset", "on", ">secret", *rules)
+        try:
+            await self.redis.execute_command(*words)
+        except ResponseError as error:
+            # Before Redis 7 a single subcommand cannot be taken away.
+            pytest.skip(f"this server cannot make the user of this test: {error}")
         return self.url.replace("redis://", f"redis://{name}:secret@")
 
     @staticmethod

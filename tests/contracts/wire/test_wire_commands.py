@@ -187,7 +187,7 @@ async def test_a_command_that_waits_holds_up_nobody(wire: Wire) -> None:
         await asyncio.sleep(0.001)
     await wire.call("RPUSH", "q", "x")
     assert await waiting == [b"q", b"x"]
-    assert await wire.block("BLPOP", "q", 0.001, key=b"q", seconds=1.0) is None
+    assert await wire.block("BLPOP", "q", 0.05, key=b"q", seconds=1.0) is None
     assert wire.state().nodes[0].connections == 2
 
 

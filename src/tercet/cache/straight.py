@@ -32,7 +32,7 @@ class Outcome(Enum):
 class Straight:
     """Reads of entries without tags, of which nothing is in memory or under way, while no drop is owed.
 
-    The long way answers the same and asks for more; this spares a hit half of its time.
+    The long way answers the same and asks for more; this spares a hit some third of the work.
     """
 
     def __init__(self, near: Near, far: Far, flights: Flights[Any], counts: Counts, clock: Clock) -> None:

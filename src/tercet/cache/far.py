@@ -61,15 +61,8 @@ class Far:
         except StoreMissing:
             self._none_there()
             return None
-        entry = None if frame is None else self._entry(ask, frame)
-        # Again: a new connection may lead to a server that has lost our drops, and those are owed again.
-        if entry is None or self._covered(ask):
-            return None
-        if len(entry.tags) != len(ask.tags):
-            if self._hidden(entry):
-                return None
-            versions = await self._all_versions(entry, versions)
-        return self._sight(ask, entry, versions, self._wall())
+        # Which asks again whether a drop is owed: a new connection may lead to a server that has lost ours.
+        return None if frame is None else await self.open(ask, frame, versions)
 
     async def read_many(self, asks: Sequence[Ask[T]]) -> list[Sight[T] | None]:
         """Those entries that are valid now, in one round trip, or two where one has tags that were not asked for."""

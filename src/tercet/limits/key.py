@@ -6,7 +6,8 @@ import re
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
-from tercet.errors import SettingInvalid, UsageError
+from tercet.errors import UsageError
+from tercet.wire import checked_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,16 +23,13 @@ DIGEST_BYTES = 20
 # What begins a digest; a key that begins so is digested itself, so that none can pass for another's digest.
 DIGEST_MARK = b"#"
 
-_NAME = re.compile(r"[A-Za-z0-9_.\-]{1,64}", re.ASCII)
 # What would end or open a hash tag: such a key is digested, and the tag stays the whole of it.
 _BRACES = re.compile(rb"[{}]")
 
 
 def named(text: object, what: str) -> str:
     """The text, if it can stand in a name; SettingInvalid if it cannot."""
-    if not isinstance(text, str) or not _NAME.fullmatch(text):
-        raise SettingInvalid(what, where="Limits", shown=repr(text), wanted="1 to 64 letters, digits, '_', '-' or '.'")
-    return text
+    return checked_name(text, what, where="Limits")
 
 
 def suffix(name: str | None, rates: Sequence[Rate]) -> bytes:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tercet.errors import SettingInvalid
+from tercet.wire import checked_name
 
 Kind = Literal["lock", "read_write", "semaphore"]
 Mode = Literal["x", "s"]
@@ -25,8 +26,6 @@ NAME_BYTES_MAX = 200
 _HOST_LETTERS_MAX = 40
 # Two processes with one pid (in two containers, or after a fork) must not be taken for one another.
 _PROCESS_BYTES = 8
-
-_NAMESPACE = re.compile(r"[A-Za-z0-9_.\-]{1,64}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +61,7 @@ class LockName:
 
 def checked_namespace(namespace: str) -> str:
     """The namespace, if keys can begin with it."""
-    if not _NAMESPACE.fullmatch(namespace):
-        raise SettingInvalid(
-            "namespace", where="Locks", shown=repr(namespace), wanted="1 to 64 letters, digits, '_', '-' or '.'"
-        )
-    return namespace
+    return checked_name(namespace, "namespace", where="Locks")
 
 
 def wake_prefix(namespace: str) -> bytes:

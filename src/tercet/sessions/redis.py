@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from typing import TYPE_CHECKING, cast
 
-from tercet.errors import SettingInvalid, StoreError
+from tercet.errors import StoreError
 from tercet.sessions.port import Answer, Listed, Record
-from tercet.wire import Script
+from tercet.wire import Script, checked_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -33,7 +32,6 @@ CLEARED_MAX = 10_000
 # From here on a value travels beside the small ones, which it would hold up.
 BIG_BYTES = 16 << 10
 
-_NAMESPACE = re.compile(r"[A-Za-z0-9_.\-]{1,64}", re.ASCII)
 
 _SESSION = Script.beside(__file__, "session")
 _CREATE = Script.beside(__file__, "create")
@@ -52,13 +50,7 @@ class RedisRegister:
     __slots__ = ("_prefix", "_wire")
 
     def __init__(self, wire: Wire, *, namespace: str) -> None:
-        if not _NAMESPACE.fullmatch(namespace):
-            raise SettingInvalid(
-                "namespace",
-                where="Sessions",
-                shown=repr(namespace),
-                wanted="1 to 64 letters, digits, '_', '-' or '.'",
-            )
+        checked_name(namespace, "namespace", where="Sessions")
         self._wire = wire
         self._prefix = f"{namespace}:session:{{"
 

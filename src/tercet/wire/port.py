@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
+from tercet.errors import SettingInvalid
+
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Hashable, Sequence
@@ -19,6 +21,9 @@ Reply: TypeAlias = Any
 # Where a server is, as the driver knows it; only the edge looks inside.
 Place: TypeAlias = "Hashable"
 
+
+# What cannot end or open a part of a key, a hash tag or a glob.
+_NAME = re.compile(r"[A-Za-z0-9_.\-]{1,64}", re.ASCII)
 
 # Redis before 7 puts what a command in a script was refused for behind words of its own, and has none of its own
 # for one that is not permitted.
@@ -48,6 +53,13 @@ class Refusal(Exception):
             code, _, reason = text.partition(" ")
             return code, reason
         return inside["code"] or "NOPERM", text[max(inside.start("reason"), inside.start("denied")) :]
+
+
+def checked_name(text: object, what: str, *, where: str) -> str:
+    """The text, if every room's keys can begin with it or have it between colons; SettingInvalid if not."""
+    if not isinstance(text, str) or not _NAME.fullmatch(text):
+        raise SettingInvalid(what, where=where, shown=repr(text), wanted="1 to 64 letters, digits, '_', '-' or '.'")
+    return text
 
 
 class Pushed(Protocol):

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import binascii
-import re
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from tercet.cache.shelf.glob import escaped
 from tercet.cache.shelf.port import Drop
-from tercet.errors import SettingInvalid
+from tercet.wire import checked_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -24,8 +23,6 @@ NAMES_A_MESSAGE = 500
 # A cluster's slots; see the cluster specification.
 _SLOTS = 16_384
 
-_NAMESPACE = re.compile(r"[A-Za-z0-9_.\-]{1,64}", re.ASCII)
-
 
 class Layout:
     """The keys of one namespace.
@@ -37,13 +34,7 @@ class Layout:
     __slots__ = ("_entry", "_lease", "_tag", "bus", "figures", "filled", "prefix", "told")
 
     def __init__(self, namespace: str) -> None:
-        if not _NAMESPACE.fullmatch(namespace):
-            raise SettingInvalid(
-                "namespace",
-                where="Cache",
-                shown=repr(namespace),
-                wanted="1 to 64 letters, digits, '_', '-' or '.'",
-            )
+        checked_name(namespace, "namespace", where="Cache")
         self.prefix = f"{namespace}:{LAYOUT}:"
         self._entry = f"{self.prefix}e:{{".encode()
         self._lease = f"{self.prefix}l:{{".encode()

@@ -11,8 +11,8 @@ import pytest
 
 # The files that know a foreign package, by the name of the file.
 BY_FILE = {
-    # greenlet is how SQLAlchemy waits.
-    "postgres": {"sqlalchemy", "asyncpg", "greenlet"},
+    # greenlet is how SQLAlchemy waits; psycopg's libpq speaks the replication protocol, which asyncpg does not.
+    "postgres": {"sqlalchemy", "asyncpg", "greenlet", "psycopg"},
     "mongo": {"pymongo", "bson"},
     "redis": {"redis", "hiredis"},
     "otel": {"opentelemetry"},
@@ -49,6 +49,7 @@ VALUES = (
     "tercet.cache.shelf.glob",
     "tercet.cache.shelf.layout",
     "tercet.cache.shelf.owed",
+    "tercet.changes.change",
     "tercet.clock",
     "tercet.errors.refused",
     "tercet.errors.store",
@@ -83,6 +84,7 @@ VALUES = (
     "tercet.wire.batch",
     "tercet.wire.breaker",
     "tercet.wire.script",
+    "tercet.witness",
 )
 
 

@@ -1,0 +1,6 @@
+"""Changes: what was committed, told in order to whoever derives something from it."""
+
+from tercet.changes.change import Change, Commit, Kind, Message, Position, Row, Wants
+from tercet.changes.port import Listener, Source
+
+__all__ = ["Change", "Commit", "Kind", "Listener", "Message", "Position", "Row", "Source", "Wants"]

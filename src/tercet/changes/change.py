@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -75,6 +75,6 @@ class Wants:
     """What a listener is told of; a feed reads no more than that from its server, where it can."""
 
     # The columns wanted of each table ("orders", "sales.orders"), or None for all of them; "*" is every table.
-    tables: Mapping[str, frozenset[str] | None] = MappingProxyType({})
+    tables: Mapping[str, frozenset[str] | None] = field(default_factory=dict)
     # The beginnings of the messages wanted.
     prefixes: tuple[str, ...] = ()

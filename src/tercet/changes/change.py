@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime  # noqa: TC003 - a Struct's annotations are read while it runs
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import msgspec
 
-if TYPE_CHECKING:
-    from datetime import datetime
-
-    from tercet.witness import Moment
+from tercet.witness import Moment  # noqa: TC001 - as above
 
 Kind = Literal["insert", "update", "delete", "truncate"]
 

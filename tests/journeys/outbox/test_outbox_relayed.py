@@ -167,7 +167,7 @@ async def test_each_consumer_of_an_event_is_retried_by_itself(db: Tercet, until:
 
 
 async def test_what_nobody_can_read_is_a_dead_letter_and_blocks_nobody(
-    db: Tercet, feed: Any, monkeypatch: pytest.MonkeyPatch
+    db: Tercet, feed: Any, until: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Noise, an unknown type and a newer version, beside one that is well."""
     outbox = _outbox(db, slot=feed.slot)
@@ -195,7 +195,13 @@ async def test_what_nobody_can_read_is_a_dead_letter_and_blocks_nobody(
     # As in another process, which has no such class.
     monkeypatch.setattr(Catalogue, "knows", lambda _self, name: name == "journey.Paid")
     await feed.step(outbox.relay)
-    assert seen == [1]
+
+    async def passed() -> bool:
+        await outbox.relay.retry()
+        await outbox.relay.settled()
+        return seen == [1]
+
+    await until(passed)
     dead = await _rows(db, "select consumer, type, error from tercet.parked where dead order by seq")
     assert dead == [
         ("", "", "Unreadable"),

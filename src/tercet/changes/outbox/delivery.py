@@ -22,6 +22,8 @@ WAIT_SECONDS_MAX = 300.0
 
 # What is kept of an error's text; its class says most.
 REASON_CHARS = 300
+# What of it is looked through for secrets: a text may be of any length, and looking takes longer than reading.
+READ_CHARS = 1_000
 
 # Where a driver begins to quote the statement and its values, which may be anybody's.
 _QUOTES = ("[SQL:", "[parameters:", "DETAIL:", "\n")
@@ -101,4 +103,4 @@ def reason_of(error: BaseException) -> str:
     text = error.says if isinstance(error, TercetError) else str(error)
     for mark in _QUOTES:
         text = text.partition(mark)[0]
-    return mask(text.replace("\0", " ")).strip()[:REASON_CHARS]
+    return mask(text[:READ_CHARS].replace("\0", " ")).strip()[:REASON_CHARS]

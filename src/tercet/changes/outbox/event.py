@@ -58,7 +58,7 @@ def _checked(made: Any, kind: Kind) -> Kind:
 class EventType(msgspec.StructMeta):
     """Makes types of events: it takes what they declare beside msgspec's own options."""
 
-    def __new__(
+    def __new__(  # noqa: PYI019 - in a metaclass, Self means nothing
         mcls: type[_E],
         name: str,
         bases: tuple[type, ...],

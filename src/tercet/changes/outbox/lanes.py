@@ -56,17 +56,18 @@ class Runner:
         self._free: asyncio.Semaphore | None = None
 
     async def walk(self, lane: Lane) -> Sequence[Work]:
-        """Try one after the other; what stands behind one that failed, or behind a stop, still waits."""
+        """Try one after the other; what stands behind one that failed or died, or behind a stop, still waits.
+
+        A death counts once it is written down: if that fails, the event is tried again, and before the next.
+        """
         # Made here: a semaphore belongs to the loop in which it is first waited for.
         self._free = self._free or asyncio.Semaphore(self._parallel)
         for work in lane.works:
-            if work.state == "dead":
-                continue
             async with self._free:
                 if lane.stopped:
                     break
                 await self._attempt(work)
-            if work.state == "failed":
+            if work.state != "done":
                 break
         return lane.works
 

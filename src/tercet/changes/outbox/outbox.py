@@ -85,12 +85,7 @@ class Outbox:
         # Here, so that a program without an outbox loads no driver.
         from tercet.changes.outbox.postgres import PREFIX, PostgresBook, checked  # noqa: PLC0415 - see above
 
-        if durable not in {"auto", "slot", "table"} or (durable == "slot" and slot is None):
-            raise SettingInvalid(
-                "durable", where="An outbox", shown=repr(durable), wanted="'auto', 'table', or 'slot' with slot=…"
-            )
-        if not 1 <= parallel <= PARALLEL_MAX:
-            raise SettingInvalid("parallel", where="An outbox", shown=repr(parallel), wanted=f"1 to {PARALLEL_MAX}")
+        _check(durable, slot, parallel)
         self.name = checked(name)
         self._database, self._feed, self._place = database, feed, place or slot
         self._book = book or PostgresBook(database, outbox=name, slot=slot, durable=durable)
@@ -111,14 +106,8 @@ class Outbox:
             telemetry=telemetry or Telemetry(),
             chance=chance,
         )
-        self.relay = Relay(
-            self._book,
-            runner,
-            self._catalogue,
-            self._consumers,
-            prefix=PREFIX + name,
-            keep=self._kept is not None,
-        )
+        prefix, kept = PREFIX + name, self._kept is not None
+        self.relay = Relay(self._book, runner, self._catalogue, self._consumers, prefix=prefix, keep=kept)
         self._subscription: Subscription | None = None
         self._tasks: tuple[asyncio.Task[None], ...] = ()
         self._closing: asyncio.Event | None = None
@@ -241,9 +230,7 @@ class Outbox:
 
     async def open(self) -> None:
         """Begin to hand events on, if there are handlers; a program that only emits need not open it."""
-        if self._tasks:
-            return
-        if not self._consumers:
+        if self._tasks or not self._consumers:
             return
         self.relay.opened()
         self._closing = asyncio.Event()
@@ -313,6 +300,15 @@ async def _nap(closing: asyncio.Event, pace: float) -> None:
             await closing.wait()
     except TimeoutError:
         return
+
+
+def _check(durable: str, slot: str | None, parallel: int) -> None:
+    if durable not in {"auto", "slot", "table"} or (durable == "slot" and slot is None):
+        raise SettingInvalid(
+            "durable", where="An outbox", shown=repr(durable), wanted="'auto', 'table', or 'slot' with slot=…"
+        )
+    if not 1 <= parallel <= PARALLEL_MAX:
+        raise SettingInvalid("parallel", where="An outbox", shown=repr(parallel), wanted=f"1 to {PARALLEL_MAX}")
 
 
 def _inbox(once: Once, store: Any, *, namespace: str, marks: float) -> Inbox:

@@ -28,6 +28,7 @@
     │   ├── PoolExhausted        retryable; .size .waited .held .holder
     │   ├── DeadlinePassed       retryable; the store was too slow
     │   ├── CommandRefused       .code .reason; Redis answered a command with an error
+    │   ├── FeedBroken           .reason; what a feed of changes was sent cannot be read
     │   └── DefinitionMismatch   an index or view of that name exists and is another one
     └── Refused                  tercet itself says no
         ├── FolderBusy           another process holds this folder
@@ -59,6 +60,7 @@ from tercet.errors.store import (
     CommandRefused,
     DeadlinePassed,
     DefinitionMismatch,
+    FeedBroken,
     LoginRefused,
     PoolExhausted,
     ServerFailed,
@@ -100,6 +102,7 @@ __all__ = [
     "DefinitionMismatch",
     "DocumentInvalid",
     "ExtraMissing",
+    "FeedBroken",
     "FencedOff",
     "FolderBusy",
     "LayerUnknown",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -186,6 +187,29 @@ def test_a_decoder_that_is_closed_keeps_no_file(server: Any, files: list[IO[byte
     decoder.close()
     decoder.close()
     assert [file.closed for file in files] == [True]
+
+
+def test_a_stream_that_begins_again_is_told_once(server: Any) -> None:
+    """The log is read again from an earlier place: by each call, through SQL."""
+    decoder = server.decoder(protocol=2)
+    described = server.relation(1, "t", COLUMNS, part=900)
+    again = _block(server, 900, described, server.insert(1, 1, "x", part=900))
+    commits = server.read(decoder, *again, *again, server.stream_commit(900))
+    assert _ids(commits) == [(900, [1])]
+
+
+def test_a_full_disk_is_a_fault_of_the_feed(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says what the system says."""
+
+    def full(**_options: str) -> IO[bytes]:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(stream, "TemporaryFile", full)
+    with pytest.raises(FeedBroken, match="too large to be kept: No space left on device"):
+        server.read(
+            server.decoder(protocol=2, memory=0),
+            *_block(server, 900, server.relation(1, "t", COLUMNS, part=900)),
+        )
 
 
 def test_protocol_4_tells_more_of_an_abort(server: Any) -> None:

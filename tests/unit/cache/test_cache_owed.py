@@ -39,7 +39,10 @@ async def test_nobody_here_is_shown_it(owing: Bench, drop: Drop) -> None:
     assert await owing.tiers.drop(drop) is False
     assert await owing.fetch("a", "t") == 2
     owing.tiers.memory.clear()
-    assert await owing.tiers.straight.fetch_many([owing.ask("a", "t"), owing.ask("b")], lambda _: owing.load()) == [2, 2]
+    assert await owing.tiers.straight.fetch_many([owing.ask("a", "t"), owing.ask("b")], lambda _: owing.load()) == [
+        2,
+        2,
+    ]
     owing.tiers.memory.clear()
     assert await owing.tiers.look(owing.ask("a", "t")) is None
     await owing.tiers.close()

@@ -30,6 +30,7 @@ from tercet.errors import (
     PoolExhausted,
     PositionLost,
     ProofFailed,
+    PublicationUnsafe,
     RateExceeded,
     SchemaInvalid,
     ServerFailed,
@@ -151,6 +152,11 @@ SAID: dict[str, tuple[TercetError, str]] = {
     "SchemaInvalid": (
         SchemaInvalid("The index 'ix'", reason="it has no columns", mend="Name at least one."),
         "The index 'ix' cannot be: it has no columns. Name at least one.",
+    ),
+    "PublicationUnsafe": (
+        PublicationUnsafe(("log: it has no primary key. Give it one.",)),
+        "A feed of these tables cannot be set up as it was asked for:\n  log: it has no primary key. Give it one.\n"
+        "Nothing was changed.",
     ),
     "DocumentInvalid": (
         DocumentInvalid("one plan", reason="there are 2", mend="Explain one statement at a time."),

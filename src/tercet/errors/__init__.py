@@ -13,6 +13,7 @@
     │   ├── TemplateMismatch     a tag or key names a parameter that the function does not have
     │   ├── SqlInvalid           PostgreSQL's grammar refuses this text
     │   ├── SchemaInvalid        a name, an index or a view that PostgreSQL would refuse
+    │   ├── PublicationUnsafe    a feed's set-up would break the program's own writes: .problems
     │   ├── DocumentInvalid      a text is not the document it should be (a plan, a ladder)
     │   ├── NotComparable        a value has no form in which two answers could be compared
     │   ├── CommandInvalid       a command that cannot be sent, or not on a connection that is shared
@@ -83,6 +84,7 @@ from tercet.errors.usage import (
     LayerUnknown,
     NotComparable,
     NotOpen,
+    PublicationUnsafe,
     SchemaInvalid,
     SessionDataInvalid,
     SettingInvalid,
@@ -117,6 +119,7 @@ __all__ = [
     "PoolExhausted",
     "PositionLost",
     "ProofFailed",
+    "PublicationUnsafe",
     "RateExceeded",
     "Refused",
     "SchemaInvalid",

@@ -148,6 +148,8 @@ class Table:
     index_columns: tuple[str, ...] = ()
     # Those of our own triggers that it has.
     triggers: tuple[str, ...] = ()
+    # The columns that these do not tell.
+    silent: tuple[str, ...] = ()
     # Where it is partitioned: the tables that hold the rows.
     leaves: tuple[Table, ...] = ()
 

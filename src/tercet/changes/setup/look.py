@@ -30,6 +30,12 @@ _SQL = "setup/setup.sql"
 _IDENTITIES: Mapping[str, Identity] = {"d": "default", "f": "full", "i": "index", "n": "nothing"}
 _FORMS: Mapping[str, Form] = {"r": "table", "p": "partitioned", "f": "foreign", "v": "view", "m": "view"}
 
+# What the first question answers, in its order.
+_SERVER = (
+    "version", "number", "replica", "wal_level", "slots_max", "slots", "senders_max", "senders", "keep_bytes",
+    "login", "database", "superuser", "replication", "may_create", "change_table",
+)  # fmt: skip
+
 # Statements after which a pooler that shares connections between transactions has probably shown itself. That all
 # come from one backend proves nothing, for a pooler with little to do hands out the same one.
 _PROBES = 4
@@ -71,18 +77,10 @@ async def _rows(connection: Connection, statement: str, values: tuple[Any, ...] 
 
 
 def _server(row: Sequence[Any], *, pooled: bool) -> Server:
-    *before, keep, login, database, superuser, replication, may_create, change_table = row
-    return Server(
-        *before,
-        keep_bytes=keep if keep is not None and keep >= 0 else None,
-        login=login,
-        database=database,
-        superuser=bool(superuser),
-        replication=bool(replication),
-        may_create=may_create,
-        change_table=change_table,
-        pooled=pooled,
-    )
+    fields = dict(zip(_SERVER, row, strict=True))
+    keep = fields["keep_bytes"]
+    fields["keep_bytes"] = keep if keep is not None and keep >= 0 else None
+    return Server(**fields, pooled=pooled)
 
 
 def _slot(row: Sequence[Any]) -> Slot:
@@ -99,7 +97,8 @@ def _publication(row: Sequence[Any], published: Iterable[Sequence[Any]], tables:
             # A list of all columns is as good as none, and the server does not tell the two apart.
             listed = tuple(columns) if columns and (known is None or set(columns) < known.plain_columns) else None
             has[schema, table] = Published(listed, condition)
-    return Publication(*row, tables=has)
+    name, all_tables, insert, update, delete, truncate, via_root, ours = row
+    return Publication(name, all_tables, insert, update, delete, truncate, via_root, ours, has)
 
 
 def _tables(rows: Sequence[Sequence[Any]]) -> tuple[Table, ...]:
@@ -112,7 +111,7 @@ def _tables(rows: Sequence[Sequence[Any]]) -> tuple[Table, ...]:
 
 def _table(row: Sequence[Any], leaves: Sequence[Table]) -> Table:
     _, _, schema, name, kind, persistence, identity, primary, deferrable, index, indexed, *rest = row
-    names, filled, generated, triggers = rest
+    names, filled, generated, triggers, arguments = rest
     form = _FORMS[kind]
     if form in {"table", "partitioned"}:
         form = {"u": "unlogged", "t": "temporary"}.get(persistence, form)  # type: ignore[assignment] # both are forms
@@ -127,5 +126,13 @@ def _table(row: Sequence[Any], leaves: Sequence[Table]) -> Table:
         index=index,
         index_columns=tuple(indexed),
         triggers=tuple(triggers),
+        silent=_silent(arguments),
         leaves=tuple(leaves),
     )
+
+
+def _silent(arguments: str | None) -> tuple[str, ...]:
+    """The columns that a trigger does not tell: all of its arguments but the first two, each ended by a zero byte."""
+    if not arguments:
+        return ()
+    return tuple(one.decode(errors="replace") for one in bytes.fromhex(arguments).split(b"\0")[2:-1])

@@ -91,7 +91,9 @@ select f.oid::bigint,
              order by k.place),
        cols.names, cols.filled, cols.generated,
        array(select t.tgname::text from pg_trigger t
-             where t.tgrelid = c.oid and not t.tgisinternal and t.tgname like 'tercet\_feed\_%')
+             where t.tgrelid = c.oid and not t.tgisinternal and t.tgname like 'tercet\_feed\_%'),
+       (select encode(t.tgargs, 'hex') from pg_trigger t
+        where t.tgrelid = c.oid and not t.tgisinternal and t.tgname in ('tercet_feed_update', 'tercet_feed_rows'))
 from found f
 join pg_class c on c.oid = f.oid
 join pg_namespace n on n.oid = c.relnamespace

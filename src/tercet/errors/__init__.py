@@ -31,6 +31,7 @@
     │   ├── CommandRefused       .code .reason; Redis answered a command with an error
     │   ├── DefinitionMismatch   an index or view of that name exists and is another one
     │   ├── PositionLost         retryable; .place: changes that were not read yet are gone from the store
+    │   ├── FeedBroken           .reason; what a feed of changes was sent cannot be read
     │   └── FeedRefused          the store does not tell its changes: set-up, rights, or no slot left
     └── Refused                  tercet itself says no
         ├── FolderBusy           another process holds this folder
@@ -62,6 +63,7 @@ from tercet.errors.store import (
     CommandRefused,
     DeadlinePassed,
     DefinitionMismatch,
+    FeedBroken,
     FeedRefused,
     LoginRefused,
     PoolExhausted,
@@ -106,6 +108,7 @@ __all__ = [
     "DefinitionMismatch",
     "DocumentInvalid",
     "ExtraMissing",
+    "FeedBroken",
     "FeedRefused",
     "FencedOff",
     "FolderBusy",

@@ -148,7 +148,7 @@ select pg_current_snapshot()::text
 
 -- name: over
 -- Whether all that ran when $1 was taken has ended.
-select pg_snapshot_xmin(pg_current_snapshot()) >= pg_snapshot_xmax($1::text::pg_snapshot)
+select pg_snapshot_xmin(pg_current_snapshot()) >= pg_snapshot_xmax($1::text::pg_snapshot), pg_current_snapshot()::text
 
 -- name: settle
 -- Nobody is kept for longer than the triggers write for him.
@@ -158,6 +158,7 @@ select $1, $2::text::pg_snapshot, $3::text::pg_snapshot, $4::bigint,
 from tercet.gate
 on conflict (name) do update
 set past = excluded.past, within = excluded.within, last = excluded.last, kept_until = excluded.kept_until
+returning name
 
 -- name: place
 select past::text, within::text, last from tercet.places where name = $1 and kept_until > clock_timestamp()
@@ -172,18 +173,20 @@ where name = $1 and kept_until > clock_timestamp()
 returning true
 
 -- name: leave
-delete from tercet.places where name = $1
+delete from tercet.places where name = $1 returning name
 
 -- name: evict
-delete from tercet.places where kept_until <= clock_timestamp()
+delete from tercet.places where kept_until <= clock_timestamp() returning name
 
 -- name: clear
--- What every reader is past of; and without any, all that has been committed.
-delete from tercet.changes where id in (
+-- What every reader is past of.
+with gone as (delete from tercet.changes where id in (
     select c.id from tercet.changes c
-    where not exists (select from tercet.places p where not pg_visible_in_snapshot(c.xid, p.past))
-    order by c.id limit $1
-)
+    where c.xid < (select pg_snapshot_xmax(p.past) as reach from tercet.places p order by reach limit 1)
+      and not exists (select from tercet.places p where not pg_visible_in_snapshot(c.xid, p.past))
+    limit $1
+) returning id)
+select count(*) from gone
 
 -- name: fresh
 -- Whether there is anything after the snapshot; the index on xid answers it.
@@ -209,7 +212,7 @@ order by c.last, c.id
 
 -- name: patient
 -- The cursor's transaction waits while what it has brought is taken care of.
-set local idle_in_transaction_session_timeout = 0
+select set_config('idle_in_transaction_session_timeout', '0', true)
 
 -- name: types
 -- Of each column: the number of its type, beneath all domains, and of its elements where it is an array.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from tercet.changes.setup.sqlstate import sqlstate
 from tercet.errors import LockBusy
 from tercet.sql import identifier
 
@@ -47,7 +48,7 @@ async def apply(
                 await _run(database, step, lock)
                 break
             except Exception as error:
-                if not _was_locked(error):
+                if sqlstate(error) != _LOCK_TIMEOUT:
                     raise
                 if attempt + 1 == tries:
                     raise LockBusy(f"the step to {step.says}") from error
@@ -77,16 +78,6 @@ async def _build(connection: Connection, step: Step) -> None:
         await connection.exec_driver_sql(f"drop index concurrently if exists {name}")
     for statement in step.statements:
         await connection.exec_driver_sql(statement)
-
-
-def _was_locked(error: BaseException) -> bool:
-    """Whether PostgreSQL gave up waiting for a lock; drivers and SQLAlchemy each wrap its state in their own way."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if _LOCK_TIMEOUT in {getattr(seen, "sqlstate", None), getattr(getattr(seen, "orig", None), "sqlstate", None)}:
-            return True
-        seen = seen.__cause__
-    return False
 
 
 def migration(steps: Iterable[Step]) -> str:

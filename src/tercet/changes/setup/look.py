@@ -17,7 +17,7 @@ from tercet.changes.setup.findings import (
     Table,
     place_of,
 )
-from tercet.changes.written import written
+from tercet.changes.setup.written import written
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tercet.changes.setup.step import Problem, Step
-from tercet.changes.written import written
+from tercet.changes.setup.written import written
 from tercet.sql import identifier
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def change_table(findings: Findings) -> tuple[Step, ...]:
     if findings.server.change_table:
         return ()
     blocks = written(_SQL)
-    return (Step("the table of changes", tuple(_bare(blocks[name]) for name in _MADE), _FIRST),)
+    return (Step("the table of changes", tuple(blocks[name] for name in _MADE), _FIRST),)
 
 
 def installed(table: Table, columns: Collection[str] | None) -> tuple[Step, ...] | Problem:
@@ -58,7 +58,7 @@ def installed(table: Table, columns: Collection[str] | None) -> tuple[Step, ...]
     statements = [_drop(table, name) for name in _EVERY if name in present]
     for name in names:
         block = written(_SQL)[_BLOCKS.get(name, f"on_{name}")]
-        statements.append(_bare(block).format(table=identifier(table.place), arguments=arguments))
+        statements.append(block.format(table=identifier(table.place), arguments=arguments))
         statements.append(_filled("enable", table, name))
     return (Step(f"triggers that tell the changes of {table}", tuple(statements), _WAITS.format(table=table)),)
 
@@ -89,15 +89,7 @@ def _drop(table: Table, name: str) -> str:
 
 
 def _filled(block: str, table: Table, name: str) -> str:
-    return _bare(written(_SQL)[block]).format(table=identifier(table.place), trigger=f"tercet_feed_{name}")
-
-
-def _bare(block: str) -> str:
-    """Without the comments that stand before it."""
-    lines = block.splitlines()
-    while lines and lines[0].startswith("--"):
-        del lines[0]
-    return "\n".join(lines)
+    return written(_SQL)[block].format(table=identifier(table.place), trigger=f"tercet_feed_{name}")
 
 
 def _literal(text: str) -> str:

@@ -117,7 +117,7 @@ class Writer:
 
     def decoder(self, wants: Wants = EVERYTHING, **options: object) -> Decoder:
         """A decoder near transaction 1000."""
-        return Decoder(wants, source="pg:1", **{"near": 1000, **options})  # type: ignore[arg-type]
+        return Decoder(wants, source="pg:1", **{"near": 1000, **options})  # type: ignore[arg-type]  # the words are the test's
 
     def read(self, decoder: Decoder, *payloads: bytes) -> list[Commit]:
         """All that is handed on."""

@@ -17,6 +17,7 @@ from tercet.errors import (
     DefinitionMismatch,
     DocumentInvalid,
     ExtraMissing,
+    FeedBroken,
     FeedRefused,
     FencedOff,
     FolderBusy,
@@ -195,6 +196,14 @@ SAID: dict[str, tuple[TercetError, str]] = {
     "DeadlinePassed": (
         DeadlinePassed("postgres", what="the refresh", deadline=0.05),
         "postgres did not finish the refresh within 50 ms. Give it longer, or find out what it waits for.",
+    ),
+    "FeedBroken": (
+        FeedBroken("postgres", reason="a message of the kind 'Z' between transactions (protocol 1)"),
+        (
+            "postgres has sent changes that cannot be read: a message of the kind 'Z' between transactions "
+            "(protocol 1). Nothing was skipped. Begin again from the last position; if it comes back, report it "
+            "with this sentence."
+        ),
     ),
     "DefinitionMismatch": (
         DefinitionMismatch("index", "users_active", wanted="on users (id)", found="on users (name)"),

@@ -29,6 +29,7 @@
     │   ├── DeadlinePassed       retryable; the store was too slow
     │   ├── CommandRefused       .code .reason; Redis answered a command with an error
     │   ├── DefinitionMismatch   an index or view of that name exists and is another one
+    │   ├── FeedBroken           .reason; what a feed of changes was sent cannot be read
     │   ├── PositionLost         retryable; .place: changes that were not read yet are gone from the store
     │   └── FeedRefused          the store does not tell its changes: set-up, rights, or no slot left
     └── Refused                  tercet itself says no
@@ -61,6 +62,7 @@ from tercet.errors.store import (
     CommandRefused,
     DeadlinePassed,
     DefinitionMismatch,
+    FeedBroken,
     FeedRefused,
     LoginRefused,
     PoolExhausted,
@@ -104,6 +106,7 @@ __all__ = [
     "DefinitionMismatch",
     "DocumentInvalid",
     "ExtraMissing",
+    "FeedBroken",
     "FeedRefused",
     "FencedOff",
     "FolderBusy",

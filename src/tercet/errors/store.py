@@ -109,6 +109,18 @@ class CommandRefused(StoreError):
         self.code, self.reason = code, reason
 
 
+class FeedBroken(StoreError):
+    """What a feed was sent cannot be read; nothing from there on was handed on. `reason` holds no value of a row."""
+
+    def __init__(self, store: str, *, reason: str) -> None:
+        super().__init__(
+            store,
+            f"{store} has sent changes that cannot be read: {reason}.",
+            "Nothing was skipped. Begin again from the last position; if it comes back, report it with this sentence.",
+        )
+        self.reason = reason
+
+
 class DefinitionMismatch(StoreError):
     """An index or view of that name exists and is another one; neither was touched."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import AsyncGenerator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -149,12 +150,18 @@ class Feed:
 
     async def _hand_on(self, source: Source, pause: Pause) -> None:
         self._become("reading")
-        async for commits in source.commits():
-            began = self._clock.monotonic()
-            await self._hear(commits)
-            await source.confirm(commits[-1].position)
-            pause.well()
-            self._count(commits, self._clock.monotonic() - began)
+        reading = source.commits()
+        try:
+            async for commits in reading:
+                began = self._clock.monotonic()
+                await self._hear(commits)
+                await source.confirm(commits[-1].position)
+                pause.well()
+                self._count(commits, self._clock.monotonic() - began)
+        finally:
+            # A generator that nobody ends would be ended by the loop, some time later.
+            if isinstance(reading, AsyncGenerator):
+                await reading.aclose()
 
     async def _hear(self, commits: Sequence[Commit]) -> None:
         """Have these taken care of, however often it takes."""

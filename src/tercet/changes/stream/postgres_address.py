@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 from tercet.errors import ExtraMissing, StoreMissing
 
@@ -62,7 +62,7 @@ def read_conninfo(settings: Settings) -> str:
     if not parts.netloc and "://" not in plain:
         # urlunsplit drops the slashes of an address without a host: postgresql:///shop?host=/run/postgresql
         plain = plain.replace("postgresql:", "postgresql://", 1)
-    conninfo = f"{plain}?{urlencode(words)}"
+    conninfo = f"{plain}?{urlencode(words, quote_via=quote)}"
     return make_conninfo("", **{word: value for word, value in conninfo_to_dict(conninfo).items() if value is not None})
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tercet.changes.stream.postgres_refusal import gone, not_let_in, refused
@@ -27,7 +28,33 @@ Rows: TypeAlias = Sequence[Sequence[str | None]]
 # before going back to the loop.
 _WORTH_ANOTHER_LOOK = 64
 
+# A statement that is not given up by then ends with its connection, sooner or later.
+CANCEL_SECONDS = 1.0
+
 _DONE = {pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK, pq.ExecStatus.EMPTY_QUERY}
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Door:
+    """How connections are made; it carries the password and therefore does not show itself."""
+
+    conninfo: str
+    # Where it is, without secrets: for errors.
+    address: str
+    within: float
+
+    async def line(self, *, replication: bool, place: str) -> Line:
+        """A new connection for this place; raises StoreUnreachable, LoginRefused or FeedRefused."""
+        words: dict[str, Any] = {"replication": "database"} if replication else {}
+        try:
+            async with asyncio.timeout(self.within):
+                connection = await psycopg.AsyncConnection.connect(self.conninfo, autocommit=True, **words)
+        except TimeoutError as error:
+            raise gone(self.address, "no connection was made in time") from error
+        except psycopg.Error as error:
+            raise not_let_in(error, address=self.address) from error
+        connection.pgconn.nonblocking = 1
+        return Line(connection, address=self.address, place=place)
 
 
 class Line:
@@ -49,27 +76,8 @@ class Line:
         self._more = False
         self.closed = False
 
-    @classmethod
-    async def connect(cls, conninfo: str, *, replication: bool, within: float, address: str, place: str = "") -> Line:
-        """A new connection; raises StoreUnreachable, LoginRefused or FeedRefused."""
-        words: dict[str, Any] = {"replication": "database"} if replication else {}
-        try:
-            async with asyncio.timeout(within):
-                connection = await psycopg.AsyncConnection.connect(conninfo, autocommit=True, **words)
-        except TimeoutError as error:
-            raise gone(address, "no connection was made in time") from error
-        except psycopg.Error as error:
-            raise not_let_in(error, address=address) from error
-        connection.pgconn.nonblocking = 1
-        return cls(connection, address=address, place=place)
-
-    @property
-    def waiting(self) -> bool:
-        """Whether somebody waits for what the server sends."""
-        return self._waiter is not None
-
     def written(self, statement: str, values: Mapping[str, object]) -> str:
-        """A statement with its {names} filled in, quoted by the driver: a replication connection takes no parameters."""
+        """A statement with its {names} filled in, quoted by the driver: replication knows no parameters."""
         told = {
             name: value if isinstance(value, sql.Composable) else sql.Literal(value) for name, value in values.items()
         }
@@ -141,6 +149,11 @@ class Line:
                 elif size < 0:
                     break
             await self._results(None)
+
+    async def cancel(self) -> None:
+        """Have the server give up the statement that runs, if one does."""
+        with contextlib.suppress(psycopg.Error):
+            await self._connection.cancel_safe(timeout=CANCEL_SECONDS)
 
     def close(self) -> None:
         """Let go of the connection at once; twice is fine."""

@@ -18,13 +18,16 @@ if TYPE_CHECKING:
 # Enough for any sentence of PostgreSQL's about a command of ours.
 _REASON_CHARS = 200
 
+LOST = "the connection was lost"
+
 # SQLSTATE, or its first two characters.
 _UNREACHABLE = {
+    "": LOST,
     "53300": "it has no connection left to give",
     "57P01": "it is being shut down, or an administrator has ended the connection",
     "57P02": "it has crashed and restarts",
     "57P03": "it is starting up or shutting down",
-    "08": "the connection was lost",
+    "08": LOST,
 }
 _LOGIN = {"28": "it does not accept this login", "3D000": "the database does not exist"}
 # What was kept for a slot is gone: it was cut off (55000), its log was removed (58P01), or it was dropped (42704).
@@ -78,11 +81,9 @@ def refused(result: PGresult, *, address: str, place: str) -> StoreError:
     """The error that a statement's failed result means."""
     state = (result.error_field(pq.DiagnosticField.SQLSTATE) or b"").decode()
     said = (result.error_field(pq.DiagnosticField.MESSAGE_PRIMARY) or b"").decode(errors="replace")[:_REASON_CHARS]
-    if not state:
-        # libpq says so itself: the server has gone while it was asked.
-        return gone(address)
+    # Without a state it is libpq that says so: the server has gone while it was asked.
     if reason := _UNREACHABLE.get(state) or _UNREACHABLE.get(state[:2]):
-        return StoreUnreachable("postgres", reason=reason, address=address)
+        return gone(address, reason)
     if reason := _LOGIN.get(state) or _LOGIN.get(state[:2]):
         return LoginRefused("postgres", reason=reason, address=address)
     if state == _BUSY:
@@ -108,10 +109,12 @@ def not_let_in(error: psycopg.Error, *, address: str) -> StoreError:
                 if kind is LoginRefused
                 else gone(address, reason)
             )
-    return gone(address)
+    # What the server has said itself is about this login, in whatever language.
+    told = text.partition("FATAL:")[2].strip().partition("\n")[0][:_REASON_CHARS]
+    return LoginRefused("postgres", reason=told, address=address) if told else gone(address)
 
 
-def gone(address: str, reason: str = "the connection was lost") -> StoreUnreachable:
+def gone(address: str, reason: str = LOST) -> StoreUnreachable:
     """Nobody answers any more."""
     return StoreUnreachable("postgres", reason=reason, address=address)
 

@@ -1,5 +1,6 @@
 -- What is asked of PostgreSQL about slots and publications. The {names} are filled in by the driver: a replication
--- connection takes no parameters.
+-- connection takes no parameters. What begins with a command of its own (in capitals) may hold no comment.
+-- follow_failover is of PostgreSQL 17: a replica that keeps slots in step (sync_replication_slots) has this one too.
 
 -- name: facts
 select current_setting('wal_level'),
@@ -26,34 +27,41 @@ CREATE_REPLICATION_SLOT {slot} TEMPORARY LOGICAL pgoutput NOEXPORT_SNAPSHOT
 -- name: keep
 select pg_copy_logical_replication_slot({passing}, {slot}, false)
 
+-- name: follow_failover
+ALTER_REPLICATION_SLOT {slot} (FAILOVER true)
+
 -- name: identify
 IDENTIFY_SYSTEM
 
 -- name: stream
-START_REPLICATION SLOT {slot} LOGICAL 0/0 (proto_version {protocol}, publication_names {publications})
+START_REPLICATION SLOT {slot} LOGICAL 0/0 (proto_version '1', publication_names {publications})
 
 -- name: stream_messages
-START_REPLICATION SLOT {slot} LOGICAL 0/0 (proto_version {protocol}, publication_names {publications}, messages 'true')
+START_REPLICATION SLOT {slot} LOGICAL 0/0 (proto_version '1', publication_names {publications}, messages 'true')
+
+-- name: stream_early
+START_REPLICATION SLOT {slot} LOGICAL 0/0 (proto_version '2', publication_names {publications}, streaming 'true')
+
+-- name: stream_messages_early
+START_REPLICATION SLOT {slot} LOGICAL 0/0
+  (proto_version '2', publication_names {publications}, streaming 'true', messages 'true')
 
 -- name: drop_passing
 DROP_REPLICATION_SLOT {slot}
 
 -- name: lead
-select pg_try_advisory_lock({key})
+select pg_try_advisory_lock({key}), pg_backend_pid()
 
 -- name: lag
--- The lock is looked for as well: a pooler in between may have given the connection to somebody else.
-select exists (
-         select from pg_locks
-          where locktype = 'advisory' and pid = pg_backend_pid() and granted and objsubid = 1
-            and (classid::bigint << 32 | objid::bigint) = {key}::bigint
-       ),
+with log as (
+  select case when pg_is_in_recovery() then pg_last_wal_replay_lsn() else pg_current_wal_lsn() end as here
+)
+-- Another backend's number than before: a pooler in between has given our connection to somebody else.
+select pg_backend_pid(),
        s.wal_status,
-       case when s.slot_name is not null then
-         pg_wal_lsn_diff(pg_current_wal_lsn(), coalesce(s.confirmed_flush_lsn, s.restart_lsn))::bigint
-       end,
-       pg_wal_lsn_diff(pg_current_wal_lsn(), s.restart_lsn)::bigint,
+       pg_wal_lsn_diff(log.here, coalesce(s.confirmed_flush_lsn, s.restart_lsn))::bigint,
+       pg_wal_lsn_diff(log.here, s.restart_lsn)::bigint,
        -- In megabytes; -1 is without an end.
        (select setting::bigint << 20 from pg_settings where name = 'max_slot_wal_keep_size' and setting <> '-1')
-  from (select) as one
+  from log
   left join pg_replication_slots s on s.slot_name = {slot}

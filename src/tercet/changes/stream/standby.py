@@ -6,7 +6,7 @@ import asyncio
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from tercet.changes.pgoutput import KEEPALIVE, keepalive, status
+from tercet.changes.pgoutput import keepalive, status
 from tercet.errors import StoreUnreachable
 
 if TYPE_CHECKING:
@@ -91,7 +91,9 @@ class Standby:
             self._soon = self._loop.call_later(TELL_SECONDS, self._tell)
 
     def _beat(self) -> None:
-        if self._reading and self._loop.time() - self._heard > max(SILENCE_SECONDS, TIMES_WITHIN_TIMEOUT * self._interval):
+        if self._reading and self._loop.time() - self._heard > max(
+            SILENCE_SECONDS, TIMES_WITHIN_TIMEOUT * self._interval
+        ):
             self._fail(StoreUnreachable("postgres", reason=f"it has been silent for {SILENCE_SECONDS:.0f} s"))
             return
         self._timer = self._loop.call_later(self._interval, self._beat)
@@ -106,13 +108,12 @@ class Standby:
         try:
             self._send(
                 status(
-                    written=received, flushed=self.confirmed, applied=self.confirmed, at=datetime.now(UTC), answer=answer
+                    written=received,
+                    flushed=self.confirmed,
+                    applied=self.confirmed,
+                    at=datetime.now(UTC),
+                    answer=answer,
                 )
             )
         except StoreUnreachable as error:
             self._fail(error)
-
-
-def is_keepalive(frame: bytes) -> bool:
-    """Whether a frame is the server's sign of life."""
-    return frame[0] == KEEPALIVE

@@ -97,15 +97,8 @@ class Outbox:
         self._catalogue = Catalogue()
         self._consumers: dict[str, Consumer] = {}
         self._inboxes: dict[Once, Inbox] = {}
-        runner = Runner(
-            self._catalogue,
-            self._consumers,
-            self._inboxes,
-            parallel=parallel,
-            clock=self._clock,
-            telemetry=telemetry or Telemetry(),
-            chance=chance,
-        )
+        heard: dict[str, Any] = {"clock": self._clock, "telemetry": telemetry or Telemetry(), "chance": chance}
+        runner = Runner(self._catalogue, self._consumers, self._inboxes, parallel=parallel, **heard)
         prefix, kept = PREFIX + name, self._kept is not None
         self.relay = Relay(self._book, runner, self._catalogue, self._consumers, prefix=prefix, keep=kept)
         self._subscription: Subscription | None = None

@@ -215,6 +215,7 @@ async def _storm(new_book: Any, events: list[tuple[int, int]], chance: random.Ra
         effects.append((event.key, event.n))
 
     outbox._inboxes["postgres"] = _Marks()
+    outbox.relay.patience = ()
     said = await _contents(outbox, book, *(Did(key=key, n=n) for n, (key, _) in enumerate(events)))
     book.away = lambda: chance.random() < away
     start = 0

@@ -36,8 +36,8 @@ WITHIN_SECONDS = 30.0
 POLL_SECONDS = 0.1
 # After an error, which is mostly a server that is away.
 AFTER_ERROR_SECONDS = 1.0
-# Renewals come three times as often as leases end.
-RENEW_SECONDS = LEASE_SECONDS / 3
+# Renewals come so many times as often as leases end.
+RENEWALS = 3
 PRUNE_SECONDS = 60.0
 
 # How long handlers that run may go on when the outbox is closed.
@@ -57,7 +57,8 @@ class Outbox:
 
     `slot` is the replication slot whose reader hears this outbox, and `feed` what reads it, from the place `place`.
     `durable` says where events go: "slot" only into the log, "table" only into the table, "auto" into the log while
-    the slot is there. `keep` lets events be replayed for so long after they were handled.
+    the slot is there. `lease` is for how long what a process works on is its own once it is dead. `keep` lets events
+    be replayed for so long after they were handled.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class Outbox:
         marks: str | float = MARK_SECONDS,
         parallel: int = PARALLEL,
         poll: str | float = POLL_SECONDS,
+        lease: str | float = LEASE_SECONDS,
         form: Format = "msgpack",
         trace: Callable[[], str | None] | None = None,
         telemetry: Telemetry | None = None,
@@ -92,15 +94,15 @@ class Outbox:
         self._tables = durable != "slot"
         self._stores = {"postgres": database, "mongo": mongo, "redis": redis}
         self._kept = None if keep is None else seconds(keep)
-        self._marks, self._poll = seconds(marks), seconds(poll)
+        self._marks, self._poll, self._lease = seconds(marks), seconds(poll), seconds(lease)
         self._form, self._trace, self._clock = form, trace, clock or SystemClock()
         self._catalogue = Catalogue()
         self._consumers: dict[str, Consumer] = {}
         self._inboxes: dict[Once, Inbox] = {}
         heard: dict[str, Any] = {"clock": self._clock, "telemetry": telemetry or Telemetry(), "chance": chance}
         runner = Runner(self._catalogue, self._consumers, self._inboxes, parallel=parallel, **heard)
-        prefix, kept = PREFIX + name, self._kept is not None
-        self.relay = Relay(self._book, runner, self._catalogue, self._consumers, prefix=prefix, keep=kept)
+        kept: dict[str, Any] = {"prefix": PREFIX + name, "keep": self._kept is not None, "lease": self._lease}
+        self.relay = Relay(self._book, runner, self._catalogue, self._consumers, **kept)
         self._subscription: Subscription | None = None
         self._tasks: tuple[asyncio.Task[None], ...] = ()
         self._closing: asyncio.Event | None = None
@@ -257,7 +259,7 @@ class Outbox:
     def _loops(self, closing: asyncio.Event) -> Sequence[Any]:
         loops = [
             self._loop(closing, self.relay.retry, self._poll),
-            self._loop(closing, self.relay.renew, RENEW_SECONDS),
+            self._loop(closing, self.relay.renew, self._lease / RENEWALS),
             self._loop(closing, self.relay.enrol, ENROL_SECONDS),
             self._loop(closing, self._prune, PRUNE_SECONDS),
         ]

@@ -35,6 +35,10 @@ HOLD_SECONDS = 2.0
 # What is ours while we work on it; renewed three times meanwhile, so that it ends only with its process.
 LEASE_SECONDS = 30.0
 
+# A PostgreSQL that restarts is back within these; without them, what was handled while it was away would be handled
+# again when its lease ends.
+SETTLE_AGAIN_SECONDS = (0.2, 1.0, 3.0, 5.0)
+
 # Lanes out of those parked that one process walks at once.
 LANES_MAX = 64
 
@@ -61,6 +65,8 @@ class Relay:
     ) -> None:
         self._book, self._runner, self._catalogue, self._consumers = book, runner, catalogue, consumers
         self._prefix, self._keep, self._hold, self._lease = prefix, keep, hold, lease
+        # How long to wait before what could not be settled is settled again.
+        self.patience: tuple[float, ...] = SETTLE_AGAIN_SECONDS
         # Who consumes what in other processes, by the names of the types.
         self._elsewhere: Mapping[str, Sequence[str]] = {}
         self._walking: set[asyncio.Task[None]] = set()
@@ -85,7 +91,7 @@ class Relay:
 
     async def resync(self, why: str) -> None:
         """What the log had and was not handed on is gone; it is said, for nobody can bring it back."""
-        _log.error("The outbox's place in the log was lost (%s): events said before and not handled are lost", why)
+        _log.warning("The outbox's place in the log begins anew (%s): what was said before and not heard is lost", why)
 
     # ---- what has come
 
@@ -223,12 +229,16 @@ class Relay:
     # ---- tasks
 
     async def _settle(self, works: Sequence[Work], token: str) -> None:
-        if works:
+        for pause in (*self.patience, None) if works else ():
             try:
                 await self._book.settle(works, token)
             except Exception as error:  # noqa: BLE001 - see below
+                if pause is not None:
+                    await asyncio.sleep(pause)
+                    continue
                 # The lease ends by itself, and they are tried again: at least once is what was promised.
                 _log.warning("What became of %d events could not be kept: %s", len(works), type(error).__name__)
+            return
 
     def _follow(self, tasks: Sequence[asyncio.Task[None]]) -> None:
         for task in tasks:

@@ -273,6 +273,7 @@ async def storm(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     relays = Children("relay", RELAYS, words, chance)
     killed: Counter[str] = Counter()
     try:
+        await begun(urls, (writers, relays))
         await torment(options, owns, (writers, relays), killed, chance)
         writers.wanted = False
         writers.kill(every=True)
@@ -285,6 +286,18 @@ async def storm(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
             children.kill(every=True)
         await asyncio.gather(*(own.stop() for own in owns.values()))
     return {"seconds": options.seconds, "seed": options.seed, "durable": options.durable, **found}
+
+
+async def begun(urls: dict[str, str], children: tuple[Children, Children]) -> None:
+    """Wait until there are effects in every store: before that, a kill would hit nothing."""
+    until = time.monotonic() + DRAIN_SECONDS
+    while time.monotonic() < until:
+        for role in children:
+            role.tend()
+        if min((await compare(urls))["effects"].values()):
+            return
+        await asyncio.sleep(0.2)
+    raise TimeoutError("nothing was handled")
 
 
 async def torment(

@@ -95,6 +95,7 @@ async def write(options: argparse.Namespace) -> None:
         while True:
             try:
                 await step(db, outbox, chance)
+                await asyncio.sleep(options.pace)
             except Exception as error:  # noqa: BLE001 - a server that is away, whatever it is called here
                 complain(error)
                 await asyncio.sleep(0.05)
@@ -268,7 +269,16 @@ async def storm(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         async with db.postgres.autocommit() as connection:
             for statement in tables():
                 await connection.exec_driver_sql(statement)
-    words = ["--durable", options.durable, "--lease", str(options.lease), "--urls", json.dumps(urls)]
+    words = [
+        "--durable",
+        options.durable,
+        "--lease",
+        str(options.lease),
+        "--pace",
+        str(options.pace),
+        "--urls",
+        json.dumps(urls),
+    ]
     writers = Children("write", WRITERS, words, chance)
     relays = Children("relay", RELAYS, words, chance)
     killed: Counter[str] = Counter()
@@ -425,6 +435,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--durable", choices=["auto", "table"], default="auto")
     parser.add_argument("--lease", type=float, default=30.0, help="seconds after which a dead relay's events are taken")
+    parser.add_argument("--pace", type=float, default=0.0, help="seconds between the transactions of a writer")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--role", choices=["write", "relay"], help=argparse.SUPPRESS)
     parser.add_argument("--urls", type=json.loads, help=argparse.SUPPRESS)

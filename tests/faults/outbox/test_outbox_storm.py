@@ -21,7 +21,7 @@ def test_whatever_is_killed_every_effect_happens_once_and_in_order(durable: str)
     """The long run, of ten minutes, is the same program: bench/changes/outbox_faults.py."""
     program = [sys.executable, str(ROOT / "bench/changes/outbox_faults.py"), "--durable", durable]
     ran = subprocess.run(
-        [*program, "--seconds", "5", "--every", "0.8", "--lease", "3"],
+        [*program, "--seconds", "5", "--every", "0.8", "--lease", "3", "--pace", "0.05"],
         env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
         check=False,
         capture_output=True,

@@ -17,6 +17,7 @@ from tercet.errors import (
     DefinitionMismatch,
     DocumentInvalid,
     ExtraMissing,
+    FeedRefused,
     FencedOff,
     FolderBusy,
     LayerUnknown,
@@ -27,6 +28,7 @@ from tercet.errors import (
     NotComparable,
     NotOpen,
     PoolExhausted,
+    PositionLost,
     ProofFailed,
     RateExceeded,
     SchemaInvalid,
@@ -200,6 +202,17 @@ SAID: dict[str, tuple[TercetError, str]] = {
             "The index users_active exists and is another one: on users (name). "
             "Wanted was: on users (id). Give one of them another name, or drop the old one."
         ),
+    ),
+    "PositionLost": (
+        PositionLost("postgres", place="orders", reason="its slot was dropped"),
+        (
+            "postgres no longer has the changes that 'orders' has not read yet: its slot was dropped. "
+            "Whoever reads them begins anew, and whatever was made of them is made again (resync)."
+        ),
+    ),
+    "FeedRefused": (
+        FeedRefused("postgres", reason="wal_level is replica", mend="Set wal_level to logical and restart it."),
+        "postgres does not tell its changes: wal_level is replica. Set wal_level to logical and restart it.",
     ),
     "FolderBusy": (
         FolderBusy(".tercet", pid=41, command="tercet demo"),

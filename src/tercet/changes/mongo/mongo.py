@@ -236,14 +236,15 @@ class MongoSource:
             return {}
         stored = {name for name, (_, keeps) in (kinds or {}).items() if keeps}
         names = self._scope.names if not self._scope.every else tuple(kinds or ())
-        bare = [name for name in names if name not in stored and name != self._hidden]
+        # Who may not ask is believed.
+        bare = [name for name in names if name not in stored and name != self._hidden] if kinds is not None else []
         if images == "stored" and bare:
             raise FeedRefused(
                 STORE,
                 reason=f"the collection {bare[0]} keeps no images of its documents",
                 mend=f"Run collMod on {bare[0]} with changeStreamPreAndPostImages: {{enabled: true}}.",
             )
-        if images == "stored" or (images == "wanted" and stored and not bare and not self._scope.every):
+        if images == "stored" or (images == "wanted" and stored and not (bare or self._scope.every)):
             return {"fullDocument": "whenAvailable", "fullDocumentBeforeChange": "whenAvailable"}
         before = {"fullDocumentBeforeChange": "whenAvailable"} if images == "wanted" and stored else {}
         return {"fullDocument": "updateLookup", **before}

@@ -30,6 +30,7 @@
     │   ├── DeadlinePassed       retryable; the store was too slow
     │   ├── CommandRefused       .code .reason; Redis answered a command with an error
     │   ├── DefinitionMismatch   an index or view of that name exists and is another one
+    │   ├── FeedBroken           .reason; what a feed of changes was sent cannot be read
     │   ├── PositionLost         retryable; .place: changes that were not read yet are gone from the store
     │   ├── FeedBroken           .reason; what a feed of changes was sent cannot be read
     │   └── FeedRefused          the store does not tell its changes: set-up, rights, or no slot left

@@ -64,7 +64,7 @@ class Rows(Protocol):
 
 
 class Connection(Protocol):
-    """A connection inside a transaction that takes SQL as it is written, with $1, $2 … (SQLAlchemy's AsyncConnection)."""
+    """A connection inside a transaction; takes SQL as it is written, with $1, $2 … (SQLAlchemy's AsyncConnection)."""
 
     def exec_driver_sql(self, statement: str, parameters: Any = ...) -> Coroutine[Any, Any, Rows]:
         """Run one statement."""

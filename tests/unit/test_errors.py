@@ -83,8 +83,8 @@ SAID: dict[str, tuple[TercetError, str]] = {
     "CommitUnknown": (
         CommitUnknown("postgres", xid=753, reason="the connection was lost"),
         (
-            "Whether transaction 753 was committed is not known: the connection was lost. Do not repeat it blindly: ask "
-            "SELECT pg_xact_status('753') once the server answers, or look for what it wrote."
+            "Whether transaction 753 was committed is not known: the connection was lost. Do not repeat it blindly: "
+            "ask SELECT pg_xact_status('753') once the server answers, or look for what it wrote."
         ),
     ),
     "ExtraMissing": (

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 import socket
+import subprocess
+import sys
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Protocol
 
@@ -22,6 +26,7 @@ from tercet.witness import Moment, Witness, watched
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
+    from pathlib import Path
 
     from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -310,3 +315,19 @@ async def test_a_reader_that_gives_up_leaves_nothing_behind(db: Tercet, replicas
             await reader
         await until(lambda: replicas.probes[0]._poller is None)
         assert (replicas.probes[0]._waiting, replicas.pools()[0].in_use) == ({}, 0)
+
+
+def test_the_command_shows_the_replica_too(postgres_url: str, standby: Standby, tmp_path: Path) -> None:
+    """`tercet health` has a line for it, and is content while it follows."""
+    replica = standby.url("postgresql://h/postgres")
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("TERCET_")}
+    ours = {
+        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+        "TERCET_POSTGRES_URL": postgres_url,
+        "TERCET_POSTGRES_REPLICA_URL": replica,
+    }
+    words = [sys.executable, "-c", "import sys; from tercet.cli.main import main; sys.exit(main())", "health", "--json"]
+    found = subprocess.run(words, env=clean | ours, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stderr
+    roles = [one["role"] for one in json.loads(found.stdout)["checks"]["postgres:responseTime"]]
+    assert roles == ["primary", "replica"]

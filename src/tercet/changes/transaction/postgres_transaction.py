@@ -90,14 +90,16 @@ class Transaction:
 
     async def finish(self, *, mark: bool) -> int:
         """Write what is left to write; the transaction's number, or 0 if it wrote nothing. COMMIT comes next."""
-        await self._session.flush()
-        if not self._began and not self._events:
-            return 0
-        connection = await self._session.connection()
         if self._events and self._emitter is not None:
-            await self._emitter.emit(connection, tuple(self._events))
-        about = await connection.exec_driver_sql(STATEMENTS["about, marked" if mark else "about"])
-        told: Sequence[Any] = about.one()
+            await self._session.flush()
+            await self._emitter.emit(await self._session.connection(), tuple(self._events))
+        return await self._session.run_sync(self._ask_about, STATEMENTS["about, marked" if mark else "about"])
+
+    def _ask_about(self, session: Session, statement: str) -> int:
+        session.flush()
+        if not self._began:
+            return 0
+        told: Sequence[Any] = session.connection().exec_driver_sql(statement).one()
         self._flushed = told[1] != "off"
         return int(told[0])
 

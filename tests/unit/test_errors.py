@@ -18,6 +18,8 @@ from tercet.errors import (
     DefinitionMismatch,
     DocumentInvalid,
     ExtraMissing,
+    FeedBroken,
+    FeedRefused,
     FencedOff,
     FolderBusy,
     LayerUnknown,
@@ -28,7 +30,9 @@ from tercet.errors import (
     NotComparable,
     NotOpen,
     PoolExhausted,
+    PositionLost,
     ProofFailed,
+    PublicationUnsafe,
     RateExceeded,
     SchemaInvalid,
     ServerFailed,
@@ -158,6 +162,13 @@ SAID: dict[str, tuple[TercetError, str]] = {
         SchemaInvalid("The index 'ix'", reason="it has no columns", mend="Name at least one."),
         "The index 'ix' cannot be: it has no columns. Name at least one.",
     ),
+    "PublicationUnsafe": (
+        PublicationUnsafe(("log: it has no primary key. Give it one.",)),
+        (
+            "A feed of these tables cannot be set up as it was asked for:\n  log: it has no primary key. Give it one.\n"
+            "Nothing was changed."
+        ),
+    ),
     "DocumentInvalid": (
         DocumentInvalid("one plan", reason="there are 2", mend="Explain one statement at a time."),
         "This is not one plan: there are 2. Explain one statement at a time.",
@@ -202,12 +213,31 @@ SAID: dict[str, tuple[TercetError, str]] = {
         DeadlinePassed("postgres", what="the refresh", deadline=0.05),
         "postgres did not finish the refresh within 50 ms. Give it longer, or find out what it waits for.",
     ),
+    "FeedBroken": (
+        FeedBroken("postgres", reason="a message of the kind 'Z' between transactions (protocol 1)"),
+        (
+            "postgres has sent changes that cannot be read: a message of the kind 'Z' between transactions "
+            "(protocol 1). Nothing was skipped. Begin again from the last position; if it comes back, report it "
+            "with this sentence."
+        ),
+    ),
     "DefinitionMismatch": (
         DefinitionMismatch("index", "users_active", wanted="on users (id)", found="on users (name)"),
         (
             "The index users_active exists and is another one: on users (name). "
             "Wanted was: on users (id). Give one of them another name, or drop the old one."
         ),
+    ),
+    "PositionLost": (
+        PositionLost("postgres", place="orders", reason="its slot was dropped"),
+        (
+            "postgres no longer has the changes that 'orders' has not read yet: its slot was dropped. "
+            "Whoever reads them begins anew, and whatever was made of them is made again (resync)."
+        ),
+    ),
+    "FeedRefused": (
+        FeedRefused("postgres", reason="wal_level is replica", mend="Set wal_level to logical and restart it."),
+        "postgres does not tell its changes: wal_level is replica. Set wal_level to logical and restart it.",
     ),
     "FolderBusy": (
         FolderBusy(".tercet", pid=41, command="tercet demo"),

@@ -9,6 +9,15 @@ __all__ = [
     "Change",
     "Changes",
     "Commit",
+from tercet.changes.port import MARK, Connection, Emitter, Hearing, Listener, Source
+
+__all__ = [
+    "MARK",
+    "Change",
+    "Commit",
+    "Connection",
+    "Emitter",
+    "Hearing",
     "Kind",
     "Listener",
     "Message",

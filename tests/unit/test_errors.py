@@ -18,6 +18,7 @@ from tercet.errors import (
     DocumentInvalid,
     ExtraMissing,
     FeedBroken,
+    FeedRefused,
     FencedOff,
     FolderBusy,
     LayerUnknown,
@@ -28,7 +29,9 @@ from tercet.errors import (
     NotComparable,
     NotOpen,
     PoolExhausted,
+    PositionLost,
     ProofFailed,
+    PublicationUnsafe,
     RateExceeded,
     SchemaInvalid,
     ServerFailed,
@@ -151,6 +154,13 @@ SAID: dict[str, tuple[TercetError, str]] = {
         SchemaInvalid("The index 'ix'", reason="it has no columns", mend="Name at least one."),
         "The index 'ix' cannot be: it has no columns. Name at least one.",
     ),
+    "PublicationUnsafe": (
+        PublicationUnsafe(("log: it has no primary key. Give it one.",)),
+        (
+            "A feed of these tables cannot be set up as it was asked for:\n  log: it has no primary key. Give it one.\n"
+            "Nothing was changed."
+        ),
+    ),
     "DocumentInvalid": (
         DocumentInvalid("one plan", reason="there are 2", mend="Explain one statement at a time."),
         "This is not one plan: there are 2. Explain one statement at a time.",
@@ -209,6 +219,17 @@ SAID: dict[str, tuple[TercetError, str]] = {
             "The index users_active exists and is another one: on users (name). "
             "Wanted was: on users (id). Give one of them another name, or drop the old one."
         ),
+    ),
+    "PositionLost": (
+        PositionLost("postgres", place="orders", reason="its slot was dropped"),
+        (
+            "postgres no longer has the changes that 'orders' has not read yet: its slot was dropped. "
+            "Whoever reads them begins anew, and whatever was made of them is made again (resync)."
+        ),
+    ),
+    "FeedRefused": (
+        FeedRefused("postgres", reason="wal_level is replica", mend="Set wal_level to logical and restart it."),
+        "postgres does not tell its changes: wal_level is replica. Set wal_level to logical and restart it.",
     ),
     "FolderBusy": (
         FolderBusy(".tercet", pid=41, command="tercet demo"),

@@ -13,6 +13,7 @@
     │   ├── TemplateMismatch     a tag or key names a parameter that the function does not have
     │   ├── SqlInvalid           PostgreSQL's grammar refuses this text
     │   ├── SchemaInvalid        a name, an index or a view that PostgreSQL would refuse
+    │   ├── PublicationUnsafe    a feed's set-up would break the program's own writes: .problems
     │   ├── DocumentInvalid      a text is not the document it should be (a plan, a ladder)
     │   ├── NotComparable        a value has no form in which two answers could be compared
     │   ├── CommandInvalid       a command that cannot be sent, or not on a connection that is shared
@@ -28,8 +29,10 @@
     │   ├── PoolExhausted        retryable; .size .waited .held .holder
     │   ├── DeadlinePassed       retryable; the store was too slow
     │   ├── CommandRefused       .code .reason; Redis answered a command with an error
+    │   ├── DefinitionMismatch   an index or view of that name exists and is another one
+    │   ├── PositionLost         retryable; .place: changes that were not read yet are gone from the store
     │   ├── FeedBroken           .reason; what a feed of changes was sent cannot be read
-    │   └── DefinitionMismatch   an index or view of that name exists and is another one
+    │   └── FeedRefused          the store does not tell its changes: set-up, rights, or no slot left
     └── Refused                  tercet itself says no
         ├── FolderBusy           another process holds this folder
         ├── LockBusy             retryable; somebody else is doing it right now
@@ -61,8 +64,10 @@ from tercet.errors.store import (
     DeadlinePassed,
     DefinitionMismatch,
     FeedBroken,
+    FeedRefused,
     LoginRefused,
     PoolExhausted,
+    PositionLost,
     ServerFailed,
     ServerMissing,
     StoreUnreachable,
@@ -81,6 +86,7 @@ from tercet.errors.usage import (
     LayerUnknown,
     NotComparable,
     NotOpen,
+    PublicationUnsafe,
     SchemaInvalid,
     SessionDataInvalid,
     SettingInvalid,
@@ -103,6 +109,7 @@ __all__ = [
     "DocumentInvalid",
     "ExtraMissing",
     "FeedBroken",
+    "FeedRefused",
     "FencedOff",
     "FolderBusy",
     "LayerUnknown",
@@ -113,7 +120,9 @@ __all__ = [
     "NotComparable",
     "NotOpen",
     "PoolExhausted",
+    "PositionLost",
     "ProofFailed",
+    "PublicationUnsafe",
     "RateExceeded",
     "Refused",
     "SchemaInvalid",

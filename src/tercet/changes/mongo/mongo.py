@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from bson.codec_options import DatetimeConversion
 from pymongo import errors
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pymongo.asynchronous.database import AsyncDatabase
 
     from tercet.changes.change import Commit, Position, Wants
+    from tercet.changes.feeding.place import Place
     from tercet.clock import Clock
 
 Document = dict[str, Any]
@@ -41,30 +42,6 @@ _GOODBYE_SECONDS = 1.0
 
 _TOKEN = re.compile(r"82(?P<at>[0-9A-F]{16})[0-9A-F]*")
 _SECONDS_SHIFT = 32
-
-
-class Place(Protocol):
-    """What of a place is needed here; see tercet.changes.feeding."""
-
-    @property
-    def service(self) -> str:
-        """Whose it is."""
-        ...
-
-    @property
-    def name(self) -> str:
-        """What it is called."""
-        ...
-
-    @property
-    def durable(self) -> bool:
-        """Whether it is kept."""
-        ...
-
-    @property
-    def anew(self) -> bool:
-        """Whether what is kept is to be passed over."""
-        ...
 
 
 def sources(

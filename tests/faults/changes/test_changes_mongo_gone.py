@@ -105,7 +105,7 @@ async def read(database: Any, told: list[int], errors: list[StoreError]) -> None
         try:
             await source.open(WANTS, None)
             async for commits in source.commits():
-                told += [change.new["_id"] for one in commits for change in one.changes]  # type: ignore[misc]  # ints
+                told += [change.new["_id"] for one in commits for change in one.changes]  # type: ignore[misc]  # the ids are ints
                 await source.confirm(commits[-1].position)
                 if len(set(told)) == DOCUMENTS:
                     return

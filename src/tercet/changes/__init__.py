@@ -3,17 +3,12 @@
 from tercet.changes.change import Change, Commit, Kind, Message, Position, Row, Wants
 from tercet.changes.changes import Changes, Subscription
 from tercet.changes.feeding.status import SubscriptionStatus
-from tercet.changes.port import Listener, Source
-
-__all__ = [
-    "Change",
-    "Changes",
-    "Commit",
 from tercet.changes.port import MARK, Connection, Emitter, Hearing, Listener, Source
 
 __all__ = [
     "MARK",
     "Change",
+    "Changes",
     "Commit",
     "Connection",
     "Emitter",

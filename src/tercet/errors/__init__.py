@@ -33,7 +33,6 @@
     │   ├── DefinitionMismatch   an index or view of that name exists and is another one
     │   ├── FeedBroken           .reason; what a feed of changes was sent cannot be read
     │   ├── PositionLost         retryable; .place: changes that were not read yet are gone from the store
-    │   ├── FeedBroken           .reason; what a feed of changes was sent cannot be read
     │   └── FeedRefused          the store does not tell its changes: set-up, rights, or no slot left
     └── Refused                  tercet itself says no
         ├── FolderBusy           another process holds this folder

@@ -20,6 +20,7 @@ from tercet.changes.mongo.mongo_leader import MongoLeader, leaders
 from tercet.changes.mongo.mongo_place import IDLE_SAVE_SECONDS, SAVE_SECONDS
 from tercet.clock import StoppedClock
 from tercet.errors import FeedRefused, NotOpen, PositionLost, StoreUnreachable
+from tercet.tercet import Tercet
 from tercet.witness import Moment
 
 if TYPE_CHECKING:
@@ -463,6 +464,31 @@ async def test_closing_ends_a_wait_and_leaves_nothing(database: Database) -> Non
             # The server lets its wait end first, which takes a second.
             while await (await database.client.admin.aggregate(ours)).to_list():
                 await asyncio.sleep(0.05)
+
+
+async def test_a_limit_for_operations_does_not_end_a_wait(database: Database, mongo_url: str) -> None:
+    """What comes after a client's own limit for one operation is told all the same."""
+    async with (
+        AsyncMongoClient[dict[str, Any]](mongo_url, timeoutMS=100) as hasty,
+        reading(hasty[database.name], {"orders": {"_id"}}) as feed,
+    ):
+        waiting = asyncio.create_task(feed.until(1))
+        await asyncio.wait([waiting], timeout=0.5)
+        await database.orders.insert_one({"_id": 1})
+        assert (await waiting)[0].changes[0].new == {"_id": 1}
+
+
+async def test_a_tercet_that_is_closed_under_a_feed_says_so(mongo_url: str) -> None:
+    """It is no outage, and nobody goes on trying."""
+    tercet = Tercet(mongo=mongo_url, close_wait="10ms")
+    async with tercet as db, reading(db.mongo, {"orders": {"_id"}}) as feed:
+        waiting = asyncio.create_task(feed.until(1))
+        async with asyncio.timeout(SECONDS):
+            while not feed.source._under_way:
+                await asyncio.sleep(0)
+        await db.close()
+        with pytest.raises(NotOpen):
+            await waiting
 
 
 async def test_broken_dates_and_texts_do_not_stop_the_feed(database: Database) -> None:

@@ -1,11 +1,14 @@
 """Changes: what was committed, told in order to whoever derives something from it."""
 
 from tercet.changes.change import Change, Commit, Kind, Message, Position, Row, Wants
+from tercet.changes.changes import Changes, Subscription
+from tercet.changes.feeding.status import SubscriptionStatus
 from tercet.changes.port import MARK, Connection, Emitter, Hearing, Listener, Source
 
 __all__ = [
     "MARK",
     "Change",
+    "Changes",
     "Commit",
     "Connection",
     "Emitter",
@@ -16,5 +19,7 @@ __all__ = [
     "Position",
     "Row",
     "Source",
+    "Subscription",
+    "SubscriptionStatus",
     "Wants",
 ]

@@ -31,8 +31,8 @@
     │   ├── CommitUnknown        .xid; the answer to a COMMIT was lost
     │   ├── CommandRefused       .code .reason; Redis answered a command with an error
     │   ├── DefinitionMismatch   an index or view of that name exists and is another one
-    │   ├── PositionLost         retryable; .place: changes that were not read yet are gone from the store
     │   ├── FeedBroken           .reason; what a feed of changes was sent cannot be read
+    │   ├── PositionLost         retryable; .place: changes that were not read yet are gone from the store
     │   └── FeedRefused          the store does not tell its changes: set-up, rights, or no slot left
     └── Refused                  tercet itself says no
         ├── FolderBusy           another process holds this folder

@@ -1,4 +1,4 @@
-"""PostgreSQL is killed, restarted, frozen, or throws away what was not read yet: a feed goes on, or says that it cannot."""
+"""PostgreSQL is killed, restarted, frozen, or throws away what was not read yet: a feed goes on, or begins anew."""
 
 from __future__ import annotations
 

@@ -194,8 +194,8 @@ async def test_a_slot_that_is_dropped_behind_its_back_is_made_anew(
     await until(lambda: listener.ids == [1])
     # In one go, and as often as it is read again in between.
     await shop.sql.execute(
-        "do $$ begin loop begin "
-        "perform pg_terminate_backend(active_pid, 1000) from pg_replication_slots where slot_name = 'tercet_shop_orders'; "
+        "do $$ begin loop begin perform pg_terminate_backend(active_pid, 1000) "
+        "from pg_replication_slots where slot_name = 'tercet_shop_orders'; "
         "perform pg_drop_replication_slot('tercet_shop_orders'); exit; "
         "exception when object_in_use then null; end; end loop; end $$"
     )

@@ -8,7 +8,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from tercet.changes.stream.postgres_address import read_conninfo
-from tercet.errors import StoreMissing
+from tercet.errors import FeedRefused, StoreMissing
 from tercet.settings import Settings
 
 
@@ -61,6 +61,12 @@ def test_encryption_is_what_the_settings_say(tmp_path: Any) -> None:
     assert read("postgresql://db/shop", postgres_tls="verify-ca")["sslrootcert"]
     assert "sslrootcert" not in read("postgresql://db/shop", postgres_tls="require")
     assert read("postgresql://db/shop?sslmode=verify-ca&sslrootcert=/mine.pem")["sslrootcert"] == "/mine.pem"
+
+
+def test_a_pooler_is_refused_with_a_way_out() -> None:
+    """It would take the lock away from whoever leads, without a word."""
+    with pytest.raises(FeedRefused, match="direct address"):
+        read("postgresql://db/shop", postgres_pooler=True)
 
 
 def test_without_an_address_the_error_says_what_is_missing() -> None:

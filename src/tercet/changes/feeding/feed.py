@@ -79,7 +79,7 @@ class Feed:
         while self.status.state not in {"reading", "following", "retrying"}:
             if self.status.state == "closed":
                 raise NotOpen(f"The subscription {self._place.name}", closed=True)
-            if isinstance(self._error, FeedRefused | LoginRefused | UsageError):
+            if self.status.state == "away" and isinstance(self._error, FeedRefused | LoginRefused | UsageError):
                 raise self._error
             await self._changed.wait()
 

@@ -117,9 +117,9 @@ class Feed:
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
-        for task in tasks:
-            if not task.cancelled():
-                task.result()
+        errors = [task.exception() for task in tasks if not task.cancelled()]
+        for error in filter(None, errors):
+            raise error
 
     async def _read_on(self) -> None:
         """Read, and read again when that has ended; only cancelling ends it."""

@@ -28,6 +28,7 @@
     │   ├── LoginRefused         the store answers and does not let us in
     │   ├── PoolExhausted        retryable; .size .waited .held .holder
     │   ├── DeadlinePassed       retryable; the store was too slow
+    │   ├── CommitUnknown        .xid; the answer to a COMMIT was lost
     │   ├── CommandRefused       .code .reason; Redis answered a command with an error
     │   ├── DefinitionMismatch   an index or view of that name exists and is another one
     │   ├── FeedBroken           .reason; what a feed of changes was sent cannot be read
@@ -61,6 +62,7 @@ from tercet.errors.refused import (
 )
 from tercet.errors.store import (
     CommandRefused,
+    CommitUnknown,
     DeadlinePassed,
     DefinitionMismatch,
     FeedBroken,
@@ -104,6 +106,7 @@ __all__ = [
     "BudgetExceeded",
     "CommandInvalid",
     "CommandRefused",
+    "CommitUnknown",
     "DeadlinePassed",
     "DefinitionMismatch",
     "DocumentInvalid",

@@ -14,7 +14,7 @@ import asyncpg
 import pytest
 
 from tercet.changes.change import Change, Commit, Wants
-from tercet.changes.pgoutput import SETTINGS, Decoder, lsn_read
+from tercet.changes.pgoutput import SETTINGS, Decoder, lsn_read, lsn_text
 from tercet.witness import Snapshot
 
 EVERYTHING = Wants({"*": None}, prefixes=("",))
@@ -65,13 +65,13 @@ class Slot:
         self.kinds = [row["data"][:1] for row in rows]
         return [commit for row in rows for commit in decoder.feed(row["data"])]
 
-    async def changes(self, wants: Wants = EVERYTHING) -> list[tuple[object, ...]]:
+    async def changes(self, wants: Wants = EVERYTHING) -> list[tuple[Any, ...]]:
         """What is said of the changes since the last time."""
         commits = await self.read(await self.decoder(wants))
         return [_said(change) for commit in commits for change in commit.changes]
 
 
-def _said(change: Change) -> tuple[object, ...]:
+def _said(change: Change) -> tuple[Any, ...]:
     return (change.kind, change.name, dict(change.new), dict(change.old))
 
 
@@ -181,7 +181,7 @@ async def test_every_type_comes_as_the_value_it_is(slot: Slot) -> None:
         + ", ".join(f"({value})::{'' if kind != 'jsonb' else 'text::'}{kind}" for kind, value, _ in VALUES)
     )
     [(_, _, row, _)] = await slot.changes()
-    told = list(row.values())  # type: ignore[attr-defined]  # a record of asyncpg, which has no types
+    told = list(row.values())
     assert [(type(value), value) for value in told] == [(type(value), value) for _, _, value in VALUES]
 
 
@@ -303,6 +303,26 @@ async def test_only_what_was_committed_is_told(slot: Slot) -> None:
     assert [(message.prefix, message.content) for message in commit.messages] == [("p.c", b"\x00\xff")]
     assert isinstance(commit.position, int)
     assert decoder.position > commit.position
+
+
+async def test_whoever_goes_on_from_a_part_gets_the_whole_transaction_again(slot: Slot) -> None:
+    """From the last part on it is over; each part's position is one that can be confirmed."""
+    await slot.begin("CREATE TABLE t (id integer PRIMARY KEY)")
+    await slot.run("INSERT INTO t SELECT generate_series(1, 5)", "INSERT INTO t VALUES (6)")
+    parts = await slot.read(await slot.decoder(protocol=2, part=2), 2)
+    assert [commit.last for commit in parts] == [False, False, True, True]
+    for commit, left in ((parts[0], [[1, 2, 3, 4, 5], [6]]), (parts[2], [[6]])):
+        # Slot 2 was read to its end: a copy of slot 1 stands where both began.
+        await slot.connection.execute("SELECT pg_drop_replication_slot($1)", f"{slot.name}_2")
+        await slot.connection.execute(
+            "SELECT pg_copy_logical_replication_slot($1, $2)", f"{slot.name}_1", f"{slot.name}_2"
+        )
+        assert isinstance(commit.position, int)
+        await slot.connection.execute(
+            "SELECT pg_replication_slot_advance($1, $2::text::pg_lsn)", f"{slot.name}_2", lsn_text(commit.position)
+        )
+        again = await slot.read(await slot.decoder(protocol=2), 2)
+        assert [[change.new["id"] for change in made.changes] for made in again] == left
 
 
 async def test_a_commit_knows_its_transaction_its_time_and_its_place(slot: Slot) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from tercet.changes.change import Commit, Position, Wants
-    from tercet.changes.port import Connection, Database
+    from tercet.changes.port import Connection, Database, Rows
 
 # One answer ends with the transaction that reaches so many messages of the log; each transaction comes whole.
 UPTO_CHANGES = 10_000
@@ -83,7 +83,7 @@ class PostgresPoll:
             system, near = (await _ask(connection, "present"))[0]
             position = None if self._temporary else self._standing(await _ask(connection, "slot", self._slot), since)
             if position is None and not self._temporary:
-                position = (await self._asked(connection, "create", self._slot, False))[0][0]
+                position = (await self._asked(connection, "create", self._slot, False)).all()[0][0]
         if position is None:
             position = await self._keep(since)
         start = max(position, since) if isinstance(since, int) else position
@@ -117,7 +117,7 @@ class PostgresPoll:
             raise self._lost("it had a temporary slot")
         self._kept = await self._stack.enter_async_context(self._database.autocommit())
         try:
-            return int((await self._asked(self._kept, "create", self._slot, True))[0][0])
+            return int((await self._asked(self._kept, "create", self._slot, True)).all()[0][0])
         except BaseException:
             await self._stack.aclose()
             raise
@@ -184,7 +184,7 @@ class PostgresPoll:
 
     async def _fetch(self) -> list[bytes]:
         assert self._connection is not None  # noqa: S101 - a peek is under way
-        rows = (await self._connection.exec_driver_sql(f"fetch {FETCH_ROWS} from tercet_poll")).all()
+        rows = (await self._run(self._connection, f"fetch {FETCH_ROWS} from tercet_poll")).all()
         return [row[0] for row in rows]
 
     async def _end(self) -> None:
@@ -213,12 +213,17 @@ class PostgresPoll:
                 await self._asked(connection, "advance", self._slot, lsn_text(target))
         self._moved = target
 
-    async def _asked(self, connection: Connection, name: str, *values: Any) -> Sequence[Any]:
+    async def _asked(self, connection: Connection, name: str, *values: Any) -> Rows:
         """The answer to a question about the slot, or what is wrong with it."""
+        return await self._run(connection, written(_SQL)[name], values, making=name == "create")
+
+    async def _run(
+        self, connection: Connection, statement: str, values: tuple[Any, ...] = (), *, making: bool = False
+    ) -> Rows:
         try:
-            return (await connection.exec_driver_sql(written(_SQL)[name], values)).all()
+            return await connection.exec_driver_sql(statement, values)
         except Exception as error:
-            if (meant := self._meant(sqlstate(error), error, making=name == "create")) is None:
+            if (meant := self._meant(sqlstate(error), error, making=making)) is None:
                 raise
             raise meant from error
 

@@ -66,7 +66,7 @@ set bytea_output = 'hex' set intervalstyle = 'iso_8601' set timezone = 'UTC' set
 begin
     if (select last_value from tercet.gate) >= extract(epoch from clock_timestamp()) then
         insert into tercet.changes (schema_name, table_name, kind, new_row)
-        select tg_argv[0], tg_argv[1], 'insert', to_jsonb(r) - tg_argv[2:] from tercet_rows r;
+        select tg_argv[0], tg_argv[1], 'insert', to_jsonb(tercet_rows.*) - tg_argv[2:] from tercet_rows;
     end if;
     return null;
 end $body$
@@ -78,7 +78,7 @@ set bytea_output = 'hex' set intervalstyle = 'iso_8601' set timezone = 'UTC' set
 begin
     if (select last_value from tercet.gate) >= extract(epoch from clock_timestamp()) then
         insert into tercet.changes (schema_name, table_name, kind, old_row)
-        select tg_argv[0], tg_argv[1], 'delete', to_jsonb(r) - tg_argv[2:] from tercet_rows r;
+        select tg_argv[0], tg_argv[1], 'delete', to_jsonb(tercet_rows.*) - tg_argv[2:] from tercet_rows;
     end if;
     return null;
 end $body$
@@ -167,8 +167,8 @@ select past::text, within::text, last from tercet.places where name = $1 and kep
 -- Also how a reader learns that it was away for too long.
 update tercet.places
 set past = $2::text::pg_snapshot, within = $3::text::pg_snapshot, last = $4::bigint,
-    kept_until = least(clock_timestamp() + make_interval(secs => $5::float8), to_timestamp(gate.last_value))
-from tercet.gate
+    kept_until = least(clock_timestamp() + make_interval(secs => $5::float8),
+                       to_timestamp((select last_value from tercet.gate)))
 where name = $1 and kept_until > clock_timestamp()
 returning true
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 
+from tercet.changes.pgoutput.message import broken
+
 # PostgreSQL counts microseconds from here.
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _HALF = 1 << 32
@@ -29,8 +31,11 @@ def lsn_read(text: str) -> int:
 
 
 def instant(microseconds: int) -> datetime:
-    """PostgreSQL's microseconds since 2000 as a time in UTC."""
-    return _EPOCH + timedelta(microseconds=microseconds)
+    """PostgreSQL's microseconds since 2000 as a time in UTC; raises FeedBroken where that is no time of a commit."""
+    try:
+        return _EPOCH + timedelta(microseconds=microseconds)
+    except OverflowError:
+        raise broken("a time that is none") from None
 
 
 def microseconds_of(when: datetime) -> int:

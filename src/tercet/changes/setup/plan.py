@@ -13,10 +13,10 @@ from tercet.changes.setup.triggers import change_table, installed
 from tercet.errors import FeedRefused, PublicationUnsafe
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Mapping
 
     from tercet.changes.change import Wants
-    from tercet.changes.setup.findings import Findings, Form, Table
+    from tercet.changes.setup.findings import Findings, Form, Place, Table
 
 _UNLOGGED = "an unlogged table leaves no trace in the log"
 _REFUSED: dict[Form, tuple[str, str]] = {
@@ -33,13 +33,14 @@ def plan(
     *,
     feed: Kind | None = None,
     publication: str = PUBLICATION,
+    old: Mapping[str, Collection[str]] | None = None,
     full: Collection[str] = (),
 ) -> tuple[Step, ...]:
     """The steps after which a feed with these wants works, in their order; none where all is there.
 
-    A column that is wanted by name is wanted of old rows, too: the replica identity is widened to it, by an index,
-    which writes some 5 % more log, where the whole old row would write 60 % more. Tables named in `full` tell the whole
-    old row nevertheless. `feed` is what `choose` says, unless it is given.
+    A column that is wanted by name is wanted of old rows, too, unless `old` says which of the table are: the replica
+    identity is widened to it, by an index, which writes some 5 % more log, where the whole old row would write 60 %
+    more. Tables named in `full` tell the whole old row nevertheless. `feed` is what `choose` says, unless it is given.
 
     Raises PublicationUnsafe with all problems at once, FeedRefused where the server can give no feed at all.
     """
@@ -53,7 +54,7 @@ def plan(
     if feed == "triggers":
         found += _by_triggers(findings, wants)
     else:
-        found += _by_log(findings, wants, checked(publication), frozenset(full))
+        found += _by_log(findings, wants, checked(publication), _olden(old), frozenset(full))
     problems = tuple(str(one) for one in found if isinstance(one, Problem))
     if problems:
         raise PublicationUnsafe(problems)
@@ -80,7 +81,13 @@ def _by_triggers(findings: Findings, wants: Wants) -> Iterator[Step | Problem]:
             yield from steps
 
 
-def _by_log(findings: Findings, wants: Wants, publication: str, full: frozenset[str]) -> Iterator[Step | Problem]:
+def _olden(old: Mapping[str, Collection[str]] | None) -> dict[Place, frozenset[str]]:
+    return {place_of(name): frozenset(columns) for name, columns in (old or {}).items()}
+
+
+def _by_log(
+    findings: Findings, wants: Wants, publication: str, old: Mapping[Place, frozenset[str]], full: frozenset[str]
+) -> Iterator[Step | Problem]:
     """In an order in which no UPDATE is refused in between.
 
     A publication that lists columns needs the new ones before the identity has them, and a table needs its identity
@@ -94,7 +101,7 @@ def _by_log(findings: Findings, wants: Wants, publication: str, full: frozenset[
             continue
         covered: frozenset[str] = frozenset()
         for holder in table.holders:
-            aimed = _aimed(findings, table, holder, columns, publication, full)
+            aimed = _aimed(findings, table, holder, old.get(table.place, columns), publication, full)
             if isinstance(aimed, Problem):
                 yield aimed
                 break

@@ -115,9 +115,17 @@ class Writer:
         """Stream Abort."""
         return b"A" + struct.pack(">II", xid, part) + more
 
-    def decoder(self, wants: Wants = EVERYTHING, **options: object) -> Decoder:
+    def decoder(
+        self,
+        wants: Wants = EVERYTHING,
+        *,
+        near: int = 1000,
+        protocol: int = 1,
+        part: int = 10_000,
+        memory: int = 1 << 20,
+    ) -> Decoder:
         """A decoder near transaction 1000."""
-        return Decoder(wants, source="pg:1", **{"near": 1000, **options})  # type: ignore[arg-type]  # the words are the test's
+        return Decoder(wants, source="pg:1", near=near, protocol=protocol, part=part, memory=memory)
 
     def read(self, decoder: Decoder, *payloads: bytes) -> list[Commit]:
         """All that is handed on."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tercet.changes.change import NOTHING, Change, Wants
 from tercet.changes.pgoutput import XLOG_HEADER
@@ -302,6 +305,36 @@ def test_a_fault_says_what_was_seen_and_no_value(server: Any, make: Any, says: s
         server.read(decoder, make(server))
     assert fault.value.reason == says
     assert fault.value.__suppress_context__ or "se cret" not in str(fault.value.__context__)
+
+
+@given(st.data())
+def test_whatever_comes_is_read_or_is_a_fault(server: Any, data: st.DataObject) -> None:
+    """Messages with other bytes in the middle, or nothing that was ever a message: no other error comes of them."""
+    described = server.relation(1, "t", (*ORDERS, ("n", 1700), ("tags", 1009), ("at", 1184)))
+    row = (1, None, "x", "1.5", '{a,"b"}', "2026-11-22 03:04:05+00")
+    whole = data.draw(
+        st.sampled_from(
+            [
+                server.begin(7),
+                described,
+                server.type(9001, "mood"),
+                server.insert(1, *row),
+                server.update(1, *row, old=row),
+                server.truncate(1),
+                server.message("p", b"content"),
+                server.commit(),
+                server.stream_start(900, first=True),
+            ]
+        )
+    )
+    place = data.draw(st.integers(0, len(whole)))
+    length = data.draw(st.integers(0, 4))
+    odd = whole[:place] + data.draw(st.binary(max_size=4)) + whole[place + length :]
+    for before in ((), (server.begin(7), described), (server.stream_start(900, first=True),)):
+        with closing(server.decoder(protocol=2)) as decoder:
+            server.read(decoder, *before)
+            with suppress(FeedBroken):
+                server.read(decoder, odd)
 
 
 def test_outside_of_a_transaction_there_are_no_changes(server: Any) -> None:

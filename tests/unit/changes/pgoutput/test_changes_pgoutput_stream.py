@@ -146,7 +146,7 @@ def files(monkeypatch: pytest.MonkeyPatch) -> list[IO[bytes]]:
     """The files that were made."""
     made: list[IO[bytes]] = []
 
-    def make(**options: str) -> IO[bytes]:
+    def make(**options: Any) -> IO[bytes]:
         made.append(TemporaryFile(**options))  # noqa: SIM115 - the stream closes it, which is what is looked at
         return made[-1]
 

@@ -94,7 +94,7 @@ def test_text_that_is_not_utf_8_can_be_written_back() -> None:
     assert read.encode(errors="surrogateescape") == b"gar\xe7"
 
 
-@pytest.mark.parametrize("written", ["{a", "{{a}", "a}", "{a}}", '{"a'])
+@pytest.mark.parametrize("written", ["{a", "{{a}", "a}", "{a}}", '{"a', '"a"{}', "{}{}", '{{a}},"b"'])
 def test_an_array_whose_braces_do_not_match_is_a_fault(server: Any, written: str) -> None:
     """It is no other array; where it has no braces at all, nobody has written it."""
     decoder = server.decoder(Wants({"t": None}))

@@ -156,8 +156,7 @@ SAID: dict[str, tuple[TercetError, str]] = {
     ),
     "PublicationUnsafe": (
         PublicationUnsafe(("log: it has no primary key. Give it one.",)),
-        "A feed cannot be set up as it was asked for, and nothing was changed:\n"
-        "  log: it has no primary key. Give it one.",
+        "A feed cannot be set up as it was asked for:\n  log: it has no primary key. Give it one.\nNothing was changed.",
     ),
     "DocumentInvalid": (
         DocumentInvalid("one plan", reason="there are 2", mend="Explain one statement at a time."),

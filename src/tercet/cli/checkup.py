@@ -11,8 +11,7 @@ from tercet.units import duration, size
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pymongo.asynchronous.database import AsyncDatabase
-    from redis.asyncio import Redis
+    from tercet.tercet import Tercet
 
 # Change streams tell what is durable, and a single member makes that so as often as this; then it is felt.
 JOURNAL_MS = 10
@@ -27,10 +26,10 @@ FULL = 0.9
 _NAMED = 5
 
 
-async def mongo(database: AsyncDatabase[dict[str, Any]]) -> list[Verdict]:
+async def mongo(db: Tercet) -> list[Verdict]:
     """Whether it tells its changes, how soon, and which old documents."""
-    hello = await database.command("hello")
-    build = await database.command("buildInfo")
+    hello = await db.mongo.command("hello")
+    build = await db.mongo.command("buildInfo")
     version = str(build["version"])
     found = [_mongo_version(version, hello)]
     if not (hello.get("setName") or hello.get("msg") == "isdbgrid"):
@@ -38,8 +37,8 @@ async def mongo(database: AsyncDatabase[dict[str, Any]]) -> list[Verdict]:
         return [*found, _verdict("mongo", "bad", "it is a standalone: it has no change streams", mend)]
     found.append(_verdict("mongo", "ok", "change streams: it is a replica set"))
     if len(hello.get("hosts") or ()) == 1:
-        found.append(await _journal(database))
-    found.append(await _images(database))
+        found.append(await _journal(db))
+    found.append(await _images(db))
     return found
 
 
@@ -51,8 +50,8 @@ def _mongo_version(version: str, hello: Mapping[str, Any]) -> Verdict:
     return _verdict("mongo", "ok", f"MongoDB {version}, {role}")
 
 
-async def _journal(database: AsyncDatabase[dict[str, Any]]) -> Verdict:
-    asked = await database.client.admin.command({"getParameter": 1, "journalCommitInterval": 1})
+async def _journal(db: Tercet) -> Verdict:
+    asked = await db.mongo.client.admin.command({"getParameter": 1, "journalCommitInterval": 1})
     interval = int(asked["journalCommitInterval"])
     if interval > JOURNAL_MS:
         says = (
@@ -62,10 +61,10 @@ async def _journal(database: AsyncDatabase[dict[str, Any]]) -> Verdict:
     return _verdict("mongo", "ok", f"a change is told within {interval} ms (journalCommitInterval)")
 
 
-async def _images(database: AsyncDatabase[dict[str, Any]]) -> Verdict:
+async def _images(db: Tercet) -> Verdict:
     names = [
         str(one["name"])
-        async for one in await database.list_collections(filter={"type": "collection"})
+        async for one in await db.mongo.list_collections(filter={"type": "collection"})
         if (one.get("options") or {}).get("changeStreamPreAndPostImages", {}).get("enabled")
     ]
     if not names:
@@ -75,9 +74,9 @@ async def _images(database: AsyncDatabase[dict[str, Any]]) -> Verdict:
     return _verdict("mongo", "ok", f"old documents are told of {', '.join(sorted(names)[:_NAMED])}{more}")
 
 
-async def redis(client: Redis) -> list[Verdict]:
+async def redis(db: Tercet) -> list[Verdict]:
     """What it is, whether it may throw locks and sessions away, and how soon it answers."""
-    info: Mapping[str, Any] = await client.info()
+    info: Mapping[str, Any] = await db.redis.info()
     name = "Valkey" if "valkey_version" in info else "Redis"
     version = info.get("valkey_version") or info.get("redis_version")
     role = "primary" if info.get("role") == "master" else "replica"
@@ -86,7 +85,7 @@ async def redis(client: Redis) -> list[Verdict]:
     return [
         _verdict("redis", level, f"{name} {version}, {role}", mend),
         _memory(info),
-        await _answers(client),
+        await _answers(db),
     ]
 
 
@@ -107,11 +106,11 @@ def _memory(info: Mapping[str, Any]) -> Verdict:
     return _verdict("redis", "ok", f"noeviction: nothing is thrown away; {size(used)} of {size(limit)} are used")
 
 
-async def _answers(client: Redis) -> Verdict:
+async def _answers(db: Tercet) -> Verdict:
     took = []
     for _ in range(PINGS):
         started = time.perf_counter()
-        await client.ping()
+        await db.redis.ping()
         took.append(time.perf_counter() - started)
     median = sorted(took)[PINGS // 2]
     level: Level = "ok" if median <= PING_SECONDS else "warn"

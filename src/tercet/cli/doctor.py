@@ -150,9 +150,9 @@ async def _checked(settings: Settings, store: Store, publication: str, choices: 
                     choices.append(choose(findings))
                     return list(verdicts(findings, choices[0], publication=publication))
                 case "mongo":
-                    return await checkup.mongo(db.mongo)
+                    return await checkup.mongo(db)
                 case _:
-                    return await checkup.redis(db.redis)
+                    return await checkup.redis(db)
     except TercetError as error:
         return [Verdict(store, "bad", error.says, error.mend)]
     except Exception as error:  # noqa: BLE001 - a driver's: one question that is refused is a finding, no fault of ours

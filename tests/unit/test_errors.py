@@ -13,6 +13,7 @@ from tercet.errors import (
     BudgetExceeded,
     CommandInvalid,
     CommandRefused,
+    CommitUnknown,
     DeadlinePassed,
     DefinitionMismatch,
     DocumentInvalid,
@@ -81,6 +82,13 @@ SAID: dict[str, tuple[TercetError, str]] = {
         (
             "redis refused a command with WRONGTYPE: Operation against a key holding the wrong kind of value. "
             "The key holds another kind of value: use another key, or delete what is there."
+        ),
+    ),
+    "CommitUnknown": (
+        CommitUnknown("postgres", xid=753, reason="the connection was lost"),
+        (
+            "Whether transaction 753 was committed is not known: the connection was lost. Do not repeat it blindly: "
+            "ask SELECT pg_xact_status('753') once the server answers, or look for what it wrote."
         ),
     ),
     "ExtraMissing": (

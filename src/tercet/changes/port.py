@@ -9,6 +9,11 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from tercet.changes.change import Commit, Position, Wants
+    from tercet.witness import Moment
+
+# What a transaction says (pg_logical_emit_message, transactional, no content) where somebody follows, so that its
+# commit is told also when it touches nothing that is followed.
+MARK = "tercet:mark"
 
 
 class Listener(Protocol):
@@ -76,4 +81,33 @@ class Database(Protocol):
 
     def transaction(self, *, within: str | float | None = None) -> AbstractAsyncContextManager[Connection]:
         """A connection inside BEGIN, committed when the block ends well; `within` 0 lifts the limit of a statement."""
+        ...
+
+
+class Writing(Connection, Protocol):
+    """The same inside a transaction, which takes SQLAlchemy's statements too."""
+
+    def execute(self, statement: Any, parameters: Any = None, /) -> Coroutine[Any, Any, Any]:
+        """Run one statement."""
+        ...
+
+
+class Emitter(Protocol):
+    """The outbox, as a transaction sees it."""
+
+    async def emit(self, connection: Writing, events: Sequence[object]) -> None:
+        """Write these events, in this order, into the transaction of this connection; it commits right after."""
+        ...
+
+
+class Hearing(Protocol):
+    """Whoever follows the changes in this process, as a transaction that has committed sees it."""
+
+    @property
+    def listening(self) -> bool:
+        """Whether there is something to wait for: it follows, and is told of commits right now."""
+        ...
+
+    async def heard(self, moment: Moment, within: float) -> bool:
+        """Return once what this commit has made old is dropped here; False when that was not in so many seconds."""
         ...

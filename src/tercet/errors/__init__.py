@@ -28,10 +28,11 @@
     │   ├── LoginRefused         the store answers and does not let us in
     │   ├── PoolExhausted        retryable; .size .waited .held .holder
     │   ├── DeadlinePassed       retryable; the store was too slow
+    │   ├── CommitUnknown        .xid; the answer to a COMMIT was lost
     │   ├── CommandRefused       .code .reason; Redis answered a command with an error
     │   ├── DefinitionMismatch   an index or view of that name exists and is another one
-    │   ├── PositionLost         retryable; .place: changes that were not read yet are gone from the store
     │   ├── FeedBroken           .reason; what a feed of changes was sent cannot be read
+    │   ├── PositionLost         retryable; .place: changes that were not read yet are gone from the store
     │   └── FeedRefused          the store does not tell its changes: set-up, rights, or no slot left
     └── Refused                  tercet itself says no
         ├── FolderBusy           another process holds this folder
@@ -61,6 +62,7 @@ from tercet.errors.refused import (
 )
 from tercet.errors.store import (
     CommandRefused,
+    CommitUnknown,
     DeadlinePassed,
     DefinitionMismatch,
     FeedBroken,
@@ -104,6 +106,7 @@ __all__ = [
     "BudgetExceeded",
     "CommandInvalid",
     "CommandRefused",
+    "CommitUnknown",
     "DeadlinePassed",
     "DefinitionMismatch",
     "DocumentInvalid",

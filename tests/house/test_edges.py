@@ -110,6 +110,7 @@ VALUES = (
     "tercet.sql.statement",
     "tercet.sql.tokens",
     "tercet.stores.budget",
+    "tercet.stores.reads.token",
     "tercet.telemetry.event",
     "tercet.units",
     "tercet.wire.batch",

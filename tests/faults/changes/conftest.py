@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import signal
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,14 @@ import pytest
 from tercet.changes import Changes, Commit, Wants
 from tercet.changes.stream.postgres import postgres_changes
 from tercet.clock import SystemClock
-from tercet.servers import Servers
+from tercet.servers import Servers, start
 from tercet.settings import Settings
 from tercet.telemetry import Telemetry
 
 # Both cores may be taken: nothing here is about how fast PostgreSQL answers.
 PATIENCE_SECONDS = 90.0
+# Below those that systems give to clients, above those of services that people know.
+PORTS = (20_000, 32_000)
 
 
 class Heard:
@@ -118,9 +121,18 @@ class OwnPostgres:
         await self._servers.stop()
 
 
+def _ports(last: Any) -> Iterator[int]:
+    """The last port again and again; at first, one that no client is given by the system while the server is away."""
+    while last is not None:
+        yield last.port
+    while True:
+        yield random.randrange(*PORTS)
+
+
 @pytest.fixture
-async def own_postgres(tmp_path: Path) -> AsyncIterator[OwnPostgres]:
+async def own_postgres(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[OwnPostgres]:
     """A running server with a published table `t`; gone at the end, in whatever state it is."""
+    monkeypatch.setattr(start, "_ports", _ports)
     server = OwnPostgres(tmp_path)
     await server.start()
     try:

@@ -19,6 +19,7 @@
     │   ├── LayerUnknown         a cache layer nobody knows, with the nearest one that exists
     │   ├── Unkeyable            an argument of which no cache key can be made
     │   ├── Uncacheable          a type or value that would not come back from a cache as it went in
+    │   ├── EntityInvalid        a field of an entity is declared as it cannot be read or written
     │   └── SessionDataInvalid   what a session cannot carry: too large, or not what it was when it comes back
     ├── StoreError               .store; a store did not do what it was asked
     │   ├── ServerMissing        no server to start: not given, not on PATH, not in a wheel
@@ -28,7 +29,9 @@
     │   ├── PoolExhausted        retryable; .size .waited .held .holder
     │   ├── DeadlinePassed       retryable; the store was too slow
     │   ├── CommandRefused       .code .reason; Redis answered a command with an error
-    │   └── DefinitionMismatch   an index or view of that name exists and is another one
+    │   ├── DefinitionMismatch   an index or view of that name exists and is another one
+    │   ├── EntityMissing        .key; a store that an entity cannot do without has nothing under its key
+    │   └── FieldMismatch        what a store holds is not of the type that an entity's field has
     └── Refused                  tercet itself says no
         ├── FolderBusy           another process holds this folder
         ├── LockBusy             retryable; somebody else is doing it right now
@@ -59,6 +62,8 @@ from tercet.errors.store import (
     CommandRefused,
     DeadlinePassed,
     DefinitionMismatch,
+    EntityMissing,
+    FieldMismatch,
     LoginRefused,
     PoolExhausted,
     ServerFailed,
@@ -75,6 +80,7 @@ from tercet.errors.usage import (
     BudgetExceeded,
     CommandInvalid,
     DocumentInvalid,
+    EntityInvalid,
     ExtraMissing,
     LayerUnknown,
     NotComparable,
@@ -99,8 +105,11 @@ __all__ = [
     "DeadlinePassed",
     "DefinitionMismatch",
     "DocumentInvalid",
+    "EntityInvalid",
+    "EntityMissing",
     "ExtraMissing",
     "FencedOff",
+    "FieldMismatch",
     "FolderBusy",
     "LayerUnknown",
     "LoadTimeout",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 from dataclasses import MISSING, dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast, dataclass_transform, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, dataclass_transform, get_origin, get_type_hints
 from urllib.parse import quote
 
 from tercet.errors import EntityInvalid, UsageError
@@ -63,9 +63,10 @@ class Entity(_Typed):
         _check_unannotated(cls, declared)
         cls.__plan__ = planned(cls.__name__, kind, hints, declared)
         for one in cls.__plan__.fields:
+            # What is inherited is a field already.
             if one.name in cls.__dict__:
                 delattr(cls, one.name)
-            setattr(cls, one.name, field(default=None if one.optional else MISSING, hash=False, kw_only=True))
+                setattr(cls, one.name, field(default=None if one.optional else MISSING, hash=False, kw_only=True))
         dataclass(frozen=True, kw_only=True, repr=False)(cls)
 
     def __repr__(self) -> str:
@@ -178,6 +179,13 @@ def _is_hard(declared: object) -> bool:
     return isinstance(declared, InDocument) and "." in declared.on
 
 
-def values_of(entity: Entity) -> dict[str, object]:
-    """The fields' values, by name."""
-    return {one.name: cast("object", getattr(entity, one.name)) for one in entity.__plan__.fields}
+def whole(entity: Entity) -> Edit:
+    """All that a save can write of an entity; raises UsageError for one of which something is not known."""
+    plan = plan_of(type(entity))
+    if entity.meta.degraded:
+        names = ", ".join(one.source for one in entity.meta.sources if one.state in {"failed", "late", "stale"})
+        raise UsageError(
+            f"This {plan.entity} was loaded without {names}: saving it would write over what is there.",
+            f"Save what has changed and nothing else: {plan.entity}.edit(key, …).",
+        )
+    return edited(plan, entity.key, {one.name: getattr(entity, one.name) for one in plan.fields if one.saved})

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, Literal, TypeAlias, TypeVar
 
 from tercet.errors import EntityMissing
+from tercet.telemetry.event import Store  # noqa: TC001 - a codec reads a dataclass' annotations while it runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from tercet.router.key import Key
-    from tercet.telemetry.event import Store
 
 # fresh: read just now. missing: the store has nothing under the key. failed: it gave an error, or something of
 # another shape. late: it had not answered by the deadline. stale: it failed or was late, and what was read here

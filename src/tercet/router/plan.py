@@ -63,6 +63,16 @@ class Field:
             reason = _VALUE.sub("…", str(error))
             raise FieldMismatch(self.declared.store, field=self.label, source=source, reason=reason) from None
 
+    def lax(self, raw: object) -> Any:
+        """The value of what was told as text or as itself; raises FieldMismatch for what cannot be one."""
+        if type(raw) is self.type:
+            return raw
+        try:
+            return msgspec.convert(raw, self.type, strict=False, dec_hook=_made)
+        except (msgspec.ValidationError, OverflowError) as error:
+            reason = _VALUE.sub("…", str(error))
+            raise FieldMismatch("postgres", field=self.label, source="a change", reason=reason) from None
+
     def checked(self, value: object) -> Any:
         """A value that is to be saved, in the field's type; raises UsageError for another one."""
         if value is None and self.optional:
@@ -240,6 +250,10 @@ def document_fields(field: Field) -> tuple[str, ...] | None:
     declared = field.declared
     if not isinstance(declared, InDocument) or declared.field is not None:
         return None
-    info = msgspec.inspect.type_info(field.type)
-    fields = getattr(info, "fields", None)
+    return document_names(field)
+
+
+def document_names(field: Field) -> tuple[str, ...] | None:
+    """The names that a Struct, dataclass or TypedDict has when it is written; None for any other type."""
+    fields = getattr(msgspec.inspect.type_info(field.type), "fields", None)
     return tuple(one.encode_name for one in fields) if fields else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from tercet.router.key import Key
@@ -83,6 +83,10 @@ class Line(Protocol):
 
     def get_many(self, keys: Sequence[bytes], *, deadline: float | None = None) -> Awaitable[list[bytes | None]]:
         """The values of these keys in their order, None where there is none."""
+        ...
+
+    def scan(self, match: bytes) -> AsyncIterator[list[bytes]]:
+        """The keys that match, in portions."""
         ...
 
     def run(self, script: Script, keys: Sequence[bytes], words: Sequence[Word] = ...) -> Awaitable[Reply]:

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from tercet.errors import DeadlinePassed, SettingInvalid, StoreMissing, UsageError
-from tercet.router.answer import Answer, assembled
-from tercet.router.entity import Entity, Maker, plan_of
+from tercet.router.activity.activity import Activities
+from tercet.router.edit import Edit
+from tercet.router.entity import Entity, Maker, plan_of, whole
 from tercet.router.key import possible
-from tercet.router.known import LastKnown
 from tercet.router.outcome import Missing, Outcomes, settled
+from tercet.router.reading.answer import Answer, assembled
+from tercet.router.reading.known import LastKnown
+from tercet.router.source import in_table
+from tercet.router.writing.applying import Applier
+from tercet.router.writing.projection import Projection, columns_of
+from tercet.router.writing.saved import EntitySaved, again, checked, told
 from tercet.units import seconds
 
 if TYPE_CHECKING:
@@ -19,10 +26,14 @@ if TYPE_CHECKING:
     from typing import Any
 
     from tercet.clock import Clock
+    from tercet.router.activity.activity import Recorded
+    from tercet.router.checking.finding import Finding
     from tercet.router.key import Key
     from tercet.router.plan import Plan, Source
-    from tercet.router.port import Found, Line, Mongo, Postgres, Reader
+    from tercet.router.port import Found, Line, Mongo, Postgres, Reader, Transaction
+    from tercet.router.writing.port import Writer
     from tercet.telemetry import Telemetry
+    from tercet.telemetry.event import Store
 
 E = TypeVar("E", bound=Entity)
 
@@ -53,6 +64,9 @@ class Router:
         self._clock, self._telemetry = clock, telemetry
         self._readers: dict[str, Reader] = {}
         self._known = LastKnown(clock)
+        self._writers: dict[str, Writer] = {}
+        self._applier = Applier(self._writer)
+        self._plans: dict[str, Plan] = {}
         # Queries that were given up, until their connections are back.
         self._leaving: set[asyncio.Task[Any]] = set()
 
@@ -90,6 +104,80 @@ class Router:
         made = Maker(entity).made
         outcomes = {key: assembled(key, answers, self._known, made) for key in dict.fromkeys(wanted)}
         return Outcomes(plan.entity, wanted, outcomes)
+
+    def register(self, *entities: type[Entity]) -> None:
+        """Know these: `check` looks at them, and what others have saved of them can be applied here."""
+        for entity in entities:
+            self._plans[plan_of(entity).entity] = plan_of(entity)
+
+    async def save(self, what: Entity | Edit, *, tx: Transaction) -> None:
+        """Write the row in this transaction; what lives in MongoDB and Redis follows once it has committed.
+
+        An edit changes its fields and no others, and a row that is not there is EntityMissing. A whole entity writes
+        all of its fields, but for counters and sets, and inserts the row where there is none.
+        """
+        from tercet.router.writing.postgres_save import save_rows  # noqa: PLC0415 - loads a driver
+
+        edit = what if isinstance(what, Edit) else whole(what)
+        checked(edit)
+        version = await save_rows(tx.session, edit, whole=not isinstance(what, Edit))
+        event = told(edit, version)
+        if event is not None:
+            tx.emit(event)
+
+    async def apply(self, event: EntitySaved) -> None:
+        """Write what a save has left for MongoDB and Redis: the outbox's handler of EntitySaved.
+
+        It may come twice, and late: each value is written once, and an older one never over a newer one.
+        """
+        plan = self._plans.get(event.entity)
+        if plan is None:
+            raise UsageError(
+                f"A {event.entity} was saved, and this process does not know such an entity.",
+                f"Register it before events are handled: register({event.entity}).",
+            )
+        key, values = again(plan, event)
+        await self._applier.apply(plan, key, values, event.version)
+
+    async def check(self, *entities: type[Entity]) -> tuple[Finding, ...]:
+        """What these entities declare and their stores do not have; without any, all that are registered.
+
+        It reads catalogs and indexes, and a sample of documents and keys: tens of them, never a whole store.
+        """
+        plans = [plan_of(entity) for entity in entities] or list(self._plans.values())
+        findings: list[Finding] = []
+        for plan in plans:
+            for source in plan.sources:
+                findings += await _checked(source, self._store(source.store, source.fields[0].label))
+        return tuple(findings)
+
+    async def save_activity(
+        self,
+        user_id: object,
+        kind: str,
+        data: Mapping[str, Any],
+        *,
+        id: str | None = None,  # noqa: A002 - it is called so everywhere
+    ) -> Recorded:
+        """Keep what a user has done in MongoDB, and count it in Redis by user and kind; see Activities.save."""
+        return await self.activities.save(user_id, kind, data, id=id)
+
+    @cached_property
+    def activities(self) -> Activities:
+        """What users have done: `save`, `total`, and `recount` for what a crash has left."""
+        from tercet.router.activity.mongo_journal import MongoJournal  # noqa: PLC0415 - loads a driver
+
+        journal = MongoJournal(cast("Mongo", self._store("mongo", "save_activity")))
+        return Activities(journal, cast("Line", self._store("redis", "save_activity")), clock=self._clock)
+
+    def projection(self, entity: type[Entity], **columns: object) -> Projection:
+        """A listener for the changes of PostgreSQL that keeps columns as fields elsewhere: `status=User.status`."""
+        from tercet.router.writing.postgres_rebuild import PostgresRebuild  # noqa: PLC0415 - loads a driver
+
+        plan = plan_of(entity)
+        found = columns_of(plan, {name: in_table(f"{plan.entity}.{name}", one) for name, one in columns.items()})
+        database = cast("Postgres", self._store("postgres", f"A projection of {plan.entity}"))
+        return Projection(plan, found, rebuild=PostgresRebuild(database, list(found.values())), applier=self._applier)
 
     async def close(self) -> None:
         """Wait until the queries that were given up have ended; twice is fine."""
@@ -153,28 +241,67 @@ class Router:
     def _reader(self, source: Source, plan: Plan) -> Reader:
         found = self._readers.get(source.store)
         if found is None:
-            store = self._stores.get(source.store)
-            if store is None:
-                raise StoreMissing(source.store, feature=f"{plan.entity}.{source.fields[0].name}")
-            found = self._readers[source.store] = _edge(source.store, store)
+            store = self._store(source.store, f"{plan.entity}.{source.fields[0].name}")
+            found = self._readers[source.store] = _reader(source.store, store)
         return found
 
+    def _writer(self, source: Source) -> Writer:
+        found = self._writers.get(source.store)
+        if found is None:
+            store = self._store(source.store, source.fields[0].label)
+            found = self._writers[source.store] = _writer(source.store, store)
+        return found
 
-def _edge(name: str, store: object) -> Reader:
+    def _store(self, name: Store, feature: str) -> object:
+        store = self._stores.get(name)
+        if store is None:
+            raise StoreMissing(name, feature=feature)
+        return store
+
+
+def _reader(name: str, store: object) -> Reader:
     """The reader of a store; its driver is loaded by who uses it."""
     match name:
         case "postgres":
-            from tercet.router.postgres_rows import PostgresRows  # noqa: PLC0415 - see above
+            from tercet.router.reading.postgres_rows import PostgresRows  # noqa: PLC0415 - see above
 
             return PostgresRows(cast("Postgres", store))
         case "mongo":
-            from tercet.router.mongo_documents import MongoDocuments  # noqa: PLC0415 - see above
+            from tercet.router.reading.mongo_documents import MongoDocuments  # noqa: PLC0415 - see above
 
             return MongoDocuments(cast("Mongo", store))
         case _:
-            from tercet.router.redis_keys import RedisKeys  # noqa: PLC0415 - see above
+            from tercet.router.reading.redis_keys import RedisKeys  # noqa: PLC0415 - see above
 
             return RedisKeys(cast("Line", store))
+
+
+def _writer(name: str, store: object) -> Writer:
+    """The writer of a store, as above."""
+    if name == "mongo":
+        from tercet.router.writing.mongo_writer import MongoWriter  # noqa: PLC0415 - see above
+
+        return MongoWriter(cast("Mongo", store))
+    from tercet.router.writing.redis_writer import RedisWriter  # noqa: PLC0415 - see above
+
+    return RedisWriter(cast("Line", store))
+
+
+async def _checked(source: Source, store: object) -> list[Finding]:
+    """The findings on one source, by its store's edge."""
+    match source.store:
+        case "postgres":
+            from tercet.router.checking.postgres_schema import check_table  # noqa: PLC0415 - see above
+
+            return await check_table(cast("Postgres", store), source)
+        case "mongo":
+            from tercet.router.checking.mongo_schema import check_collection  # noqa: PLC0415 - see above
+
+            return await check_collection(cast("Mongo", store), source)
+        case _:
+            from tercet.router.checking.redis_schema import check_keys  # noqa: PLC0415 - see above
+
+            return await check_keys(cast("Line", store), source)
 
 
 def _converted(source: Source, keys: Sequence[Key]) -> dict[Key, Key]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import string
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 from tercet.errors import EntityInvalid, TercetError
 from tercet.units import seconds
@@ -301,6 +301,14 @@ def _column(found: object) -> Any:
 def _key_column(column: Any) -> Any:
     columns = list(column.table.primary_key.columns)
     return columns[0] if len(columns) == 1 else None
+
+
+def in_table(what: str, column: object) -> InTable:
+    """The column that was given; raises EntityInvalid for what is none."""
+    found = postgres(column)
+    if isinstance(found, Refused):
+        raise refuse(what, found)
+    return cast("InTable", found)
 
 
 def refuse(what: str, declared: Refused) -> TercetError:

@@ -39,7 +39,12 @@ class RedisKeys:
     async def read(self, source: Source, keys: Mapping[Key, Key]) -> Mapping[Key, Found]:
         """What lies under the name of each key."""
         declared = cast("InRedis", source.declared)
-        names = [name_of(declared, theirs) for theirs in keys.values()]
+        return await self.named(source, {key: name_of(declared, theirs) for key, theirs in keys.items()})
+
+    async def named(self, source: Source, keys: Mapping[Key, bytes]) -> Mapping[Key, Found]:
+        """What lies under these names."""
+        declared = cast("InRedis", source.declared)
+        names = list(keys.values())
         # Not the deadline of the load: a wire that misses one is not asked again for a while, by anybody.
         deadline = self._line.deadline * (1 + len(names) // KEYS_PER_DEADLINE)
         if declared.kind in {"hash", "set"}:
@@ -59,6 +64,12 @@ class RedisKeys:
 def name_of(declared: InRedis, key: Key) -> bytes:
     """The name of a key of Redis."""
     return declared.template.format(key=text(key)).encode()
+
+
+def glob(template: str) -> bytes:
+    """The pattern that a template's names match, and perhaps others."""
+    escaped = "".join(f"\\{sign}" if sign in "*?[]\\" else sign for sign in template)
+    return escaped.format(key="*").encode()
 
 
 def _command(source: Source, name: bytes) -> tuple[bytes, ...]:

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from tercet.router.key import Key
-    from tercet.router.known import LastKnown
     from tercet.router.plan import Source
     from tercet.router.port import Found
+    from tercet.router.reading.known import LastKnown
 
 E = TypeVar("E")
 

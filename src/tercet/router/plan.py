@@ -11,7 +11,7 @@ import msgspec
 
 from tercet.errors import EntityInvalid, FieldMismatch, UsageError
 from tercet.router.key import KeyKind, converted, is_object_id
-from tercet.router.source import NOT_SAVED, Declared, InDocument, InRedis, InTable
+from tercet.router.source import NOT_SAVED, Declared, InRedis, InTable
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping, Sequence
@@ -35,6 +35,8 @@ class Field:
     type: Any
     optional: bool
     declared: Declared
+    # The names that a Struct, dataclass or TypedDict has when it is written; None for any other type.
+    names: tuple[str, ...] | None
 
     @property
     def label(self) -> str:
@@ -166,13 +168,14 @@ def planned(entity: str, key: KeyKind, hints: Mapping[str, Any], declared: Mappi
 def _field(entity: str, name: str, hint: Any, declared: Declared) -> Field:
     kind, optional = _without_none(hint)
     try:
-        msgspec.inspect.type_info(kind)
+        info = msgspec.inspect.type_info(kind)
     except TypeError as error:
         reason = f"its type is none that values can be made for: {str(error).partition(chr(10))[0]}"
         raise EntityInvalid(
             f"{entity}.{name}", reason=reason, mend="Use plain types, Structs and dataclasses."
         ) from error
-    return Field(entity, name, kind, optional, declared)
+    parts = getattr(info, "fields", None)
+    return Field(entity, name, kind, optional, declared, tuple(one.encode_name for one in parts) if parts else None)
 
 
 def _source(fields: Sequence[Field]) -> Source:
@@ -243,17 +246,3 @@ def _texts(raw: object) -> object:
                 return raw
     except UnicodeDecodeError:
         raise msgspec.ValidationError("it is no text in UTF-8") from None
-
-
-def document_fields(field: Field) -> tuple[str, ...] | None:
-    """The names that a whole document's type has in it; None where it takes whatever is there."""
-    declared = field.declared
-    if not isinstance(declared, InDocument) or declared.field is not None:
-        return None
-    return document_names(field)
-
-
-def document_names(field: Field) -> tuple[str, ...] | None:
-    """The names that a Struct, dataclass or TypedDict has when it is written; None for any other type."""
-    fields = getattr(msgspec.inspect.type_info(field.type), "fields", None)
-    return tuple(one.encode_name for one in fields) if fields else None

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from tercet.errors import ExtraMissing, FieldMismatch, StoreError
-from tercet.router.plan import document_fields
 
 try:
     from bson import Decimal128, ObjectId
@@ -29,6 +29,8 @@ SPARE_DOCUMENTS = 1_000
 
 # Where a document keeps which saves it has seen; nothing that a type would name.
 SAVED = "_tercet"
+
+_AS_THEY_ARE = frozenset({str, int, float, bool, type(None), datetime})
 
 
 class MongoDocuments:
@@ -70,10 +72,12 @@ def projection(source: Source) -> dict[str, int] | None:
     paths = {cast("InDocument", source.declared).on}
     for field in source.fields:
         path = cast("InDocument", field.declared).field
-        names = document_fields(field)
-        if path is None and names is None:
+        if path is not None:
+            paths.add(path)
+        elif field.names is not None:
+            paths.update(field.names)
+        else:
             return None
-        paths.update(names or (cast("str", path),))
     # MongoDB refuses a path together with one that it begins with; the shorter one brings both.
     shortest = [path for path in paths if not any(path.startswith(f"{other}.") for other in paths)]
     return {"_id": int("_id" in shortest), **dict.fromkeys(sorted(set(shortest) - {"_id"}), 1)}
@@ -82,33 +86,36 @@ def projection(source: Source) -> dict[str, int] | None:
 def taken(source: Source, document: Document) -> tuple[Any, ...]:
     """The raw values of the source's fields; an empty tuple where a whole document has none of its type's."""
     values = []
+    on = cast("InDocument", source.declared).on
     for field in source.fields:
         path = cast("InDocument", field.declared).field
         if path is not None:
             values.append(plain(_at(document, path)))
             continue
-        names = document_fields(field)
-        on = cast("InDocument", source.declared).on
-        if names is not None and document.keys().isdisjoint(set(names) - {on}) and set(names) != {on}:
+        if field.names is None:
+            values.append({name: plain(one) for name, one in document.items() if name != SAVED})
+            continue
+        # Its own names and no others: a type may forbid what it does not know.
+        own = {name: plain(document[name]) for name in field.names if name in document}
+        if own.keys() <= {on} and set(field.names) != {on}:
             return ()
-        document.pop(SAVED, None)
-        values.append(plain(document))
+        values.append(own)
     return tuple(values)
 
 
 def plain(value: Any) -> Any:
     """The value without types of MongoDB's own: ObjectId as text, Decimal128 as Decimal."""
-    match value:
-        case dict():
-            return {name: plain(one) for name, one in value.items()}
-        case list():
-            return [plain(one) for one in value]
-        case ObjectId():
-            return str(value)
-        case Decimal128():
-            return value.to_decimal()
-        case _:
-            return value
+    # By the exact type first: nearly every value is one of these, and is looked at once.
+    kind = type(value)
+    if kind in _AS_THEY_ARE:
+        return value
+    if kind is dict:
+        return {name: plain(one) for name, one in value.items()}
+    if kind is list:
+        return [plain(one) for one in value]
+    if kind is ObjectId:
+        return str(value)
+    return value.to_decimal() if kind is Decimal128 else value
 
 
 def _at(document: Document, path: str) -> Any:

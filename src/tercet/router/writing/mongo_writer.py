@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 from tercet.errors import ExtraMissing
-from tercet.router.plan import document_fields
 from tercet.router.reading.mongo_documents import SAVED
 from tercet.router.writing.saved import document_value
 
@@ -86,7 +85,7 @@ def _paths(field: Field, on: str) -> tuple[str, ...]:
     path = cast("InDocument", field.declared).field
     if path is not None:
         return (path,)
-    return tuple(name for name in document_fields(field) or () if name not in {on, "_id"})
+    return tuple(name for name in field.names or () if name not in {on, "_id"})
 
 
 def _mark(field: Field) -> str:

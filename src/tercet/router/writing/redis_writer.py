@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
-from tercet.router.plan import Field, document_names
 from tercet.router.reading.redis_keys import SAVED, glob, name_of
 from tercet.router.writing.saved import hash_texts, redis_text
 from tercet.wire import Script
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from tercet.router.key import Key
-    from tercet.router.plan import Source
+    from tercet.router.plan import Field, Source
     from tercet.router.port import Line
     from tercet.router.source import InRedis
     from tercet.wire import Word
@@ -42,7 +41,7 @@ class RedisWriter:
             if declared.kind == "hash":
                 texts = {} if value is None else hash_texts(field, value)
                 part = cast("InRedis", field.declared).field
-                gone = (part,) if part is not None else document_names(field)
+                gone = (part,) if part is not None else field.names
                 words = [name for name in gone or () if name not in texts]
                 pairs = [word for pair in texts.items() for word in pair]
                 clear = int(gone is None)
@@ -61,7 +60,7 @@ class RedisWriter:
                 for field in fields:
                     if declared.kind == "hash":
                         part = cast("InRedis", field.declared).field
-                        gone = (part,) if part is not None else document_names(field)
+                        gone = (part,) if part is not None else field.names
                         words: tuple[Word, ...] = (
                             before,
                             SAVED + field.name.encode(),

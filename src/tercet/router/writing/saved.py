@@ -12,13 +12,12 @@ import msgspec
 
 from tercet.errors import UsageError
 from tercet.router.key import is_object_id
-from tercet.router.plan import Field, document_fields
 from tercet.router.source import InDocument, InRedis
 
 if TYPE_CHECKING:
     from tercet.router.edit import Edit
     from tercet.router.key import Key
-    from tercet.router.plan import Plan
+    from tercet.router.plan import Field, Plan
 
 # What a document of MongoDB keeps as it is.
 _KEPT = (datetime, UUID, bytes, Decimal)
@@ -56,7 +55,7 @@ def checked(edit: Edit) -> None:
         if field is None or value is None:
             continue
         if isinstance(field.declared, InDocument):
-            if field.declared.field is None and document_fields(field) is None:
+            if field.declared.field is None and field.names is None:
                 raise UsageError(
                     f"{field.label} takes a document as it is, so nobody knows which of it a save replaces.",
                     "Give the field a Struct as its type, or name a path: mongo(…, field='address').",

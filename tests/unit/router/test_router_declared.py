@@ -100,7 +100,7 @@ def test_an_entity_is_a_frozen_value_that_shows_no_values() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         one.name = "x"  # type: ignore[misc]  # what a checker refuses
     with pytest.raises(TypeError):
-        Customer(key=1)  # type: ignore[call-arg, unused-ignore]  # fields without None are needed
+        Customer(key=1)
     with pytest.raises(TypeError):
         Customer(key=1, name="a", views=0, nick="b")  # type: ignore[call-arg]  # as above
 

@@ -22,7 +22,7 @@ from tercet.router import (
 )
 
 if TYPE_CHECKING:
-    from tercet.router.port import Transaction
+    from tercet.router.port import EntityTransaction
 
 
 class Base(DeclarativeBase):
@@ -45,7 +45,7 @@ class Customer(Entity, key=int):
     labels: set[str] = redis.set_members("labels:{key}")
 
 
-async def main(router: Router, tx: Transaction) -> None:
+async def main(router: Router, tx: EntityTransaction) -> None:
     """Every way in which a program uses it."""
     customer = await router.load(Customer, 42, deadline="50ms")
     assert_type(customer, Customer)

@@ -29,14 +29,6 @@ class Reader(Protocol):
         ...
 
 
-class Rows(Protocol):
-    """What a statement has answered."""
-
-    def all(self) -> Sequence[Any]:
-        """Every row."""
-        ...
-
-
 class Connection(Protocol):
     """A connection to PostgreSQL (SQLAlchemy's AsyncConnection)."""
 
@@ -69,7 +61,7 @@ class Mongo(Protocol):
         ...
 
 
-class Line(Protocol):
+class RedisLine(Protocol):
     """What is used of a wire; each raises a StoreError within its deadline where Redis does not do it."""
 
     @property
@@ -102,7 +94,7 @@ class Session(Protocol):
         ...
 
 
-class Transaction(Protocol):
+class EntityTransaction(Protocol):
     """A transaction whose events commit with its rows: what `db.transaction()` gives."""
 
     @property

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from tercet.router.checking.finding import Finding
     from tercet.router.key import Key
     from tercet.router.plan import Plan, Source
-    from tercet.router.port import Found, Line, Mongo, Postgres, Reader, Transaction
+    from tercet.router.port import EntityTransaction, Found, Mongo, Postgres, Reader, RedisLine
     from tercet.router.writing.port import Writer
     from tercet.telemetry import Telemetry
     from tercet.telemetry.event import Store
@@ -52,7 +52,7 @@ class Router:
         *,
         postgres: Postgres | None = None,
         mongo: Mongo | None = None,
-        wire: Line | None = None,
+        wire: RedisLine | None = None,
         deadline: str | float = DEADLINE_SECONDS,
         clock: Clock,
         telemetry: Telemetry,
@@ -110,7 +110,7 @@ class Router:
         for entity in entities:
             self._plans[plan_of(entity).entity] = plan_of(entity)
 
-    async def save(self, what: Entity | Edit, *, tx: Transaction) -> None:
+    async def save(self, what: Entity | Edit, *, tx: EntityTransaction) -> None:
         """Write the row in this transaction; what lives in MongoDB and Redis follows once it has committed.
 
         An edit changes its fields and no others, and a row that is not there is EntityMissing. A whole entity writes
@@ -168,7 +168,7 @@ class Router:
         from tercet.router.activity.mongo_journal import MongoJournal  # noqa: PLC0415 - loads a driver
 
         journal = MongoJournal(cast("Mongo", self._store("mongo", "save_activity")))
-        return Activities(journal, cast("Line", self._store("redis", "save_activity")), clock=self._clock)
+        return Activities(journal, cast("RedisLine", self._store("redis", "save_activity")), clock=self._clock)
 
     def projection(self, entity: type[Entity], **columns: object) -> Projection:
         """A listener for the changes of PostgreSQL that keeps columns as fields elsewhere: `status=User.status`."""
@@ -273,7 +273,7 @@ def _reader(name: str, store: object) -> Reader:
         case _:
             from tercet.router.reading.redis_keys import RedisKeys  # noqa: PLC0415 - see above
 
-            return RedisKeys(cast("Line", store))
+            return RedisKeys(cast("RedisLine", store))
 
 
 def _writer(name: str, store: object) -> Writer:
@@ -284,7 +284,7 @@ def _writer(name: str, store: object) -> Writer:
         return MongoWriter(cast("Mongo", store))
     from tercet.router.writing.redis_writer import RedisWriter  # noqa: PLC0415 - see above
 
-    return RedisWriter(cast("Line", store))
+    return RedisWriter(cast("RedisLine", store))
 
 
 async def _checked(source: Source, store: object) -> list[Finding]:
@@ -301,7 +301,7 @@ async def _checked(source: Source, store: object) -> list[Finding]:
         case _:
             from tercet.router.checking.redis_schema import check_keys  # noqa: PLC0415 - see above
 
-            return await check_keys(cast("Line", store), source)
+            return await check_keys(cast("RedisLine", store), source)
 
 
 def _converted(source: Source, keys: Sequence[Key]) -> dict[Key, Key]:

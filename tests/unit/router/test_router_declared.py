@@ -310,8 +310,8 @@ def test_an_edit_takes_declared_fields_of_their_type_and_nothing_else() -> None:
     edit = Customer.edit("42", name="Ann", taste=None)
     assert (edit.key, edit.names, dict(edit.values)) == (42, ("name", "taste"), {"name": "Ann", "taste": None})
     assert "Ann" not in repr(edit)
-    with pytest.raises(UsageError, match=r"Customer has no field 'nam'\. Did you mean 'name'\?"):
-        Customer.edit(1, nam="x")
+    with pytest.raises(UsageError, match=r"Customer has no field 'names'\. Did you mean 'name'\?"):
+        Customer.edit(1, names="x")
     with pytest.raises(UsageError, match=r"Customer has no field 'is_admin'\. It has: name, taste"):
         Customer.edit(1, is_admin=True)
     with pytest.raises(UsageError, match=r"Customer\.name cannot become that: Expected `str`, got `int`"):

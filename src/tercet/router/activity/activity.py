@@ -16,7 +16,7 @@ from tercet.wire import Script, checked_name
 
 if TYPE_CHECKING:
     from tercet.clock import Clock
-    from tercet.router.port import Line
+    from tercet.router.port import RedisLine
 
 _COUNT = Script.beside(__file__, "count")
 
@@ -72,7 +72,7 @@ class Journal(Protocol):
 class Activities:
     """Keeps activities and counts them; one that is told again with its id changes nothing."""
 
-    def __init__(self, journal: Journal, line: Line, *, clock: Clock, namespace: str = "tercet") -> None:
+    def __init__(self, journal: Journal, line: RedisLine, *, clock: Clock, namespace: str = "tercet") -> None:
         self._journal, self._line, self._clock = journal, line, clock
         self._prefix = checked_name(namespace, "namespace", where="Activities")
 

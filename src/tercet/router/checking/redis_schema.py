@@ -10,7 +10,7 @@ from tercet.router.reading.redis_keys import RedisKeys, glob
 
 if TYPE_CHECKING:
     from tercet.router.plan import Source
-    from tercet.router.port import Line
+    from tercet.router.port import RedisLine
     from tercet.router.source import InRedis
 
 # Portions of a scan, 500 keys each, that are looked through for a key: a check must not read a whole server.
@@ -22,7 +22,7 @@ SAMPLE_KEYS = 20
 _TYPES = {"hash": b"hash", "set": b"set", "string": b"string", "number": b"string", "json": b"string"}
 
 
-async def check_keys(line: Line, source: Source) -> list[Finding]:
+async def check_keys(line: RedisLine, source: Source) -> list[Finding]:
     """What the entity declares of these keys and a sample of them is not."""
     declared = cast("InRedis", source.declared)
     names = await _sample(line, declared)
@@ -44,7 +44,7 @@ async def check_keys(line: Line, source: Source) -> list[Finding]:
     return list(findings.values())
 
 
-async def _sample(line: Line, declared: InRedis) -> list[bytes]:
+async def _sample(line: RedisLine, declared: InRedis) -> list[bytes]:
     """Some keys of the template; of a template such as 'user:{key}', those that have no more parts than it."""
     depth = declared.template.count(":")
     names: list[bytes] = []

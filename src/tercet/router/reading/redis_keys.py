@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from tercet.router.key import Key
     from tercet.router.plan import Source
-    from tercet.router.port import Found, Line
+    from tercet.router.port import Found, RedisLine
     from tercet.router.source import InRedis
 
 # A wire's deadline is meant for one command. So many more answers may take it once more: a busy machine reads
@@ -33,7 +33,7 @@ class RedisKeys:
     # A reply that is an error is the key's own; what else goes wrong is the server's.
     faults: tuple[type[Exception], ...] = (StoreError,)
 
-    def __init__(self, line: Line) -> None:
+    def __init__(self, line: RedisLine) -> None:
         self._line = line
 
     async def read(self, source: Source, keys: Mapping[Key, Key]) -> Mapping[Key, Found]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from tercet.router.key import Key
     from tercet.router.plan import Field, Source
-    from tercet.router.port import Line
+    from tercet.router.port import RedisLine
     from tercet.router.source import InRedis
     from tercet.wire import Word
 
@@ -30,7 +30,7 @@ VERSION_SECONDS = 7 * 86_400
 class RedisWriter:
     """Writes by a script, which compares versions and writes in one step."""
 
-    def __init__(self, line: Line) -> None:
+    def __init__(self, line: RedisLine) -> None:
         self._line = line
 
     async def write(self, source: Source, key: Key, values: Mapping[Field, Any], version: int) -> None:

@@ -5,7 +5,16 @@ from __future__ import annotations
 import inspect
 import sys
 from dataclasses import MISSING, dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, dataclass_transform, get_origin, get_type_hints
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Generic,
+    TypeVar,
+    dataclass_transform,
+    get_origin,
+    get_type_hints,
+)
 from urllib.parse import quote
 
 from tercet.errors import EntityInvalid, UsageError
@@ -56,7 +65,10 @@ class Entity(_Typed):
         inherited: Plan | None = getattr(cls, "__plan__", None)
         kind = _kind(cls.__name__, key, inherited)
         hints = _hints(cls, sys._getframe(1).f_locals)  # noqa: SLF001 - a class in a function refers to its names
-        declared = {one.name: one.declared for one in inherited.fields} if inherited is not None else {}
+        declared = {}
+        for one in inherited.fields if inherited is not None else ():
+            declared[one.name] = one.declared
+            hints.setdefault(one.name, one.type | None if one.optional else one.type)
         for name in inspect.get_annotations(cls):
             if get_origin(hints[name]) is not ClassVar:
                 declared[name] = _declared(cls, name)
@@ -141,8 +153,10 @@ def _kind(name: str, key: object, inherited: Plan | None) -> KeyKind:
 
 
 def _hints(cls: type, names: dict[str, Any]) -> dict[str, Any]:
+    # Its own annotations alone: what is inherited was understood where it stands, among other names.
+    own = type(cls.__name__, (), {"__annotations__": inspect.get_annotations(cls), "__module__": cls.__module__})
     try:
-        return get_type_hints(cls, localns={**names, cls.__name__: cls})
+        return get_type_hints(own, localns={**names, cls.__name__: cls})
     except NameError as error:
         raise EntityInvalid(
             cls.__name__,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import types
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Union, cast, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Union, cast, get_args, get_origin, is_typeddict
 
 import msgspec
 
@@ -37,6 +37,8 @@ class Field:
     declared: Declared
     # The names that a Struct, dataclass or TypedDict has when it is written; None for any other type.
     names: tuple[str, ...] | None
+    # Whether instances of the type are taken as they are.
+    direct: bool
 
     @property
     def label(self) -> str:
@@ -57,7 +59,7 @@ class Field:
             raise FieldMismatch(self.declared.store, field=self.label, source=source, reason="it is empty there")
         if type(raw) is kind or kind is Any or kind is object:
             return raw
-        if isinstance(kind, type) and kind not in _EXACT and get_origin(kind) is None and isinstance(raw, kind):
+        if self.direct and isinstance(raw, kind):
             return raw
         try:
             return self._converted(raw)
@@ -175,7 +177,9 @@ def _field(entity: str, name: str, hint: Any, declared: Declared) -> Field:
             f"{entity}.{name}", reason=reason, mend="Use plain types, Structs and dataclasses."
         ) from error
     parts = getattr(info, "fields", None)
-    return Field(entity, name, kind, optional, declared, tuple(one.encode_name for one in parts) if parts else None)
+    names = tuple(one.encode_name for one in parts) if parts else None
+    direct = isinstance(kind, type) and get_origin(kind) is None and kind not in _EXACT and not is_typeddict(kind)
+    return Field(entity, name, kind, optional, declared, names, direct)
 
 
 def _source(fields: Sequence[Field]) -> Source:

@@ -181,8 +181,10 @@ class Router:
 
     async def close(self) -> None:
         """Wait until the queries that were given up have ended; twice is fine."""
-        while self._leaving:
-            await asyncio.wait(tuple(self._leaving))
+        loop = asyncio.get_running_loop()
+        # Those of a loop that has ended never come back.
+        while ours := [task for task in self._leaving if task.get_loop() is loop]:
+            await asyncio.wait(ours)
 
     async def _ask(self, plan: Plan, keys: Sequence[Key], limit: float) -> list[Answer]:
         """Every source's answer, or that it has none yet at the deadline, or since another one has failed."""
@@ -196,7 +198,7 @@ class Router:
             while pending:
                 left = until - asyncio.get_running_loop().time()
                 done, pending = await asyncio.wait(pending, timeout=max(0.0, left), return_when="FIRST_COMPLETED")
-                if not done or any(tasks[one].required and _failed(one) for one in done):
+                if not done or any(_ends_all(tasks[one], one) for one in done):
                     break
             waited = self._clock.monotonic() - began
             return [self._answer(task, source, limit, waited, len(keys)) for task, source in tasks.items()]
@@ -310,7 +312,10 @@ def _converted(source: Source, keys: Sequence[Key]) -> dict[Key, Key]:
     return {key: source.key_of(key) for key in keys}
 
 
-def _failed(task: asyncio.Task[Answer]) -> bool:
+def _ends_all(source: Source, task: asyncio.Task[Answer]) -> bool:
+    """Whether nothing can come of the load any more."""
+    if not source.required or source.stale is not None:
+        return False
     return task.cancelled() or task.exception() is not None or task.result().state == "failed"
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NotRequired, TypedDict
 from uuid import UUID
 
 import msgspec
@@ -119,6 +120,35 @@ async def test_a_key_out_of_a_request_never_becomes_an_operator(world: Any) -> N
     for key in ({"$gt": ""}, ["1"], None, True, 1.0, b"1", "1 or 1=1", ""):
         with pytest.raises(UsageError, match=r"Customer was given as a \w+ that is no int"):
             await world.router.load_many(world.customer, [1, key])
+
+
+async def test_documents_become_dataclasses_and_typed_dicts_too(world: Any) -> None:
+    """Whatever msgspec can make; several keys may mean one document."""
+
+    class Place(TypedDict):
+        city: str
+        zip: NotRequired[str]
+
+    @dataclass
+    class Liking:
+        genre: str
+
+    class Other(Entity, key=int):
+        place: Place | None = mongo("tastes", on="user_id", key=_tens, field="address")
+        liking: Liking | None = mongo("tastes", on="user_id", key=_tens)
+        all: dict[str, Any] | None = mongo("plain", on="n")
+
+    await world.add(1)
+    await world.db.mongo["plain"].insert_one({"n": 10, "x": [1]})
+    outcomes = await world.router.load_many(Other, [10, 11, 20])
+    assert [one.place for one in outcomes.entities] == [{"city": "Seoul", "zip": "1"}] * 2
+    assert outcomes.get(11).liking == Liking("jazz")
+    assert {**outcomes.get(10).all, "_id": 0} == {"_id": 0, "n": 10, "x": [1]}
+    assert outcomes.missing == [20]
+
+
+def _tens(key: int) -> str:
+    return str(key // 10)
 
 
 async def test_two_documents_with_one_key_fail_that_key_alone(world: Any) -> None:

@@ -18,9 +18,13 @@ from hypothesis import strategies as st
 from sqlalchemy import BigInteger, Column, ForeignKey, Integer, MetaData, Table, Text, Uuid
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-from tercet.errors import EntityInvalid, UsageError
-from tercet.router import Entity, Meta, SourceMeta, mongo, postgres, redis
+from tercet.clock import StoppedClock
+from tercet.errors import DeadlinePassed, EntityInvalid, StoreUnreachable, UsageError
+from tercet.router import Entity, Failed, Meta, SourceMeta, mongo, postgres, redis
+from tercet.router.entity import Maker
 from tercet.router.key import KeyKind, converted, possible
+from tercet.router.reading.answer import Answer, assembled
+from tercet.router.reading.known import LastKnown
 
 
 class Base(DeclarativeBase):
@@ -139,6 +143,61 @@ def test_an_entity_inherits_fields_and_key() -> None:
 
         class Other(Customer, key=str):
             pass
+
+
+def test_what_is_inherited_means_what_it_meant_where_it_stands() -> None:
+    """A name that means something else below does not change it."""
+
+    class Taste:
+        """Another one of that name."""
+
+    class Wider(Customer):
+        uid: UUID = postgres(User.uid)
+
+    (field,) = [field for field in Wider.__plan__.fields if field.name == "taste"]
+    assert (field.type, field.optional) == (globals()["Taste"], True)
+    assert Taste is not field.type
+
+
+def test_what_has_failed_is_told_before_what_was_given_up_for_it() -> None:
+    """The source that ended a load is the one that is named."""
+
+    class Two(Entity, key=int):
+        name: str = postgres(User.name)
+        city: str = mongo("tastes", on="user_id", field="city")
+
+    first, second = Two.__plan__.sources
+    late = Answer(first, error=DeadlinePassed("postgres", what="reading", deadline=1.0), state="late")
+    failed = Answer(second, error=StoreUnreachable("mongo", reason="it is a test"), state="failed")
+    outcome = assembled(1, [late, failed], LastKnown(StoppedClock()), Maker(Two).made)
+    assert isinstance(outcome, Failed)
+    assert outcome.source == "mongo tastes"
+
+
+def test_what_is_remembered_is_bounded_in_number_and_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oldest goes first, a source that is not declared so is not remembered, and what is gone is forgotten."""
+
+    class Kept(Entity, key=int):
+        city: str | None = mongo("tastes", on="user_id", field="city", stale="1m")
+        page: str | None = redis.string("page:{key}")
+
+    monkeypatch.setattr("tercet.router.reading.known.KNOWN_MAX", 2)
+    clock = StoppedClock()
+    known = LastKnown(clock)
+    city, page = Kept.__plan__.sources
+    for key in (1, 2, 3):
+        known.keep(city, key, {"city": str(key)})
+    known.keep(page, 1, {"page": "x"})
+    assert [known.recall(city, key) is None for key in (1, 2, 3)] == [True, False, False]
+    assert known.recall(page, 1) is None
+    known.forget(city, 2)
+    assert known.recall(city, 2) is None
+    clock.advance(60)
+    found = known.recall(city, 3)
+    assert found is not None
+    assert (found.values, found.age) == ({"city": "3"}, 60)
+    clock.advance(1)
+    assert known.recall(city, 3) is None
 
 
 def test_a_table_in_a_schema_and_a_column_of_core_are_fine() -> None:

@@ -59,16 +59,16 @@ def assembled(key: Key, answers: Sequence[Answer], known: LastKnown, make: Make[
     failed: Failed | None = None
     for answer in answers:
         source = answer.source
-        meta = _fill(key, answer, known, values)
-        metas.append(meta[0])
-        error = meta[1]
+        meta, error = _fill(key, answer, known, values)
+        metas.append(meta)
         if not source.required:
             continue
-        if meta[0].state == "missing":
+        if meta.state == "missing":
             missing = missing or Missing(key, source.name, source.store)
-        elif error is not None and meta[0].state != "stale":
-            failed = failed or Failed(key, source.name, error)
-    if missing is None and all(one.state == "missing" for one in metas):
+        # What has failed says more than what was given up because of it.
+        elif error is not None and (meta.state == "failed" or (meta.state == "late" and failed is None)):
+            failed = Failed(key, source.name, error)
+    if missing is None and all(meta.state == "missing" for meta in metas):
         first = answers[0].source
         missing = Missing(key, first.name, first.store)
     return missing or failed or Loaded(key, make(key, values, Meta(tuple(metas))))

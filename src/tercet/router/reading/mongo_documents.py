@@ -44,7 +44,10 @@ class MongoDocuments:
     async def read(self, source: Source, keys: Mapping[Key, Key]) -> Mapping[Key, Found]:
         """What lies in the document of each key that has one."""
         declared = cast("InDocument", source.declared)
-        own = {theirs: ours for ours, theirs in keys.items()}
+        # A conversion may make one key of several.
+        own: dict[Key, list[Key]] = {}
+        for ours, theirs in keys.items():
+            own.setdefault(theirs, []).append(ours)
         most = len(own) + SPARE_DOCUMENTS
         cursor = self._database[declared.collection].find(
             # Scalars, each converted to the type that was declared: none of them can be an operator.
@@ -59,10 +62,8 @@ class MongoDocuments:
         found: dict[Key, Found] = {}
         for document in documents:
             for theirs in _keys_in(document, declared.on):
-                key = own.get(theirs)
-                if key is None:
-                    continue
-                found[key] = _shared(source) if key in found else taken(source, document)
+                for key in own.get(theirs, ()):
+                    found[key] = _shared(source) if key in found else taken(source, document)
         # A document without anything of what was asked for is one that was emptied.
         return {key: value for key, value in found.items() if value != ()}
 

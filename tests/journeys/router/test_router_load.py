@@ -217,3 +217,40 @@ async def test_documents_found_by_their_id_come_with_plain_values(world: Any) ->
     assert (str(order.lines[0].price), order.lines[0].product) == ("1.50", str(product))
     with pytest.raises(UsageError, match="that is no ObjectId"):
         await world.router.load(Order, "not an id")
+
+
+async def test_each_store_is_asked_once_whatever_the_number_of_keys(world: Any) -> None:
+    """One statement and no BEGIN, one find and no further batch, one write for a thousand keys of Redis."""
+    keys = range(1, 1001)
+    async with world.db.postgres.transaction() as connection:
+        await connection.exec_driver_sql(
+            "insert into users (id, name) select n, 'u' || n from generate_series(1, 1000) n"
+        )
+    await world.db.mongo["tastes"].insert_many([{"user_id": str(key), "genre": "x" * 100} for key in keys])
+    await world.router.load_many(world.customer, keys)
+
+    asked = await _statements(world)
+    await world.db.mongo.command("profile", 2)
+    (before,) = world.db.wire.state().nodes
+    loaded = await world.router.load_many(world.customer, keys)
+    (after,) = world.db.wire.state().nodes
+    await world.db.mongo.command("profile", 0)
+    assert len(loaded.entities) == 1000
+    now = await _statements(world)
+    assert {query: now[query] - asked.get(query, 0) for query in now if "users" in query or "BEGIN" in query} == {
+        query: int("users.name" in query) for query in now if "users" in query or "BEGIN" in query
+    }
+    profile = world.db.mongo["system.profile"].find({"ns": f"{world.db.mongo.name}.tastes"})
+    assert [one["op"] for one in await profile.to_list()] == ["query"]
+    # A hash each, and the strings in two MGETs.
+    assert (after.commands - before.commands, after.writes - before.writes) == (1002, 1)
+
+
+async def _statements(world: Any) -> dict[str, int]:
+    """How often PostgreSQL has run each statement; asked without a transaction, which would be one of them."""
+    told = """
+        select query, sum(calls) from pg_stat_statements
+        where dbid = (select oid from pg_database where datname = current_database()) group by 1
+    """
+    async with world.db.postgres.autocommit() as connection:
+        return {query: int(calls) for query, calls in (await connection.exec_driver_sql(told)).all()}

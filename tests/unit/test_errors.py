@@ -13,12 +13,15 @@ from tercet.errors import (
     BudgetExceeded,
     CommandInvalid,
     CommandRefused,
+    CommitUnknown,
     DeadlinePassed,
     DefinitionMismatch,
     DocumentInvalid,
     EntityInvalid,
     EntityMissing,
     ExtraMissing,
+    FeedBroken,
+    FeedRefused,
     FencedOff,
     FieldMismatch,
     FolderBusy,
@@ -30,7 +33,9 @@ from tercet.errors import (
     NotComparable,
     NotOpen,
     PoolExhausted,
+    PositionLost,
     ProofFailed,
+    PublicationUnsafe,
     RateExceeded,
     SchemaInvalid,
     ServerFailed,
@@ -80,6 +85,13 @@ SAID: dict[str, tuple[TercetError, str]] = {
         (
             "redis refused a command with WRONGTYPE: Operation against a key holding the wrong kind of value. "
             "The key holds another kind of value: use another key, or delete what is there."
+        ),
+    ),
+    "CommitUnknown": (
+        CommitUnknown("postgres", xid=753, reason="the connection was lost"),
+        (
+            "Whether transaction 753 was committed is not known: the connection was lost. Do not repeat it blindly: "
+            "ask SELECT pg_xact_status('753') once the server answers, or look for what it wrote."
         ),
     ),
     "ExtraMissing": (
@@ -171,6 +183,13 @@ SAID: dict[str, tuple[TercetError, str]] = {
         SchemaInvalid("The index 'ix'", reason="it has no columns", mend="Name at least one."),
         "The index 'ix' cannot be: it has no columns. Name at least one.",
     ),
+    "PublicationUnsafe": (
+        PublicationUnsafe(("log: it has no primary key. Give it one.",)),
+        (
+            "A feed of these tables cannot be set up as it was asked for:\n  log: it has no primary key. Give it one.\n"
+            "Nothing was changed."
+        ),
+    ),
     "DocumentInvalid": (
         DocumentInvalid("one plan", reason="there are 2", mend="Explain one statement at a time."),
         "This is not one plan: there are 2. Explain one statement at a time.",
@@ -215,12 +234,31 @@ SAID: dict[str, tuple[TercetError, str]] = {
         DeadlinePassed("postgres", what="the refresh", deadline=0.05),
         "postgres did not finish the refresh within 50 ms. Give it longer, or find out what it waits for.",
     ),
+    "FeedBroken": (
+        FeedBroken("postgres", reason="a message of the kind 'Z' between transactions (protocol 1)"),
+        (
+            "postgres has sent changes that cannot be read: a message of the kind 'Z' between transactions "
+            "(protocol 1). Nothing was skipped. Begin again from the last position; if it comes back, report it "
+            "with this sentence."
+        ),
+    ),
     "DefinitionMismatch": (
         DefinitionMismatch("index", "users_active", wanted="on users (id)", found="on users (name)"),
         (
             "The index users_active exists and is another one: on users (name). "
             "Wanted was: on users (id). Give one of them another name, or drop the old one."
         ),
+    ),
+    "PositionLost": (
+        PositionLost("postgres", place="orders", reason="its slot was dropped"),
+        (
+            "postgres no longer has the changes that 'orders' has not read yet: its slot was dropped. "
+            "Whoever reads them begins anew, and whatever was made of them is made again (resync)."
+        ),
+    ),
+    "FeedRefused": (
+        FeedRefused("postgres", reason="wal_level is replica", mend="Set wal_level to logical and restart it."),
+        "postgres does not tell its changes: wal_level is replica. Set wal_level to logical and restart it.",
     ),
     "FolderBusy": (
         FolderBusy(".tercet", pid=41, command="tercet demo"),

@@ -13,6 +13,7 @@
     │   ├── TemplateMismatch     a tag or key names a parameter that the function does not have
     │   ├── SqlInvalid           PostgreSQL's grammar refuses this text
     │   ├── SchemaInvalid        a name, an index or a view that PostgreSQL would refuse
+    │   ├── PublicationUnsafe    a feed's set-up would break the program's own writes: .problems
     │   ├── DocumentInvalid      a text is not the document it should be (a plan, a ladder)
     │   ├── NotComparable        a value has no form in which two answers could be compared
     │   ├── CommandInvalid       a command that cannot be sent, or not on a connection that is shared
@@ -28,10 +29,14 @@
     │   ├── LoginRefused         the store answers and does not let us in
     │   ├── PoolExhausted        retryable; .size .waited .held .holder
     │   ├── DeadlinePassed       retryable; the store was too slow
+    │   ├── CommitUnknown        .xid; the answer to a COMMIT was lost
     │   ├── CommandRefused       .code .reason; Redis answered a command with an error
     │   ├── DefinitionMismatch   an index or view of that name exists and is another one
     │   ├── EntityMissing        .key; a store that an entity cannot do without has nothing under its key
-    │   └── FieldMismatch        what a store holds is not of the type that an entity's field has
+    │   ├── FieldMismatch        what a store holds is not of the type that an entity's field has
+    │   ├── FeedBroken           .reason; what a feed of changes was sent cannot be read
+    │   ├── PositionLost         retryable; .place: changes that were not read yet are gone from the store
+    │   └── FeedRefused          the store does not tell its changes: set-up, rights, or no slot left
     └── Refused                  tercet itself says no
         ├── FolderBusy           another process holds this folder
         ├── LockBusy             retryable; somebody else is doing it right now
@@ -60,12 +65,16 @@ from tercet.errors.refused import (
 )
 from tercet.errors.store import (
     CommandRefused,
+    CommitUnknown,
     DeadlinePassed,
     DefinitionMismatch,
     EntityMissing,
+    FeedBroken,
+    FeedRefused,
     FieldMismatch,
     LoginRefused,
     PoolExhausted,
+    PositionLost,
     ServerFailed,
     ServerMissing,
     StoreUnreachable,
@@ -85,6 +94,7 @@ from tercet.errors.usage import (
     LayerUnknown,
     NotComparable,
     NotOpen,
+    PublicationUnsafe,
     SchemaInvalid,
     SessionDataInvalid,
     SettingInvalid,
@@ -102,12 +112,15 @@ __all__ = [
     "BudgetExceeded",
     "CommandInvalid",
     "CommandRefused",
+    "CommitUnknown",
     "DeadlinePassed",
     "DefinitionMismatch",
     "DocumentInvalid",
     "EntityInvalid",
     "EntityMissing",
     "ExtraMissing",
+    "FeedBroken",
+    "FeedRefused",
     "FencedOff",
     "FieldMismatch",
     "FolderBusy",
@@ -119,7 +132,9 @@ __all__ = [
     "NotComparable",
     "NotOpen",
     "PoolExhausted",
+    "PositionLost",
     "ProofFailed",
+    "PublicationUnsafe",
     "RateExceeded",
     "Refused",
     "SchemaInvalid",

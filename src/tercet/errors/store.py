@@ -98,6 +98,19 @@ class DeadlinePassed(StoreError):
         self.what, self.deadline = what, deadline
 
 
+class CommitUnknown(StoreError):
+    """The answer to a COMMIT was lost, and nobody could be asked; `xid` is PostgreSQL's number of the transaction."""
+
+    def __init__(self, store: str, *, xid: int, reason: str) -> None:
+        super().__init__(
+            store,
+            f"Whether transaction {xid} was committed is not known: {reason}.",
+            f"Do not repeat it blindly: ask SELECT pg_xact_status('{xid}') once the server answers, "
+            "or look for what it wrote.",
+        )
+        self.xid, self.reason = xid, reason
+
+
 class CommandRefused(StoreError):
     """Redis answered a command with an error; `code` is its first word (OOM, NOPERM, WRONGTYPE, ERR, …)."""
 
@@ -107,6 +120,18 @@ class CommandRefused(StoreError):
         reason = reason[:_REASON_CHARS].rstrip(". ")
         super().__init__(store, f"{store} refused a command with {code}: {reason}.", _MENDS.get(code, ""))
         self.code, self.reason = code, reason
+
+
+class FeedBroken(StoreError):
+    """What a feed was sent cannot be read; nothing from there on was handed on. `reason` holds no value of a row."""
+
+    def __init__(self, store: str, *, reason: str) -> None:
+        super().__init__(
+            store,
+            f"{store} has sent changes that cannot be read: {reason}.",
+            "Nothing was skipped. Begin again from the last position; if it comes back, report it with this sentence.",
+        )
+        self.reason = reason
 
 
 class DefinitionMismatch(StoreError):
@@ -143,3 +168,25 @@ class FieldMismatch(StoreError):
             "Correct what is stored there, or the type of the field; check() looks for more of the kind.",
         )
         self.field, self.source, self.reason = field, source, reason
+
+
+class PositionLost(StoreError):
+    """What was committed since a place's position can no longer be read: the store has thrown it away."""
+
+    retryable = True
+
+    def __init__(self, store: str, *, place: str, reason: str) -> None:
+        super().__init__(
+            store,
+            f"{store} no longer has the changes that {place!r} has not read yet: {reason}.",
+            "Whoever reads them begins anew, and whatever was made of them is made again (resync).",
+        )
+        self.place, self.reason = place, reason
+
+
+class FeedRefused(StoreError):
+    """The store does not tell its changes, or not to us; `mend` says what it is to be told first."""
+
+    def __init__(self, store: str, *, reason: str, mend: str) -> None:
+        super().__init__(store, f"{store} does not tell its changes: {reason}.", mend)
+        self.reason = reason

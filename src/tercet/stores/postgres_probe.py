@@ -12,6 +12,7 @@ import asyncpg
 from tercet.errors import DeadlinePassed, LoginRefused, StoreError, StoreUnreachable
 from tercet.stores.both import both, cause_of, distrust, why
 from tercet.stores.port import Vital
+from tercet.stores.reads.postgres_witness import source_of
 
 if TYPE_CHECKING:
     from tercet.settings import Settings
@@ -163,6 +164,8 @@ class PostgresProbe:
         if url is None:
             raise ValueError("settings without postgres_url")
         self._settings = settings
+        # Its place; it names a probe that looks at a replica.
+        self.replica = url.place
         self.meaning = Meaning(url.place, settings)
         self.dsn = read_dsn(url.reveal(), tls=settings.postgres_tls, tls_ca=settings.postgres_tls_ca)
         self._connection: asyncpg.Connection | None = None
@@ -182,6 +185,14 @@ class PostgresProbe:
         self._connection = connection
         version, replica, limit, reserved, used = row
         return Vital(version, "replica" if replica else "primary", used, limit, reserved)
+
+    async def source(self) -> str | None:
+        """Whose count its transactions are by, or None where it does not say; asked of the connection in hand."""
+        try:
+            return None if self._connection is None else await source_of(self._connection)
+        except (OSError, TimeoutError, asyncpg.InterfaceError) as error:
+            self._raise(error)
+            raise
 
     def _raise(self, error: BaseException) -> None:
         if isinstance(error, Exception):

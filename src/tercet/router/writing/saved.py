@@ -10,6 +10,7 @@ from uuid import UUID
 
 import msgspec
 
+from tercet.changes.outbox import Event
 from tercet.errors import UsageError
 from tercet.router.key import is_object_id
 from tercet.router.source import InDocument, InRedis
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 _KEPT = (datetime, UUID, bytes, Decimal)
 
 
-class EntitySaved(msgspec.Struct, frozen=True):
+class EntitySaved(Event, key="thing", name_as="tercet.EntitySaved", frozen=True):
     """Some fields of an entity were saved; it commits with the rows, and is applied to MongoDB and Redis afterwards."""
 
     # Entity and key as one text: events of one thing are handled in their order.

@@ -32,6 +32,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import redis.asyncio as driver
+from pymongo import AsyncMongoClient
 from sqlalchemy import text
 
 from tercet import Tercet
@@ -51,6 +52,9 @@ STORES = ("postgres", "mongo", "redis")
 KEYS = 40
 WRITERS = 2
 RELAYS = 2
+# What a killed process has locked in MongoDB stays so until the server ends its transaction: after a minute, unless it
+# is told otherwise.
+TRANSACTION_SECONDS = 3
 # Of a hundred transactions so many roll back, and so many events that commit are refused by one consumer for good.
 ROLLED_BACK, REFUSED = 30, 2
 # Of a hundred events so many fail at first, and so many take longer than a place is held back.
@@ -229,6 +233,9 @@ class Own:
         if self.store == "redis":
             async with driver.from_url(self.url) as client:
                 await client.config_set("appendfsync", "always")
+        if self.store == "mongo":
+            async with AsyncMongoClient[dict[str, Any]](self.url) as mongo:
+                await mongo.admin.command({"setParameter": 1, "transactionLifetimeLimitSeconds": TRANSACTION_SECONDS})
 
     async def kill(self) -> None:
         """SIGKILL, and wait until it is gone; PostgreSQL's other processes see that and end by themselves."""

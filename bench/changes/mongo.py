@@ -13,7 +13,6 @@ import json
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import quantiles
 from typing import TYPE_CHECKING, Any
@@ -22,6 +21,7 @@ from pymongo import AsyncMongoClient
 from pymongo.write_concern import WriteConcern
 
 from tercet.changes import Wants
+from tercet.changes.feeding.place import Place
 from tercet.changes.mongo.mongo import MongoSource
 from tercet.proof import describe_machine
 from tercet.servers import Servers
@@ -41,23 +41,13 @@ CONCERNS = {
 }
 
 
-@dataclass(frozen=True)
-class At:
-    """A place that is not kept."""
-
-    name: str = "bench"
-    service: str = "bench"
-    durable: bool = False
-    anew: bool = False
-
-
 async def latency(database: Any, concern: WriteConcern) -> Mapping[str, float]:
     """Milliseconds from an acknowledged insert until it is told."""
     orders = database["latency"].with_options(write_concern=concern)
     await orders.drop()
     told: dict[int, float] = {}
     done: dict[int, float] = {}
-    source = MongoSource(database, At())
+    source = MongoSource(database, Place("bench", "bench"))
     await source.open(Wants({"latency": frozenset({"_id"})}), None)
 
     async def read() -> None:
@@ -83,13 +73,13 @@ async def latency(database: Any, concern: WriteConcern) -> Mapping[str, float]:
 
 async def throughput(database: Any, columns: frozenset[str] | None) -> Mapping[str, float]:
     """Changes a second that one reader drains, and what each costs it."""
-    source = MongoSource(database, At())
+    source = MongoSource(database, Place("bench", "bench"))
     since = await source.open(Wants({"backlog": columns}), None)
     await source.close()
     for first in range(0, BACKLOG, INSERT_BATCH):
         rows = [{"user": n % 997, "total": n, "note": "x" * 100} for n in range(first, first + INSERT_BATCH)]
         await database["backlog"].insert_many(rows)
-    source = MongoSource(database, At(), images="keys")
+    source = MongoSource(database, Place("bench", "bench"), images="keys")
     await source.open(Wants({"backlog": columns}), since)
     heard, begun, cpu = 0, time.perf_counter(), time.process_time()
     async for commits in source.commits():

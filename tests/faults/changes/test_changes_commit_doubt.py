@@ -68,6 +68,7 @@ class Proxy:
                 if self.cut != "nowhere" and b"COMMIT" in data and not self.cuts:
                     self.cuts += 1
                     back.cancel()
+                    await asyncio.gather(back, return_exceptions=True)
                     if self.cut == "after":
                         ask.write(data)
                         # The server's answer: it has committed.

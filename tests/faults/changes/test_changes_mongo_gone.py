@@ -7,7 +7,6 @@ import os
 import signal
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from pymongo import AsyncMongoClient
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from tercet.changes import Wants
+from tercet.changes.feeding.place import Place
 from tercet.changes.mongo import mongo as edge
 from tercet.changes.mongo import mongo_place
 from tercet.changes.mongo.mongo import MongoSource
@@ -29,16 +29,8 @@ if TYPE_CHECKING:
 SECONDS = 60.0
 DOCUMENTS = 120
 WANTS = Wants({"orders": frozenset({"_id"})})
-
-
-@dataclass(frozen=True)
-class At:
-    """A place that is kept."""
-
-    name: str = "orders"
-    service: str = "shop"
-    durable: bool = True
-    anew: bool = False
+KEPT = Place("shop", "orders", durable=True)
+ANEW = KEPT.renewed()
 
 
 class Own:
@@ -101,11 +93,11 @@ async def write(database: Any, acknowledged: list[int]) -> None:
 async def read(database: Any, told: list[int], errors: list[StoreError]) -> None:
     """Read the place as a feed does: again and again, and confirm what was told."""
     while len(set(told)) < DOCUMENTS:
-        source = MongoSource(database, At())
+        source = MongoSource(database, KEPT)
         try:
             await source.open(WANTS, None)
             async for commits in source.commits():
-                told += [change.new["_id"] for one in commits for change in one.changes]  # type: ignore[misc]  # the ids are ints
+                told += [int(str(change.new["_id"])) for one in commits for change in one.changes]
                 await source.confirm(commits[-1].position)
                 if len(set(told)) == DOCUMENTS:
                     return
@@ -123,7 +115,7 @@ async def test_nothing_is_missing_after_a_server_was_killed_twice(own: Own) -> N
     errors: list[StoreError] = []
     async with asyncio.timeout(SECONDS), AsyncMongoClient[dict[str, Any]](await own.start(), w="majority") as client:
         database = client["shop"]
-        begun = MongoSource(database, At(anew=True))
+        begun = MongoSource(database, ANEW)
         await begun.open(WANTS, None)
         waiting = asyncio.ensure_future(anext(begun.commits()))
         while await database.tercet_places.find_one() is None:
@@ -151,16 +143,16 @@ async def test_a_frozen_server_ends_the_reading_in_time_and_closing_does_not_wai
     own: Own, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A connection that stays open and silent is not taken for peace; afterwards it goes on."""
-    monkeypatch.setattr(edge, "PATIENCE_SECONDS", 1.0)
-    monkeypatch.setattr(mongo_place, "PATIENCE_SECONDS", 1.0)
     async with asyncio.timeout(SECONDS), AsyncMongoClient[dict[str, Any]](await own.start()) as client:
         database = client["shop"]
-        source = MongoSource(database, At(anew=True))
+        source = MongoSource(database, ANEW)
         await source.open(WANTS, None)
         stream = source.commits()
         await database.orders.insert_one({"_id": 1})
         (commit,) = await anext(stream)
         await source.confirm(commit.position)
+        monkeypatch.setattr(edge, "PATIENCE_SECONDS", 0.2)
+        monkeypatch.setattr(mongo_place, "PATIENCE_SECONDS", 0.2)
         await own.send(signal.SIGSTOP)
         with pytest.raises(StoreError) as caught:
             await anext(stream)
@@ -168,14 +160,15 @@ async def test_a_frozen_server_ends_the_reading_in_time_and_closing_does_not_wai
         began = time.monotonic()
         await source.close()
         assert time.monotonic() - began < SECONDS / 2
-        frozen = MongoSource(database, At())
+        frozen = MongoSource(database, KEPT)
         with pytest.raises(StoreError) as again:
             await frozen.open(WANTS, None)
         assert again.value.retryable
         await frozen.close()
         await own.send(signal.SIGCONT)
+        monkeypatch.undo()
         while True:
-            after = MongoSource(database, At())
+            after = MongoSource(database, KEPT)
             try:
                 await after.open(WANTS, commit.position)
                 break

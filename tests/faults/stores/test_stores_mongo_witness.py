@@ -17,6 +17,7 @@ from pymongo.errors import ConnectionFailure, OperationFailure
 from pymongo.read_concern import ReadConcern
 
 from tercet.changes import Wants
+from tercet.changes.feeding.place import Place
 from tercet.changes.mongo.mongo import MongoSource
 from tercet.servers.folder import Site
 from tercet.servers.mongo import MongoServer
@@ -30,16 +31,6 @@ if TYPE_CHECKING:
 
 # Long enough that only a fault reaches it.
 SECONDS = 60.0
-
-
-@dataclass(frozen=True)
-class At:
-    """A place that is not kept."""
-
-    name: str = "witness"
-    service: str = "shop"
-    durable: bool = False
-    anew: bool = False
 
 
 @dataclass(frozen=True)
@@ -135,7 +126,7 @@ async def db(members: Members) -> AsyncIterator[Tercet]:
 
 async def told(db: Tercet, total: int) -> Moment:
     """Change the order, and return the moment once a feed has told it."""
-    source = MongoSource(db.mongo, At())
+    source = MongoSource(db.mongo, Place("shop", "witness"))
     try:
         await source.open(Wants({"orders": frozenset({"_id"})}), None)
         await db.mongo.orders.update_one({"_id": 1}, {"$set": {"total": total}})
@@ -210,7 +201,7 @@ async def test_a_read_that_waits_for_a_time_has_seen_it(db: Tercet, members: Mem
     """A causally consistent session makes the secondary wait."""
     await members.lag(stopped=True)
     async with db.mongo.client.start_session() as session:
-        source = MongoSource(db.mongo, At())
+        source = MongoSource(db.mongo, Place("shop", "witness"))
         await source.open(Wants({"orders": None}), None)
         await db.mongo.orders.update_one({"_id": 1}, {"$set": {"total": 4}}, session=session)
         commits = await anext(source.commits())

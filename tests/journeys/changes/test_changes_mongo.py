@@ -13,12 +13,14 @@ from pymongo import AsyncMongoClient
 from pymongo.errors import OperationFailure
 
 from tercet.changes import Change, Commit, Wants
+from tercet.changes.feeding.place import Place
 from tercet.changes.mongo import mongo as edge
 from tercet.changes.mongo.mongo import MongoSource, sources
 from tercet.changes.mongo.mongo_leader import MongoLeader, leaders
 from tercet.changes.mongo.mongo_place import IDLE_SAVE_SECONDS, SAVE_SECONDS
 from tercet.clock import StoppedClock
 from tercet.errors import FeedRefused, NotOpen, PositionLost, StoreUnreachable
+from tercet.tercet import Tercet
 from tercet.witness import Moment
 
 if TYPE_CHECKING:
@@ -33,14 +35,9 @@ Database = Any
 SECONDS = 60.0
 
 
-@dataclass(frozen=True)
-class At:
-    """A place."""
-
-    name: str = "orders"
-    service: str = "shop"
-    durable: bool = False
-    anew: bool = False
+def place(name: str = "orders", *, durable: bool = False, anew: bool = False) -> Place:
+    """A place of the shop's."""
+    return Place("shop", name, durable=durable, anew=anew)
 
 
 @dataclass
@@ -73,12 +70,12 @@ async def reading(
     tables: dict[str, Iterable[str] | None],
     *,
     since: str | None = None,
-    at: At | None = None,
+    where: Place | None = None,
     images: Images = "wanted",
     clock: Any = None,
 ) -> AsyncIterator[Reading]:
     """A source of these tables, open; closed at the end."""
-    source = sources(database, images=images, clock=clock)(at or At())
+    source = sources(database, images=images, clock=clock)(where or place())
     wants = Wants({name: None if some is None else frozenset(some) for name, some in tables.items()})
     try:
         one = Reading(source, str(await source.open(wants, since)))
@@ -293,7 +290,7 @@ async def test_a_collection_that_takes_a_wanted_name_ends_the_reading(
         await database.fresh.rename("orders", dropTarget=True)
         assert said(await feed.changes(1))[0] == ("insert", "orders", {"_id": 1})
         with pytest.raises(PositionLost, match="orders was replaced"):
-            await feed.until(SAVE_SECONDS * 1000)  # type: ignore[arg-type]  # more than ever come
+            await feed.until(1_000)
 
 
 async def test_a_feed_goes_on_where_it_was(database: Database) -> None:
@@ -316,39 +313,38 @@ async def test_a_durable_place_is_kept_and_two_are_two(database: Database) -> No
     tables: dict[str, Iterable[str] | None] = {"orders": {"_id"}}
     for name in ("one", "two"):
         with pytest.raises(PositionLost, match="nothing is kept"):
-            async with reading(database, tables, at=At(name, durable=True)):
+            async with reading(database, tables, where=place(name, durable=True)):
                 pass
-        async with reading(database, tables, at=At(name, durable=True, anew=True)) as feed:
+        async with reading(database, tables, where=place(name, durable=True, anew=True)) as feed:
             await database.orders.insert_one({"_id": name})
             (commit,) = await feed.until(1)
             if name == "one":
                 await feed.source.confirm(commit.position)
     await database.orders.insert_one({"_id": "later"})
     for name, wanted in (("one", "two"), ("two", "two")):
-        async with reading(database, tables, at=At(name, durable=True)) as again:
+        async with reading(database, tables, where=place(name, durable=True)) as again:
             assert [change.new["_id"] for change in await again.changes(2)] == [wanted, "later"]
 
 
 async def test_a_place_that_was_begun_anew_is_kept_only_once_it_is_read(database: Database) -> None:
     """Who crashes between opening it and making everything anew finds it lost again."""
-    at = At(durable=True, anew=True)
-    source = sources(database)(at)
+    source = sources(database)(place(durable=True, anew=True))
     await source.open(Wants({"orders": None}), None)
     await source.close()
     with pytest.raises(PositionLost):
-        async with reading(database, {"orders": None}, at=At(durable=True)):
+        async with reading(database, {"orders": None}, where=place(durable=True)):
             pass
 
 
 async def test_confirmations_are_written_at_most_every_second_and_at_the_end(database: Database) -> None:
     """The oplog is not filled with places."""
-    clock, at = StoppedClock(), At(durable=True, anew=True)
+    clock, where = StoppedClock(), place(durable=True, anew=True)
 
     async def kept() -> object:
         found = await database.tercet_places.find_one({"_id": "place:shop:orders"})
         return found["token"]
 
-    async with reading(database, {"orders": {"_id"}}, at=at, clock=clock) as feed:
+    async with reading(database, {"orders": {"_id"}}, where=where, clock=clock) as feed:
         await database.orders.insert_many([{"_id": number} for number in range(3)])
         commits = await feed.until(3)
         begun = await kept()
@@ -364,13 +360,13 @@ async def test_confirmations_are_written_at_most_every_second_and_at_the_end(dat
 
 async def test_a_place_goes_on_while_nothing_wanted_happens(database: Database) -> None:
     """Once a minute, so that the oplog does not run away from it, and not past what nobody has confirmed."""
-    clock, at = StoppedClock(), At(durable=True, anew=True)
+    clock, where = StoppedClock(), place(durable=True, anew=True)
 
     async def kept() -> object:
         found = await database.tercet_places.find_one({"_id": "place:shop:orders"})
         return found and found["token"]
 
-    async with reading(database, {"orders": {"_id"}}, at=at, clock=clock) as feed:
+    async with reading(database, {"orders": {"_id"}}, where=where, clock=clock) as feed:
         await database.orders.insert_one({"_id": 1})
         (commit,) = await feed.until(1)
         begun = await kept()
@@ -392,11 +388,11 @@ async def test_a_place_goes_on_while_nothing_wanted_happens(database: Database) 
 
 async def test_a_slow_reader_does_not_turn_the_place_back(database: Database) -> None:
     """Another one has taken over, and is further."""
-    at = At(durable=True, anew=True)
-    async with reading(database, {"orders": {"_id"}}, at=at) as slow:
+    where = place(durable=True, anew=True)
+    async with reading(database, {"orders": {"_id"}}, where=where) as slow:
         await database.orders.insert_many([{"_id": number} for number in range(2)])
         first, second = await slow.until(2)
-        async with reading(database, {"orders": {"_id"}}, at=At(durable=True)) as quick:
+        async with reading(database, {"orders": {"_id"}}, where=place(durable=True)) as quick:
             await quick.until(2)
             await quick.source.confirm(second.position)
         await slow.source.confirm(first.position)
@@ -463,10 +459,36 @@ async def test_closing_ends_a_wait_and_leaves_nothing(database: Database) -> Non
         await feed.source.close()
         with pytest.raises(NotOpen):
             await feed.source.confirm("82")
+        ours = [{"$currentOp": {"idleCursors": True}}, {"$match": {"ns": {"$regex": f"^{database.name}[.]"}}}]
         async with asyncio.timeout(SECONDS):
             # The server lets its wait end first, which takes a second.
-            while (await database.client.admin.command("serverStatus"))["metrics"]["cursor"]["open"]["total"]:
+            while await (await database.client.admin.aggregate(ours)).to_list():
                 await asyncio.sleep(0.05)
+
+
+async def test_a_limit_for_operations_does_not_end_a_wait(database: Database, mongo_url: str) -> None:
+    """What comes after a client's own limit for one operation is told all the same."""
+    async with (
+        AsyncMongoClient[dict[str, Any]](mongo_url, timeoutMS=100) as hasty,
+        reading(hasty[database.name], {"orders": {"_id"}}) as feed,
+    ):
+        waiting = asyncio.create_task(feed.until(1))
+        await asyncio.wait([waiting], timeout=0.5)
+        await database.orders.insert_one({"_id": 1})
+        assert (await waiting)[0].changes[0].new == {"_id": 1}
+
+
+async def test_a_tercet_that_is_closed_under_a_feed_says_so(mongo_url: str) -> None:
+    """It is no outage, and nobody goes on trying."""
+    tercet = Tercet(mongo=mongo_url, close_wait="10ms")
+    async with tercet as db, reading(db.mongo, {"orders": {"_id"}}) as feed:
+        waiting = asyncio.create_task(feed.until(1))
+        async with asyncio.timeout(SECONDS):
+            while not feed.source._under_way:
+                await asyncio.sleep(0)
+        await db.close()
+        with pytest.raises(NotOpen):
+            await waiting
 
 
 async def test_broken_dates_and_texts_do_not_stop_the_feed(database: Database) -> None:
@@ -479,6 +501,10 @@ async def test_broken_dates_and_texts_do_not_stop_the_feed(database: Database) -
     assert change.new["at"] == DatetimeMS(2**62)
 
 
+def note(_lag: object) -> None:
+    """Whoever leads is told how far it lags, and MongoDB has nothing to say of it."""
+
+
 async def test_one_leads_and_another_takes_over(database: Database) -> None:
     """At once when the first one says goodbye, and when its lease is over where it does not."""
     following: list[int] = []
@@ -486,7 +512,7 @@ async def test_one_leads_and_another_takes_over(database: Database) -> None:
     async with asyncio.timeout(SECONDS):
         await first.lead(lambda: following.append(1))
         waiting = asyncio.create_task(second.lead(lambda: following.append(2)))
-        leading = asyncio.create_task(first.led(None))
+        leading = asyncio.create_task(first.led(note))
         begun = (await database.tercet_places.find_one({"_id": "lease:a"}))["until"]
         while not following or (await database.tercet_places.find_one({"_id": "lease:a"}))["until"] == begun:
             await asyncio.sleep(0.01)
@@ -504,7 +530,7 @@ async def test_one_leads_and_another_takes_over(database: Database) -> None:
         await third.lead(lambda: following.append(3))
         assert following == [2]
         # And hears of it when it wakes up.
-        await second.led(None)
+        await second.led(note)
         # Its goodbye takes nothing away from who leads now.
         await asyncio.gather(second.close(), first.close())
         assert await database.tercet_places.count_documents({}) == 1
@@ -515,10 +541,10 @@ async def test_one_leads_and_another_takes_over(database: Database) -> None:
 
 async def test_a_lease_that_is_over_is_not_led_on(database: Database) -> None:
     """Who has slept through its end trusts its own clock, and asks nobody."""
-    leader = leaders(database)(At())
+    leader = leaders(database)(place())
     async with asyncio.timeout(SECONDS):
         await leader.lead(lambda: None)
         leader._every, leader._until = 0.0, asyncio.get_running_loop().time() - 1
         with pytest.raises(StoreUnreachable, match="could not be renewed"):
-            await leader.led(None)
+            await leader.led(note)
         await leader.close()

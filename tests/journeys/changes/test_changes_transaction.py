@@ -211,7 +211,7 @@ async def test_a_token_is_not_before_its_commit(db: Tercet, synchronous: str) ->
 
 async def test_a_commit_returns_when_its_own_process_has_heard_of_it(db: Tercet) -> None:
     """Every follower is asked for this very commit, after it; one that does not listen is not."""
-    made, one, two, off = transactions(db), Ear(), Ear(), Ear()
+    made, one, two, off = transactions(db, hear="60s"), Ear(), Ear(), Ear()
     off.listening = False
     ends = [made.followed_by(ear) for ear in (one, two, off)]
     async with made.begin() as tx:
@@ -239,7 +239,8 @@ async def test_a_follower_that_does_not_hear_does_not_undo_a_commit(
     told: list[Event] = []
     telemetry = Telemetry()
     telemetry.listen(told.append)
-    made, ear = transactions(db, telemetry=telemetry, hear="10ms"), Ear(hears=hears)
+    patience = "10ms" if hears is False else "60s"
+    made, ear = transactions(db, telemetry=telemetry, hear=patience), Ear(hears=hears)
     made.followed_by(ear)
     for number in range(2):
         async with made.begin() as tx:
@@ -252,7 +253,7 @@ async def test_a_follower_that_does_not_hear_does_not_undo_a_commit(
 
 async def test_whoever_waits_for_the_echo_holds_no_connection(db: Tercet) -> None:
     """The connection is back in the pool, where the others need it."""
-    made, out = transactions(db), []
+    made, out = transactions(db, hear="60s"), []
 
     class Looks(Ear):
         async def heard(self, moment: Moment, within: float) -> bool:

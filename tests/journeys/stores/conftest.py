@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 import pytest
 
-from tercet.servers import Servers
+from tercet.servers import Servers, status
 from tercet.servers.program import package_folder
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator
-    from pathlib import Path
 
 T = TypeVar("T")
 
@@ -68,6 +71,15 @@ class Standby:
         servers, self._servers = self._servers, None
         if servers is not None:
             self._portal.run(servers.stop())
+
+    def send(self, number: signal.Signals) -> None:
+        """Send this to it and to the processes that it has started."""
+        (found,) = [one for one in self._portal.run(status(self._folder)) if one.store == "postgres"]
+        assert found.pid is not None
+        children = Path(f"/proc/{found.pid}/task/{found.pid}/children").read_text(encoding="ascii").split()
+        for pid in (found.pid, *map(int, children)):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
 
     def url(self, of: str) -> str:
         """Its address for the database that the primary has at this address."""

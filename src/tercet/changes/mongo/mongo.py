@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from bson.codec_options import DatetimeConversion
 from pymongo import errors
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pymongo.asynchronous.database import AsyncDatabase
 
     from tercet.changes.change import Commit, Position, Wants
+    from tercet.changes.feeding.place import Place
     from tercet.clock import Clock
 
 Document = dict[str, Any]
@@ -41,30 +42,6 @@ _GOODBYE_SECONDS = 1.0
 
 _TOKEN = re.compile(r"82(?P<at>[0-9A-F]{16})[0-9A-F]*")
 _SECONDS_SHIFT = 32
-
-
-class Place(Protocol):
-    """What of a place is needed here; see tercet.changes.feeding."""
-
-    @property
-    def service(self) -> str:
-        """Whose it is."""
-        ...
-
-    @property
-    def name(self) -> str:
-        """What it is called."""
-        ...
-
-    @property
-    def durable(self) -> bool:
-        """Whether it is kept."""
-        ...
-
-    @property
-    def anew(self) -> bool:
-        """Whether what is kept is to be passed over."""
-        ...
 
 
 def sources(
@@ -236,14 +213,15 @@ class MongoSource:
             return {}
         stored = {name for name, (_, keeps) in (kinds or {}).items() if keeps}
         names = self._scope.names if not self._scope.every else tuple(kinds or ())
-        bare = [name for name in names if name not in stored and name != self._hidden]
+        # Who may not ask is believed.
+        bare = [name for name in names if name not in stored and name != self._hidden] if kinds is not None else []
         if images == "stored" and bare:
             raise FeedRefused(
                 STORE,
                 reason=f"the collection {bare[0]} keeps no images of its documents",
                 mend=f"Run collMod on {bare[0]} with changeStreamPreAndPostImages: {{enabled: true}}.",
             )
-        if images == "stored" or (images == "wanted" and stored and not bare and not self._scope.every):
+        if images == "stored" or (images == "wanted" and stored and not (bare or self._scope.every)):
             return {"fullDocument": "whenAvailable", "fullDocumentBeforeChange": "whenAvailable"}
         before = {"fullDocumentBeforeChange": "whenAvailable"} if images == "wanted" and stored else {}
         return {"fullDocument": "updateLookup", **before}

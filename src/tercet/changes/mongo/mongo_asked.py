@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pymongo
 from pymongo import errors
 
-from tercet.errors import DeadlinePassed, FeedRefused, PositionLost, StoreError, StoreUnreachable
+from tercet.errors import DeadlinePassed, FeedRefused, PositionLost, StoreError, StoreUnreachable, UsageError
 from tercet.stores.both import both
 from tercet.stores.mongo_desk import meaning
 
@@ -58,6 +58,9 @@ async def asked(work: Coroutine[Any, Any, Any], *, place: str, token: bool = Fal
     except TimeoutError as error:
         raise DeadlinePassed(STORE, what="an answer to a feed", deadline=within) from error
     except errors.PyMongoError as error:
+        if isinstance(error, UsageError):
+            # The Tercet whose client this is was closed.
+            raise
         raise meant(error, place=place, token=token) from error
 
 

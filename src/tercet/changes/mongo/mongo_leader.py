@@ -13,6 +13,7 @@ from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError, PyMongoError
 from pymongo.write_concern import WriteConcern
 
+from tercet.changes.feeding.port import Lag
 from tercet.changes.mongo.mongo_asked import STORE, asked
 from tercet.changes.mongo.mongo_place import PLACES
 from tercet.errors import StoreError, StoreUnreachable, TercetError
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from pymongo.asynchronous.database import AsyncDatabase
 
-    from tercet.changes.mongo.mongo import Place
+    from tercet.changes.feeding.place import Place
 
 # How long nobody reads when the one who did was killed; a pause of the process of that length costs it the lead.
 LEASE_SECONDS = 10.0
@@ -33,11 +34,18 @@ _GOODBYE_SECONDS = 1.0
 _HOLDER_BYTES = 8
 
 
-def leaders(database: AsyncDatabase[dict[str, Any]], *, collection: str = PLACES) -> Callable[[Place], MongoLeader]:
+def leaders(
+    database: AsyncDatabase[dict[str, Any]],
+    *,
+    collection: str = PLACES,
+    seconds: float = LEASE_SECONDS,
+    every: float | None = None,
+) -> Callable[[Place], MongoLeader]:
     """Makes the leader of a place, by a lease in this database; see MongoLeader."""
 
     def make(place: Place) -> MongoLeader:
-        return MongoLeader(database, f"lease:{place.service}:{place.name}", collection=collection)
+        key = f"lease:{place.service}:{place.name}"
+        return MongoLeader(database, key, collection=collection, seconds=seconds, every=every)
 
     return make
 
@@ -77,8 +85,10 @@ class MongoLeader:
                 follows()
             await asyncio.sleep(self._every)
 
-    async def led(self, note: object) -> None:  # noqa: ARG002 - the oplog keeps the same for everybody: nothing to note
+    async def led(self, note: Callable[[Lag], None]) -> None:
         """Return when this process leads no more, or raise the StoreError for which that is not known."""
+        # MongoDB keeps the same for everybody, however far they are.
+        note(Lag())
         while (until := self._until) is not None:
             await asyncio.sleep(self._every)
             left = until - asyncio.get_running_loop().time()

@@ -80,7 +80,7 @@ class Scope:
         stages: list[dict[str, object]] = []
         if self.every:
             if self.hidden:
-                stages.append({"$match": {"ns.coll": {"$nin": sorted(self.hidden)}}})
+                stages.append({"$match": {"$nor": [{"ns.coll": {"$in": sorted(self.hidden)}}]}})
         else:
             ours = {"$in": list(self.names)}
             stages.append({"$match": {"$or": [{"ns.coll": ours}, {"to.coll": ours}]}})

@@ -30,7 +30,9 @@ SELECT CASE WHEN pg_is_in_recovery() THEN coalesce(pg_last_wal_replay_lsn(), '0/
 """
 
 # How long a question may take before the replica counts as away; readers have the primary in the meantime.
-_LOOK_SECONDS = 1.0
+LOOK_SECONDS = 1.0
+# How often it is asked while nobody does: one that stands still keeps its connections, and would keep its readers.
+_EVERY_SECONDS = 1.0
 # A replica that is away is looked for again after the first, and ever less often up to the last.
 _PAUSE_SECONDS = (0.25, 15.0)
 # A standby on the same network is about a millisecond behind; one question serves everybody who waits.
@@ -44,12 +46,12 @@ class Replica:
 
     store: StoreName = "postgres"
 
-    def __init__(self, settings: Settings, *, clock: Clock, telemetry: Telemetry) -> None:
+    def __init__(self, settings: Settings, *, clock: Clock, telemetry: Telemetry, look: float) -> None:
         url = settings.url("postgres")
         if url is None:
             raise ValueError("settings without postgres_url")
         self.replica = url.place
-        self._settings, self._clock, self._telemetry = settings, clock, telemetry
+        self._settings, self._clock, self._telemetry, self._look = settings, clock, telemetry, look
         self._dsn = read_dsn(url.reveal(), tls=settings.postgres_tls, tls_ca=settings.postgres_tls_ca)
         self.server: Postgres | None = None
         self.is_up = False
@@ -57,6 +59,7 @@ class Replica:
         self._tried, self._failed = asyncio.Event(), asyncio.Event()
         self._waiting: dict[asyncio.Future[bool], int] = {}
         self._line: asyncpg.Connection | None = None
+        self._asking = asyncio.Lock()
         self._poller: asyncio.Task[None] | None = None
         self._tender: asyncio.Task[None] | None = None
 
@@ -83,10 +86,14 @@ class Replica:
 
     def failed(self) -> None:
         """Somebody had no answer from it: nobody is sent there before it has been looked for again."""
-        if self.is_up:
+        self._is_away()
+        self._failed.set()
+
+    def _is_away(self) -> None:
+        if self.is_up or not self._tried.is_set():
             _log.warning("the replica at %s does not answer; the primary answers its readers", self.replica)
         self.is_up = False
-        self._failed.set()
+        self._tried.set()
 
     async def ready(self, patience: float) -> bool:
         """Whether it may be asked; waits for the first look at it, and for no other."""
@@ -125,37 +132,36 @@ class Replica:
     # ---- whether it is there ----
 
     async def _tend(self) -> None:
-        pause, last = _PAUSE_SECONDS
+        pause, longest = _PAUSE_SECONDS
         while True:
             self._failed.clear()
             try:
                 await self._meet()
             except Exception as error:  # noqa: BLE001 - whatever it is, the primary answers, and it is looked for again
+                _log.debug("the replica at %s was not met (%s)", self.replica, type(error).__name__)
                 self._let_go()
-                if not self._tried.is_set():
-                    _log.warning("the replica at %s is not used: %s", self.replica, type(error).__name__)
-                self._tried.set()
+                self._is_away()
                 await asyncio.sleep(pause)
-                pause = min(2 * pause, last)
+                pause = min(2 * pause, longest)
                 continue
             self.is_up = True
             self._tried.set()
             pause = _PAUSE_SECONDS[0]
-            await self._failed.wait()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_EVERY_SECONDS):
+                    await self._failed.wait()
 
     async def _meet(self) -> None:
-        """Open it, or see that it is there."""
-        if self.server is not None:
-            async with asyncio.timeout(_LOOK_SECONDS):
-                await self.server.probe.look()
-            return
-        server = Postgres(self._settings, clock=self._clock, telemetry=self._telemetry)
-        try:
-            await server.open()
-        except BaseException:
-            await server.close()
-            raise
-        self.server = server
+        """Open it if it is not open, and see that it answers."""
+        if self.server is None:
+            server = Postgres(self._settings, clock=self._clock, telemetry=self._telemetry)
+            try:
+                await server.open()
+            except BaseException:
+                await server.close()
+                raise
+            self.server = server
+        await self._ask()
 
     # ---- how far it has come ----
 
@@ -163,8 +169,7 @@ class Replica:
         pause, longest = _POLL_SECONDS
         try:
             while self._waiting:
-                async with asyncio.timeout(_LOOK_SECONDS):
-                    await self._ask()
+                await self._ask()
                 for waiter, at in self._waiting.items():
                     if at <= self.at and not waiter.done():
                         waiter.set_result(True)
@@ -181,11 +186,12 @@ class Replica:
                     waiter.set_result(False)
 
     async def _ask(self) -> None:
-        if self._line is None or self._line.is_closed():
-            # After a crash a standby begins anew from further back; what answers may even be another server.
-            self._at = _NOWHERE
-            self._line = await connect(self._settings, self._dsn)
-        self._at = max(self._at, lsn_number(await self._line.fetchval(_POSITION)))
+        async with self._asking, asyncio.timeout(self._look):
+            if self._line is None or self._line.is_closed():
+                # After a crash a standby begins anew from further back; what answers may even be another server.
+                self._at = _NOWHERE
+                self._line = await connect(self._settings, self._dsn)
+            self._at = max(self._at, lsn_number(await self._line.fetchval(_POSITION)))
 
     def _let_go(self) -> None:
         line, self._line = self._line, None

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tercet.errors import DeadlinePassed, StoreError, StoreUnreachable, UsageError
-from tercet.stores.reads.postgres_replica import Replica
+from tercet.stores.reads.postgres_replica import LOOK_SECONDS, Replica
 from tercet.stores.reads.token import UNNAMED, ReadToken
 from tercet.units import seconds
 
@@ -32,9 +32,19 @@ _ENTER_SECONDS = 0.05
 class Replicas:
     """The replicas of one PostgreSQL, none of which is needed: the primary answers where they do not."""
 
-    def __init__(self, primary: Postgres, settings: Settings, *, clock: Clock, telemetry: Telemetry) -> None:
+    def __init__(
+        self,
+        primary: Postgres,
+        settings: Settings,
+        *,
+        clock: Clock,
+        telemetry: Telemetry,
+        look: str | float = LOOK_SECONDS,
+    ) -> None:
         self._primary, self._clock, self._telemetry = primary, clock, telemetry
-        self._all = tuple(Replica(one, clock=clock, telemetry=telemetry) for one in settings.replicas)
+        self._all = tuple(
+            Replica(one, clock=clock, telemetry=telemetry, look=seconds(look)) for one in settings.replicas
+        )
         self._turn = 0
 
     @property

@@ -25,6 +25,7 @@ BY_FILE = {
     "demo": {"tercet_shop"},
     # In annotations only: type checkers see whose objects are handed out. The import budget watches it.
     "tercet": {"pymongo", "redis"},
+    "features": {"pymongo", "redis", "sqlalchemy"},
 }
 # The rooms that know one everywhere inside.
 BY_ROOM = {"cli": {"click", "rich"}}

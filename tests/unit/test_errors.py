@@ -17,6 +17,8 @@ from tercet.errors import (
     DefinitionMismatch,
     DocumentInvalid,
     ExtraMissing,
+    FeedBroken,
+    FeedRefused,
     FencedOff,
     FolderBusy,
     LayerUnknown,
@@ -27,6 +29,7 @@ from tercet.errors import (
     NotComparable,
     NotOpen,
     PoolExhausted,
+    PositionLost,
     ProofFailed,
     RateExceeded,
     SchemaInvalid,
@@ -194,12 +197,31 @@ SAID: dict[str, tuple[TercetError, str]] = {
         DeadlinePassed("postgres", what="the refresh", deadline=0.05),
         "postgres did not finish the refresh within 50 ms. Give it longer, or find out what it waits for.",
     ),
+    "FeedBroken": (
+        FeedBroken("postgres", reason="a message of the kind 'Z' between transactions (protocol 1)"),
+        (
+            "postgres has sent changes that cannot be read: a message of the kind 'Z' between transactions "
+            "(protocol 1). Nothing was skipped. Begin again from the last position; if it comes back, report it "
+            "with this sentence."
+        ),
+    ),
     "DefinitionMismatch": (
         DefinitionMismatch("index", "users_active", wanted="on users (id)", found="on users (name)"),
         (
             "The index users_active exists and is another one: on users (name). "
             "Wanted was: on users (id). Give one of them another name, or drop the old one."
         ),
+    ),
+    "PositionLost": (
+        PositionLost("postgres", place="orders", reason="its slot was dropped"),
+        (
+            "postgres no longer has the changes that 'orders' has not read yet: its slot was dropped. "
+            "Whoever reads them begins anew, and whatever was made of them is made again (resync)."
+        ),
+    ),
+    "FeedRefused": (
+        FeedRefused("postgres", reason="wal_level is replica", mend="Set wal_level to logical and restart it."),
+        "postgres does not tell its changes: wal_level is replica. Set wal_level to logical and restart it.",
     ),
     "FolderBusy": (
         FolderBusy(".tercet", pid=41, command="tercet demo"),

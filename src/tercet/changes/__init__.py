@@ -1,6 +1,21 @@
 """Changes: what was committed, told in order to whoever derives something from it."""
 
 from tercet.changes.change import Change, Commit, Kind, Message, Position, Row, Wants
+from tercet.changes.changes import Changes, Subscription
+from tercet.changes.feeding.status import SubscriptionStatus
 from tercet.changes.port import Listener, Source
 
-__all__ = ["Change", "Commit", "Kind", "Listener", "Message", "Position", "Row", "Source", "Wants"]
+__all__ = [
+    "Change",
+    "Changes",
+    "Commit",
+    "Kind",
+    "Listener",
+    "Message",
+    "Position",
+    "Row",
+    "Source",
+    "Subscription",
+    "SubscriptionStatus",
+    "Wants",
+]

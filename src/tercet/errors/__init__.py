@@ -28,7 +28,10 @@
     │   ├── PoolExhausted        retryable; .size .waited .held .holder
     │   ├── DeadlinePassed       retryable; the store was too slow
     │   ├── CommandRefused       .code .reason; Redis answered a command with an error
-    │   └── DefinitionMismatch   an index or view of that name exists and is another one
+    │   ├── DefinitionMismatch   an index or view of that name exists and is another one
+    │   ├── FeedBroken           .reason; what a feed of changes was sent cannot be read
+    │   ├── PositionLost         retryable; .place: changes that were not read yet are gone from the store
+    │   └── FeedRefused          the store does not tell its changes: set-up, rights, or no slot left
     └── Refused                  tercet itself says no
         ├── FolderBusy           another process holds this folder
         ├── LockBusy             retryable; somebody else is doing it right now
@@ -59,8 +62,11 @@ from tercet.errors.store import (
     CommandRefused,
     DeadlinePassed,
     DefinitionMismatch,
+    FeedBroken,
+    FeedRefused,
     LoginRefused,
     PoolExhausted,
+    PositionLost,
     ServerFailed,
     ServerMissing,
     StoreUnreachable,
@@ -100,6 +106,8 @@ __all__ = [
     "DefinitionMismatch",
     "DocumentInvalid",
     "ExtraMissing",
+    "FeedBroken",
+    "FeedRefused",
     "FencedOff",
     "FolderBusy",
     "LayerUnknown",
@@ -110,6 +118,7 @@ __all__ = [
     "NotComparable",
     "NotOpen",
     "PoolExhausted",
+    "PositionLost",
     "ProofFailed",
     "RateExceeded",
     "Refused",

@@ -109,6 +109,18 @@ class CommandRefused(StoreError):
         self.code, self.reason = code, reason
 
 
+class FeedBroken(StoreError):
+    """What a feed was sent cannot be read; nothing from there on was handed on. `reason` holds no value of a row."""
+
+    def __init__(self, store: str, *, reason: str) -> None:
+        super().__init__(
+            store,
+            f"{store} has sent changes that cannot be read: {reason}.",
+            "Nothing was skipped. Begin again from the last position; if it comes back, report it with this sentence.",
+        )
+        self.reason = reason
+
+
 class DefinitionMismatch(StoreError):
     """An index or view of that name exists and is another one; neither was touched."""
 
@@ -119,3 +131,25 @@ class DefinitionMismatch(StoreError):
             f"Wanted was: {wanted}. Give one of them another name, or drop the old one.",
         )
         self.kind, self.name, self.wanted, self.found = kind, name, wanted, found
+
+
+class PositionLost(StoreError):
+    """What was committed since a place's position can no longer be read: the store has thrown it away."""
+
+    retryable = True
+
+    def __init__(self, store: str, *, place: str, reason: str) -> None:
+        super().__init__(
+            store,
+            f"{store} no longer has the changes that {place!r} has not read yet: {reason}.",
+            "Whoever reads them begins anew, and whatever was made of them is made again (resync).",
+        )
+        self.place, self.reason = place, reason
+
+
+class FeedRefused(StoreError):
+    """The store does not tell its changes, or not to us; `mend` says what it is to be told first."""
+
+    def __init__(self, store: str, *, reason: str, mend: str) -> None:
+        super().__init__(store, f"{store} does not tell its changes: {reason}.", mend)
+        self.reason = reason

@@ -82,6 +82,36 @@ class CacheState(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class ChangesHeard(Event):
+    """A listener has taken care of what was committed: so many commits with so many rows and messages, in `seconds`.
+
+    A commit that comes in parts counts once, with its last.
+    """
+
+    place: str
+    commits: int
+    changes: int
+    seconds: float
+    # From the last one's commit, by the server's clock, until it was taken care of.
+    lag_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class FeedState(Event):
+    """How a feed of changes stands in this process, told whenever that changes and every few seconds besides."""
+
+    place: str
+    # "following": another process of the service reads it. "retrying": the listener has failed, and is asked again.
+    state: Literal["following", "opening", "reading", "retrying", "lost", "away", "closed"]
+    # What the server keeps because this place has not read it, and what it may keep at most; where that is known.
+    lag_bytes: int | None = None
+    keeps_bytes_max: int | None = None
+    # How often changes may have been missed since the feed was made, and the class of the last error.
+    resyncs: int = 0
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class WireWrote(Event):
     """What so many callers have asked for in one tick of the loop has left for Redis in one write."""
 

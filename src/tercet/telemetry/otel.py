@@ -11,8 +11,10 @@ from tercet.telemetry.event import (
     CacheNoted,
     CacheRead,
     CacheState,
+    ChangesHeard,
     ConnectionWaited,
     Event,
+    FeedState,
     LimitChecked,
     Operation,
     Outcome,
@@ -73,6 +75,11 @@ class OpenTelemetry:
         "_cache_duration",
         "_cache_events",
         "_cache_state",
+        "_changes",
+        "_feed_lag",
+        "_feed_lag_bytes",
+        "_feed_reading",
+        "_feed_resyncs",
         "_joined",
         "_limit_checks",
         "_operation_duration",
@@ -126,6 +133,7 @@ class OpenTelemetry:
         )
         self._make_cache(meter)
         self._make_rooms(meter)
+        self._make_feeds(meter)
 
     def _make_cache(self, meter: Meter) -> None:
         self._stale = meter.create_counter(
@@ -172,6 +180,30 @@ class OpenTelemetry:
             explicit_bucket_boundaries_advisory=_SERVER_SECONDS,
         )
 
+    def _make_feeds(self, meter: Meter) -> None:
+        self._changes = {
+            name: meter.create_counter(f"tercet.changes.{name}", unit=f"{{{name[:-1]}}}", description=text)
+            for name, text in (
+                ("commits", "Commits that a listener has taken care of."),
+                ("changes", "Rows and messages in these commits."),
+            )
+        }
+        self._feed_lag = meter.create_histogram(
+            "tercet.changes.lag",
+            unit="s",
+            description="From a commit, by the server's clock, until its listener has taken care of it.",
+            explicit_bucket_boundaries_advisory=_OPERATION_SECONDS,
+        )
+        self._feed_reading = meter.create_gauge(
+            "tercet.changes.reading", unit="1", description="1 while this process reads the feed of this place."
+        )
+        self._feed_lag_bytes = meter.create_gauge(
+            "tercet.changes.lag_bytes", unit="By", description="What the server keeps for this place."
+        )
+        self._feed_resyncs = meter.create_gauge(
+            "tercet.changes.resyncs", unit="{resync}", description="How often changes may have been missed."
+        )
+
     def __call__(self, event: Event) -> None:
         """Record one event; kinds that are not known yet are passed over."""
         match event:
@@ -181,12 +213,10 @@ class OpenTelemetry:
                 self._record_wait(event)
             case CacheRead():
                 self._record_read(event)
-            case CacheNoted():
-                self._cache_events.add(
-                    event.count, {"tercet.cache.name": event.cache, "tercet.cache.event": event.what}
-                )
-            case CacheState():
-                self._record_state(event)
+            case CacheNoted() | CacheState():
+                self._record_cache(event)
+            case ChangesHeard() | FeedState():
+                self._record_feed(event)
             case WireWrote():
                 self._wire_batch.record(event.callers)
             case SessionRefused():
@@ -209,11 +239,26 @@ class OpenTelemetry:
         if event.joined:
             self._joined.add(1, name)
 
-    def _record_state(self, event: CacheState) -> None:
+    def _record_cache(self, event: CacheNoted | CacheState) -> None:
+        if isinstance(event, CacheNoted):
+            self._cache_events.add(event.count, {"tercet.cache.name": event.cache, "tercet.cache.event": event.what})
+            return
         for name, gauge in self._cache_state.items():
             value = getattr(event, name)
             if value is not None:
                 gauge.set(value, {"tercet.cache.namespace": event.namespace})
+
+    def _record_feed(self, event: ChangesHeard | FeedState) -> None:
+        place = {"tercet.changes.place": event.place}
+        if isinstance(event, ChangesHeard):
+            self._changes["commits"].add(event.commits, place)
+            self._changes["changes"].add(event.changes, place)
+            self._feed_lag.record(event.lag_seconds, place)
+            return
+        self._feed_reading.set(int(event.state in {"reading", "retrying"}), place)
+        self._feed_resyncs.set(event.resyncs, place)
+        if event.lag_bytes is not None:
+            self._feed_lag_bytes.set(event.lag_bytes, place)
 
     def _record_operation(self, event: Operation) -> None:
         attributes = {"tercet.room": event.room} | _error_type(event.outcome, event.error)

@@ -10,8 +10,10 @@ from tercet.telemetry.event import (
     CacheNoted,
     CacheRead,
     CacheState,
+    ChangesHeard,
     ConnectionWaited,
     Event,
+    FeedState,
     LimitChecked,
     Operation,
     ServerChanged,
@@ -76,9 +78,13 @@ class Prometheus:
 
     __slots__ = (
         "_cache",
+        "_changes",
+        "_commits",
         "_events",
         "_failures",
+        "_feeds",
         "_joined",
+        "_lag",
         "_limits",
         "_operations",
         "_pool",
@@ -97,6 +103,7 @@ class Prometheus:
             self._register_stores(registry)
             self._register_cache(registry)
             self._register_rooms(registry)
+            self._register_feeds(registry)
         except ValueError as twice:
             raise SettingInvalid(
                 "registry",
@@ -198,6 +205,30 @@ class Prometheus:
             registry=registry,
         )
 
+    def _register_feeds(self, registry: CollectorRegistry) -> None:
+        place = ("place",)
+        self._commits = Counter(
+            "tercet_changes_commits", "Commits that a listener has taken care of.", place, registry=registry
+        )
+        self._changes = Counter(
+            "tercet_changes_changes", "Rows and messages in these commits.", place, registry=registry
+        )
+        self._lag = Histogram(
+            "tercet_changes_lag_seconds",
+            "From a commit, by the server's clock, until its listener has taken care of it.",
+            place,
+            buckets=_OPERATION_SECONDS,
+            registry=registry,
+        )
+        self._feeds = {
+            name: Gauge(f"tercet_changes_{name}", text, place, registry=registry)
+            for name, text in (
+                ("reading", "1 while this process reads the feed of this place."),
+                ("lag_bytes", "What the server keeps for this place."),
+                ("resyncs", "How often changes may have been missed."),
+            )
+        }
+
     def __call__(self, event: Event) -> None:
         """Record one event; kinds that are not known yet are passed over."""
         match event:
@@ -208,10 +239,10 @@ class Prometheus:
                 self._pool.labels(event.store).set(event.size)
             case CacheRead():
                 self._record_read(event)
-            case CacheNoted():
-                self._events.labels(event.cache, event.what).inc(event.count)
-            case CacheState():
-                self._record_state(event)
+            case CacheNoted() | CacheState():
+                self._record_cache(event)
+            case ChangesHeard() | FeedState():
+                self._record_feed(event)
             case WireWrote():
                 self._writes.observe(event.callers)
             case SessionRefused():
@@ -222,6 +253,17 @@ class Prometheus:
                 self._servers.labels(event.store, event.state).observe(event.seconds)
             case _:
                 pass
+
+    def _record_feed(self, event: ChangesHeard | FeedState) -> None:
+        if isinstance(event, ChangesHeard):
+            self._commits.labels(event.place).inc(event.commits)
+            self._changes.labels(event.place).inc(event.changes)
+            self._lag.labels(event.place).observe(event.lag_seconds)
+            return
+        self._feeds["reading"].labels(event.place).set(event.state in {"reading", "retrying"})
+        self._feeds["resyncs"].labels(event.place).set(event.resyncs)
+        if event.lag_bytes is not None:
+            self._feeds["lag_bytes"].labels(event.place).set(event.lag_bytes)
 
     def _record_operation(self, event: Operation) -> None:
         store = event.store or ""
@@ -237,7 +279,10 @@ class Prometheus:
         if event.joined:
             self._joined.labels(event.cache).inc()
 
-    def _record_state(self, event: CacheState) -> None:
+    def _record_cache(self, event: CacheNoted | CacheState) -> None:
+        if isinstance(event, CacheNoted):
+            self._events.labels(event.cache, event.what).inc(event.count)
+            return
         for name, gauge in self._state.items():
             value = getattr(event, name)
             if value is not None:

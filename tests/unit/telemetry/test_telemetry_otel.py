@@ -19,8 +19,10 @@ from tercet.telemetry import (
     CacheNoted,
     CacheRead,
     CacheState,
+    ChangesHeard,
     ConnectionWaited,
     Event,
+    FeedState,
     LimitChecked,
     Operation,
     ServerChanged,
@@ -264,6 +266,22 @@ def test_callers_who_share_a_write_and_sessions_that_were_refused_are_told(backe
     backend.telemetry.tell(SessionRefused("misfit", "secret-handle"))
     point = backend.point("tercet.session.refusals")
     assert dict(point.attributes or {}) == {"tercet.session.reason": "misfit", "tercet.session.revoked": False}
+
+
+def test_what_a_feed_has_told_and_how_it_stands_is_recorded(backend: Backend) -> None:
+    """By its place; a lag that nobody knows is not told."""
+    backend.telemetry.tell(ChangesHeard("orders", 3, 40, 0.001, 0.02))
+    backend.telemetry.tell(FeedState("orders", "reading", resyncs=1))
+    told = {
+        name: backend.point(f"tercet.changes.{name}") for name in ("commits", "changes", "lag", "reading", "resyncs")
+    }
+    assert [point.value for point in told.values() if isinstance(point, NumberDataPoint)] == [3, 40, 1, 1]
+    assert all(dict(point.attributes or {}) == {"tercet.changes.place": "orders"} for point in told.values())
+    assert "tercet.changes.lag_bytes" not in backend.metrics
+    backend.telemetry.tell(FeedState("orders", "reading", lag_bytes=7))
+    lag = backend.point("tercet.changes.lag_bytes")
+    assert isinstance(lag, NumberDataPoint)
+    assert lag.value == 7
 
 
 def test_an_event_of_a_kind_not_known_yet_is_passed_over(backend: Backend) -> None:

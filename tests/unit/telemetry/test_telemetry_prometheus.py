@@ -13,8 +13,10 @@ from tercet.telemetry import (
     CacheNoted,
     CacheRead,
     CacheState,
+    ChangesHeard,
     ConnectionWaited,
     Event,
+    FeedState,
     LimitChecked,
     Operation,
     ServerChanged,
@@ -167,6 +169,19 @@ def test_callers_who_share_a_write_and_sessions_that_were_refused_are_counted(sc
     scraped.telemetry.tell(SessionRefused("replayed", "secret-handle", revoked=True))
     assert scraped.value("tercet_session_refusals_total", reason="replayed", revoked="true") == 1
     assert "secret-handle" not in scraped.text
+
+
+def test_what_a_feed_has_told_and_how_it_stands_is_recorded(scraped: Scraped) -> None:
+    """Commits and rows are counted, the state is the last one, and a lag that nobody knows is left as it was."""
+    scraped.telemetry.tell(ChangesHeard("orders", 3, 40, 0.001, 0.02))
+    assert scraped.value("tercet_changes_commits_total", place="orders") == 3
+    assert scraped.value("tercet_changes_changes_total", place="orders") == 40
+    assert scraped.value("tercet_changes_lag_seconds_sum", place="orders") == 0.02
+    scraped.telemetry.tell(FeedState("orders", "reading", lag_bytes=512, resyncs=1))
+    assert scraped.value("tercet_changes_reading", place="orders") == 1
+    scraped.telemetry.tell(FeedState("orders", "away", resyncs=2))
+    told = [scraped.value(f"tercet_changes_{name}", place="orders") for name in ("reading", "lag_bytes", "resyncs")]
+    assert told == [0, 512, 2]
 
 
 def test_every_metric_has_a_name_of_ours_and_a_help_text(scraped: Scraped) -> None:

@@ -1,0 +1,1 @@
+"""Reading a place: one process of a service leads, hands on in order, and remembers how far it came."""

@@ -1,0 +1,1 @@
+"""PostgreSQL's changes as they come: pgoutput over a replication connection, and the slot that remembers."""

@@ -3,12 +3,16 @@
 from tercet.changes.change import Change, Commit, Kind, Message, Position, Row, Wants
 from tercet.changes.changes import Changes, Subscription
 from tercet.changes.feeding.status import SubscriptionStatus
-from tercet.changes.port import Listener, Source
+from tercet.changes.port import MARK, Connection, Emitter, Hearing, Listener, Source
 
 __all__ = [
+    "MARK",
     "Change",
     "Changes",
     "Commit",
+    "Connection",
+    "Emitter",
+    "Hearing",
     "Kind",
     "Listener",
     "Message",

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Coroutine, Sequence
 
     from tercet.changes.change import Commit, Position, Wants
+    from tercet.witness import Moment
+
+# What a transaction says (pg_logical_emit_message, transactional, no content) where somebody follows, so that its
+# commit is told also when it touches nothing that is followed.
+MARK = "tercet:mark"
 
 
 class Listener(Protocol):
@@ -47,4 +52,41 @@ class Source(Protocol):
 
     async def close(self) -> None:
         """Let go of the connection; twice is fine. What is temporary on the server is gone then."""
+        ...
+
+
+class Rows(Protocol):
+    """What a statement has answered."""
+
+    def all(self) -> Sequence[Any]:
+        """Every row, each a tuple."""
+        ...
+
+
+class Connection(Protocol):
+    """A connection inside a transaction that takes SQL as it is written, with $1, $2 … (SQLAlchemy's AsyncConnection)."""
+
+    def exec_driver_sql(self, statement: str, parameters: Any = ...) -> Coroutine[Any, Any, Rows]:
+        """Run one statement."""
+        ...
+
+
+class Emitter(Protocol):
+    """The outbox, as a transaction sees it."""
+
+    async def emit(self, connection: Connection, events: Sequence[object]) -> None:
+        """Write these events, in this order, into the transaction of this connection; it commits right after."""
+        ...
+
+
+class Hearing(Protocol):
+    """Whoever follows the changes in this process, as a transaction that has committed sees it."""
+
+    @property
+    def listening(self) -> bool:
+        """Whether there is something to wait for: it follows, and is told of commits right now."""
+        ...
+
+    async def heard(self, moment: Moment, within: float) -> bool:
+        """Return once what this commit has made old is dropped here; False when that was not in so many seconds."""
         ...

@@ -24,6 +24,7 @@ from tercet.stores.both import both
 from tercet.stores.holders import here, site
 from tercet.stores.lane import Lane
 from tercet.stores.postgres_probe import GRACE_SECONDS, PostgresProbe, connect
+from tercet.stores.reads.postgres_witness import Watch
 from tercet.units import seconds
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ class Postgres:
         self._url = url
         self._lane: Lane[ConnectionPoolEntry] = Lane("postgres", clock=clock, telemetry=telemetry)
         self._probe = PostgresProbe(settings)
+        self._watch = Watch()
         self._engine: AsyncEngine | None = None
         self._sessions: async_sessionmaker[AsyncSession] | None = None
 
@@ -152,6 +154,11 @@ class Postgres:
             await connection.exec_driver_sql("SELECT 1")
 
     @property
+    def source(self) -> str | None:
+        """Whose count its transactions are by, as a Moment names it; None where the server does not say."""
+        return self._watch.source
+
+    @property
     def probe(self) -> PostgresProbe:
         """Its own connection for questions about the server."""
         return self._probe
@@ -172,6 +179,7 @@ class Postgres:
     async def open(self) -> None:
         """Ask the server for its limits, size the pool, and make its first connection."""
         vital = await self._probe.look()
+        self._watch.source = await self._probe.source()
         settings = self._settings
         # Behind PgBouncer the server's limit is the pooler's affair, not ours.
         limit = None if settings.postgres_pooler else vital.connections_max
@@ -213,6 +221,7 @@ class Postgres:
             pool_recycle=settings.postgres_recycle,
             pool_use_lifo=True,
         )
+        self._watch.listen(engine)
         event.listen(engine.sync_engine, "handle_error", self._translate)
         event.listen(engine.sync_engine, "checkout", self._checked_out)
         event.listen(engine.sync_engine, "checkin", self._checked_in)

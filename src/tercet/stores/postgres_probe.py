@@ -12,6 +12,7 @@ import asyncpg
 from tercet.errors import DeadlinePassed, LoginRefused, StoreError, StoreUnreachable
 from tercet.stores.both import both, cause_of, distrust, why
 from tercet.stores.port import Vital
+from tercet.stores.reads.postgres_witness import source_of
 
 if TYPE_CHECKING:
     from tercet.settings import Settings
@@ -182,6 +183,14 @@ class PostgresProbe:
         self._connection = connection
         version, replica, limit, reserved, used = row
         return Vital(version, "replica" if replica else "primary", used, limit, reserved)
+
+    async def source(self) -> str | None:
+        """Whose count its transactions are by, or None where it does not say; asked of the connection in hand."""
+        try:
+            return None if self._connection is None else await source_of(self._connection)
+        except (OSError, TimeoutError, asyncpg.InterfaceError) as error:
+            self._raise(error)
+            raise
 
     def _raise(self, error: BaseException) -> None:
         if isinstance(error, Exception):

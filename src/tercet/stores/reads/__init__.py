@@ -1,0 +1,1 @@
+"""Reads of PostgreSQL: what they could see, and the replicas that may answer them."""

@@ -15,6 +15,7 @@ from tercet.cache.moments import Beat, Span
 from tercet.cache.moments.recent import RELAY_SILENCE_SECONDS
 from tercet.cache.moments.span import digest
 from tercet.cache.shelf import Drop
+from tercet.changes.port import MARK
 from tercet.errors import StoreError, UsageError
 from tercet.telemetry import Operation
 
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
     from tercet.changes.change import Change, Commit, Wants
     from tercet.telemetry.event import Outcome
     from tercet.witness import Moment, Seen
-
-# What a transaction says that wants to hear when its drops were heard, also where it has changed nothing followed.
-MARK = "tercet:mark"
 
 # How often a relay says that it is there, and each process looks whether it was heard.
 BEAT_SECONDS = 1.0

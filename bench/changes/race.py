@@ -172,7 +172,9 @@ async def arm(postgres: str, redis: str | None, *, rows: int, reads: int, rule: 
                 settings, clock=SystemClock(), telemetry=Telemetry(), publication=_PUBLICATION, service="race"
             )
             stack.push_async_callback(changes.close)
-            cache = await stack.enter_async_context(Cache(redis, ttl="1h", memory_entries=rows * reads + 1))
+            cache = await stack.enter_async_context(
+                Cache(redis, ttl="1h", memory_entries=rows * reads + 1, memory_size="2GB")
+            )
             run = Run(cache, pool, source, reads)
             following = cache.follow(Feed(changes, run), {"race": "race:{id}"})
             await following.ready()

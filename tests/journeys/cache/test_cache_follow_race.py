@@ -36,7 +36,7 @@ DEADLINE = "30s"
 PROBE_SECONDS = 0.3
 
 # Rows that are told and not to be seen at one time, how often, and how many caches read each of them at once.
-HELD, TIMES, READS = 20, 10, 5
+HELD, TIMES, READS = 25, 4, 10
 
 MADE = (
     "CREATE TABLE things (id int PRIMARY KEY, owner int NOT NULL, n int NOT NULL)",

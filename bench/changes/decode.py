@@ -13,7 +13,9 @@ from tercet.changes.change import Wants
 from tercet.changes.pgoutput import Decoder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
+
+    from tercet.changes.change import Commit
 
 ROUNDS = 7
 ROWS = 20_000
@@ -65,7 +67,7 @@ def _cost(payloads: Sequence[bytes], wants: Wants) -> float:
     """Microseconds of CPU a row."""
     best = float("inf")
     for _ in range(ROUNDS):
-        feed: Callable[[bytes], object] = Decoder(wants, source="pg:1", near=1000).feed
+        feed: Callable[[bytes], Iterable[Commit]] = Decoder(wants, source="pg:1", near=1000).feed
         begin = time.process_time()
         for payload in payloads:
             for _commit_made in feed(payload):

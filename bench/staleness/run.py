@@ -247,6 +247,7 @@ def main() -> None:
     if words.into:
         words.into.write_text(text, encoding="utf-8")
     if words.results:
+        words.results.mkdir(parents=True, exist_ok=True)
         (words.results / f"staleness-{result['at'][:10]}.json").write_text(text, encoding="utf-8")
     print(text)
     if result["violations"] or result["wrong"]:

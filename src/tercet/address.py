@@ -7,6 +7,11 @@ from typing import NoReturn
 from urllib.parse import parse_qs, urlsplit
 
 _HIDDEN = "***"
+_SCHEMES = {
+    "postgres": ("postgresql", "postgres", "postgresql+asyncpg"),
+    "mongo": ("mongodb", "mongodb+srv"),
+    "redis": ("redis", "rediss", "unix"),
+}
 _SECRET_WORDS = re.compile(
     r"(?i)([\w.\-%]*(?:pass(?:word|wd|phrase)?|pwd|secret|token|authmechanismproperties)[\w.\-%]*\s*[=:]\s*)"
     r"('[^']*'|\"[^\"]*\"|[^\s&;]+)"
@@ -66,3 +71,19 @@ class Url:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("an address with its password is not pickled: read the settings again where they are needed")
+
+
+def address_of(store: str, value: object) -> Url:
+    """The address of such a store; raises ValueError, whose text says what would be one."""
+    schemes = _SCHEMES[store]
+    wanted = f"an address such as {' or '.join(f'{scheme}://…' for scheme in schemes)}"
+    text = value.reveal() if isinstance(value, Url) else value if isinstance(value, str) else ""
+    text = text.strip()
+    try:
+        parts = urlsplit(text)
+        _ = "," in parts.netloc or parts.port
+    except ValueError:
+        raise ValueError(f"{wanted}; special characters in a password are percent-encoded") from None
+    if parts.scheme not in schemes or re.search(r",\w+://", text):
+        raise ValueError(wanted)
+    return Url(text)

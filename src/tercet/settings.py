@@ -14,9 +14,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast
-from urllib.parse import urlsplit
 
-from tercet.address import Url, mask
+from tercet.address import Url, address_of, mask
 from tercet.errors import SettingInvalid, SettingsUnreadable, SettingUnknown
 from tercet.units import seconds
 
@@ -29,11 +28,6 @@ FILE = "tercet.toml"
 PREFIX = "TERCET_"
 
 _STORES = ("postgres", "mongo", "redis")
-_SCHEMES = {
-    "postgres": ("postgresql", "postgres", "postgresql+asyncpg"),
-    "mongo": ("mongodb", "mongodb+srv"),
-    "redis": ("redis", "rediss", "unix"),
-}
 
 # How alike two names must be for one to be taken for the other; below it a hint would rather mislead.
 _ALIKE = 0.8
@@ -53,24 +47,23 @@ class _UnfitError(ValueError):
 
 
 def _address(store: str) -> Reader:
-    schemes = _SCHEMES[store]
-    wanted = " or ".join(f"{scheme}://…" for scheme in schemes)
-
     def read(value: object) -> Url:
-        text = value.reveal() if isinstance(value, Url) else value
-        if not isinstance(text, str):
-            raise _UnfitError(f"an address such as {wanted}")
-        text = text.strip()
         try:
-            parts = urlsplit(text)
-            _ = "," in parts.netloc or parts.port
-        except ValueError:
-            raise _UnfitError(
-                f"an address such as {wanted}; special characters in a password are percent-encoded"
-            ) from None
-        if parts.scheme not in schemes:
-            raise _UnfitError(f"an address such as {wanted}")
-        return Url(text)
+            return address_of(store, value)
+        except ValueError as error:
+            raise _UnfitError(str(error)) from None
+
+    return read
+
+
+def _addresses(store: str) -> Reader:
+    one = _address(store)
+
+    def read(value: object) -> tuple[Url, ...]:
+        found = value.split() if isinstance(value, str) else value
+        if not isinstance(found, list) or not found:
+            raise _UnfitError("an address, or several with blanks in between or as a list")
+        return tuple(cast("Url", one(each)) for each in found)
 
     return read
 
@@ -143,6 +136,7 @@ def _name(value: object) -> str:
 # How each setting is read; the settings' names are this table's.
 _READERS: Mapping[str, Reader] = {
     "postgres_url": _address("postgres"),
+    "postgres_replica_url": _addresses("postgres"),
     "postgres_pool_size": _whole(1),
     "postgres_pool_wait": _span(),
     "postgres_connect_timeout": _span(),
@@ -183,6 +177,7 @@ class SettingWords(TypedDict, total=False):
     """The settings as arguments; durations as people write them ("250ms") or in seconds."""
 
     postgres_url: str | None
+    postgres_replica_url: str | list[str] | None
     postgres_pool_size: int | None
     postgres_pool_wait: str | float
     postgres_connect_timeout: str | float
@@ -219,6 +214,8 @@ class Settings:
     """Every setting with its value; durations are seconds. Made by `Settings.read`, which checks."""
 
     postgres_url: Url | None = None
+    # Each is one server that follows the primary; a reader's token is checked against that very server.
+    postgres_replica_url: tuple[Url, ...] = ()
     # None: computed from `instances` and what the server has to give.
     postgres_pool_size: int | None = None
     # Longer than a caller's patience is no use: an exhausted pool must say so while somebody still listens.
@@ -292,6 +289,11 @@ class Settings:
         """The address of one store, or None if it is not used."""
         return cast("Url | None", getattr(self, f"{store}_url"))
 
+    @property
+    def replicas(self) -> tuple[Settings, ...]:
+        """The same settings once for each replica of PostgreSQL, with its address as PostgreSQL's."""
+        return tuple(replace(self, postgres_url=url, postgres_replica_url=()) for url in self.postgres_replica_url)
+
     def pool_size(self, store: str) -> int | None:
         """The size asked for of one store's pool, or None if it is to be computed."""
         return cast("int | None", getattr(self, f"{store}_pool_size"))
@@ -315,7 +317,7 @@ def _checked(name: str, where: str, value: object) -> object:
     try:
         return _READERS[name](value)
     except _UnfitError as unfit:
-        shown = repr(mask(value)) if isinstance(value, str) else repr(value)
+        shown = repr(mask(value)) if isinstance(value, str) else mask(repr(value))
         raise SettingInvalid(name, where=where, shown=shown, wanted=str(unfit)) from None
 
 

@@ -13,6 +13,7 @@ from tercet.errors import (
     BudgetExceeded,
     CommandInvalid,
     CommandRefused,
+    CommitUnknown,
     DeadlinePassed,
     DefinitionMismatch,
     DocumentInvalid,
@@ -31,6 +32,7 @@ from tercet.errors import (
     PoolExhausted,
     PositionLost,
     ProofFailed,
+    PublicationUnsafe,
     RateExceeded,
     SchemaInvalid,
     ServerFailed,
@@ -80,6 +82,13 @@ SAID: dict[str, tuple[TercetError, str]] = {
         (
             "redis refused a command with WRONGTYPE: Operation against a key holding the wrong kind of value. "
             "The key holds another kind of value: use another key, or delete what is there."
+        ),
+    ),
+    "CommitUnknown": (
+        CommitUnknown("postgres", xid=753, reason="the connection was lost"),
+        (
+            "Whether transaction 753 was committed is not known: the connection was lost. Do not repeat it blindly: "
+            "ask SELECT pg_xact_status('753') once the server answers, or look for what it wrote."
         ),
     ),
     "ExtraMissing": (
@@ -152,6 +161,13 @@ SAID: dict[str, tuple[TercetError, str]] = {
     "SchemaInvalid": (
         SchemaInvalid("The index 'ix'", reason="it has no columns", mend="Name at least one."),
         "The index 'ix' cannot be: it has no columns. Name at least one.",
+    ),
+    "PublicationUnsafe": (
+        PublicationUnsafe(("log: it has no primary key. Give it one.",)),
+        (
+            "A feed of these tables cannot be set up as it was asked for:\n  log: it has no primary key. Give it one.\n"
+            "Nothing was changed."
+        ),
     ),
     "DocumentInvalid": (
         DocumentInvalid("one plan", reason="there are 2", mend="Explain one statement at a time."),

@@ -17,6 +17,7 @@ from tercet.cache.memory import MEMORY_BYTES, MEMORY_ENTRIES, Memory
 from tercet.cache.parts import count_of, deadline_of, is_home, shelf_of, size_of, wire_of
 from tercet.cache.shelf import DEADLINE_SECONDS, Drop
 from tercet.cache.stats import explanation_of, report_of, stats_of
+from tercet.cache.straight import Outcome
 from tercet.cache.tiers import Tiers
 from tercet.clock import Clock, SystemClock
 from tercet.errors import SettingInvalid, UsageError
@@ -156,7 +157,7 @@ class Cache:
 
         A value of another shape than `type` counts as not there.
         """
-        return await self._tiers.find(self._ask(key, type))
+        return await self._tiers.straight.fetch(self._ask(key, type))
 
     @overload
     async def peek(self, key: str, type: type[T]) -> Found[T] | None: ...
@@ -178,8 +179,9 @@ class Cache:
     async def get_many(self, keys: Iterable[str], type: object = Any) -> Mapping[str, object]:  # noqa: A002 - as above
         """The values of those keys that have one, in the order asked; Redis is asked once for all."""
         names, codec = list(dict.fromkeys(keys)), self._codec(type)
-        sights = await self._tiers.look_many([Ask(*_direct(key), (), codec, self._policy, "direct") for key in names])
-        return {key: one.take() for key, one in zip(names, sights, strict=True) if one is not None}
+        asks = [Ask(*_direct(key), (), codec, self._policy, "direct") for key in names]
+        found = await self._tiers.straight.find_many(asks)
+        return {key: value for key, value in zip(names, found, strict=True) if not isinstance(value, Outcome)}
 
     async def set(
         self,
@@ -230,7 +232,7 @@ class Cache:
         **words: Unpack[PolicyWords],
     ) -> object:
         """The value under a key, or what the loader returns, which is called once for all who ask."""
-        return await self._tiers.fetch(self._ask(key, type, tags=tags, words=words), loader)
+        return await self._tiers.straight.fetch(self._ask(key, type, tags=tags, words=words), loader)
 
     async def drop(self, *keys: str) -> bool:
         """Forget what is under these keys, here and in Redis; as `drop_tags`."""
@@ -330,15 +332,12 @@ class Cache:
 
     def _ask(self, key: str, kind: object, *, tags: Iterable[str] = (), words: PolicyWords | None = None) -> Ask[Any]:
         rules = policy("This call", words, layers=self._layers, default=self._policy) if words else self._policy
-        name, full = _direct(key)
-        return Ask(
-            name,
-            full,
-            plain(tags, of=f"the key {key!r}") if tags else (),
-            self._codec(kind),
-            rules,
-            "direct",
-        )
+        carried = plain(tags, of=f"the key {key!r}") if tags else ()
+        try:
+            codec = self._codecs[kind]
+        except (KeyError, TypeError):
+            codec = self._codec(kind)
+        return Ask(*_direct(key), carried, codec, rules, "direct")
 
     def _codec(self, kind: object) -> Codec[Any]:
         try:

@@ -88,7 +88,7 @@ class Memory:
 
     __slots__ = (
         "_bytes", "_bytes_max", "_cells", "_entries_max", "_forgot", "_hand", "_newest", "_now", "_oldest", "_recent",
-        "_slots", "epoch", "evicted", "mark", "trusted_until",
+        "by_name", "epoch", "evicted", "mark", "trusted_until",
     )  # fmt: skip
 
     def __init__(
@@ -96,7 +96,7 @@ class Memory:
     ) -> None:
         self._now = now
         self._entries_max, self._bytes_max = entries_max, bytes_max
-        self._slots: dict[str, Slot] = {}
+        self.by_name: dict[str, Slot] = {}
         # A cell lives as long as an entry or a load depends on it: tags that nobody carries cost nothing.
         self._cells: WeakValueDictionary[str, Cell] = WeakValueDictionary()
         self._newest: Slot | None = None
@@ -113,10 +113,10 @@ class Memory:
         self.evicted = 0
 
     def __len__(self) -> int:
-        return len(self._slots)
+        return len(self.by_name)
 
     def __contains__(self, name: str) -> bool:
-        return name in self._slots
+        return name in self.by_name
 
     @property
     def size_bytes(self) -> int:
@@ -125,7 +125,7 @@ class Memory:
 
     def find(self, name: str) -> Slot | None:
         """The entry of this name, fresh or stale; None where there is none that could be shown."""
-        slot = self._slots.get(name)
+        slot = self.by_name.get(name)
         if slot is None:
             return None
         if slot.spent <= self._now() or not self.is_current(slot):
@@ -165,14 +165,14 @@ class Memory:
         raw: object = None,
     ) -> None:
         """Keep an entry, in place of what has this name; what has ended or is too big is not kept."""
-        old = self._slots.get(name)
+        old = self.by_name.get(name)
         if old is not None:
             self._remove(old)
         whole = size + len(name) + SLOT_BYTES
         too_big = whole > max(self._bytes_max // SHARE_OF_ONE, SLOT_BYTES) or self._entries_max < 1
         if too_big or max(times.until, times.spent) <= self._now():
             return
-        while self._slots and (len(self._slots) >= self._entries_max or self._bytes + whole > self._bytes_max):
+        while self.by_name and (len(self.by_name) >= self._entries_max or self._bytes + whole > self._bytes_max):
             self._evict()
         slot = Slot()
         slot.name, slot.schema, slot.value, slot.body, slot.size = name, schema, value, body, whole
@@ -188,7 +188,7 @@ class Memory:
             self._oldest = slot
         slot.index = None
         slot.raw = None
-        self._slots[name] = slot
+        self.by_name[name] = slot
         self._bytes += whole
         if index is not None and raw is not None:
             self.place(slot, index, raw)
@@ -203,7 +203,7 @@ class Memory:
         """Forget the entries of these names."""
         for name in names:
             self._remember(_NAME + name)
-            slot = self._slots.get(name)
+            slot = self.by_name.get(name)
             if slot is not None:
                 self._remove(slot)
 
@@ -219,14 +219,14 @@ class Memory:
     def drop_where(self, matches: Callable[[str], bool]) -> None:
         """Forget the entries whose names match; what is under way counts as dropped, whatever its name."""
         self._sweep()
-        for slot in tuple(self._slots.values()):
+        for slot in tuple(self.by_name.values()):
             if matches(slot.name):
                 self._remove(slot)
 
     def clear(self) -> None:
         """Forget everything, and what is under way too."""
         self._sweep()
-        for slot in tuple(self._slots.values()):
+        for slot in tuple(self.by_name.values()):
             self._remove(slot)
 
     def _remember(self, what: str) -> None:
@@ -274,7 +274,7 @@ class Memory:
         else:
             self._oldest = slot.newer
         slot.newer = slot.older = None
-        del self._slots[slot.name]
+        del self.by_name[slot.name]
         self._bytes -= slot.size
         if slot.index is not None:
             slot.index.pop(slot.raw, None)

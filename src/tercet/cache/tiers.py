@@ -48,31 +48,32 @@ class Tiers:
         self.far = Far(shelf, clock=clock, telemetry=telemetry)
         self.near = Near(memory, clock.monotonic, alone=shelf is None)
         self.flights: Flights[Held[Any]] = Flights(memory, clock.monotonic)
-        self.straight = Straight(self.near, self.far, self.flights, self.counts, clock)
         self.loader = Loader(self.near, self.far, self.counts, clock)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._silent = False
+        self.straight = Straight(self)
 
     # ---- reads ----
 
-    async def fetch(self, ask: Ask[T], load: Callable[[], Awaitable[T]], *, anew: bool = False) -> T:
+    async def fetch(
+        self,
+        ask: Ask[T],
+        load: Callable[[], Awaitable[T]],
+        *,
+        anew: bool = False,
+        outcome: Outcome = Outcome.UNSURE,
+    ) -> T:
         """The value, from the nearest tier that has it; `anew` loads it whatever they have.
 
         The load runs in a task of the cache's own. Whoever is cancelled while waiting leaves it running for
         the others; with nobody left it may still end within ORPHAN_SECONDS. What has ended is shown while it
-        is loaded anew, and where that fails, as long as its policy says.
+        is loaded anew, and where that fails, as long as its policy says. `outcome` is what Redis has said already.
         """
         begun = self.clock.monotonic()
-        if self._is_new(begun) and self._enter():
-            await self._listen()
+        if self.is_new(begun):
+            await self.enter()
         if anew:
             return await self._land(ask, load, None, begun, anew=True)
-        outcome: Outcome | None = None
-        if self.straight.may(ask):
-            found = await self.straight.read(ask, begun)
-            if not isinstance(found, Outcome):
-                return found
-            outcome = found
         sight, away = await self._seen(ask, outcome)
         if sight is not None and self._answers(sight, away=away):
             if sight.state is State.FRESH:
@@ -80,30 +81,17 @@ class Tiers:
             return await self._revived(ask, load, sight, begun)
         return await self._land(ask, load, sight, begun)
 
-    async def find(self, ask: Ask[T]) -> T | None:
-        """The value where there is one that is not stale, without loading; None is one, or none."""
-        begun = self.clock.monotonic()
-        if self._is_new(begun) and self._enter():
-            await self._listen()
-        if self.straight.may(ask):
-            found = await self.straight.read(ask, begun)
-            if found is not Outcome.UNSURE:
-                return None if isinstance(found, Outcome) else found
-        sight = await self.look(ask)
-        return None if sight is None else sight.take()
-
     async def fetch_many(
         self,
         asks: Sequence[Ask[T]],
+        values: list[Any],
         load_one: Callable[[int], Awaitable[T]],
         load_many: Callable[[Sequence[int]], Awaitable[Mapping[int, T]]] | None = None,
     ) -> list[T]:
-        """The values in the order asked; Redis is asked once for all, and only what is missing is loaded."""
-        begun = self.clock.monotonic()
-        sights, away = await self._look_many(asks)
-        values: list[Any] = [None] * len(asks)
-        missing = []
-        for number, sight in enumerate(sights):
+        """These values, with those in place of an Outcome that memory or Redis has, or that are loaded."""
+        begun, missing = self.clock.monotonic(), []
+        sights, away = await self._look_many(asks, values)
+        for number, sight in sights.items():
             if sight is not None and sight.state is State.FRESH and self._answers(sight, away=away):
                 values[number] = sight.take()
                 self.counts.shown(asks[number], sight, begun)
@@ -123,11 +111,22 @@ class Tiers:
         await asyncio.gather(*map(bring, missing))
         return values
 
+    async def find_many(self, asks: Sequence[Ask[Any]], values: list[Any]) -> None:
+        """Put what memory and Redis have that is not stale in place of an Outcome, without loading; or LACKING."""
+        begun = self.clock.monotonic()
+        sights, away = await self._look_many(asks, values)
+        for number, sight in sights.items():
+            if sight is None or sight.state is State.STALE or not self._answers(sight, away=away):
+                values[number] = Outcome.LACKING
+            else:
+                values[number] = sight.take()
+                self.counts.shown(asks[number], sight, begun)
+
     async def look(self, ask: Ask[T]) -> Sight[T] | None:
         """What memory or Redis has of this that is not stale, without loading."""
         begun = self.clock.monotonic()
-        if self._is_new(begun) and self._enter():
-            await self._listen()
+        if self.is_new(begun):
+            await self.enter()
         sight = self.near.see(ask)
         if sight is None or not sight.settled:
             found, away = await self._look(ask)
@@ -137,19 +136,6 @@ class Tiers:
         self.counts.shown(ask, sight, begun)
         return sight
 
-    async def look_many(self, asks: Sequence[Ask[T]]) -> list[Sight[T] | None]:
-        """The same of many; Redis is asked once for all."""
-        begun = self.clock.monotonic()
-        sights, away = await self._look_many(asks)
-        shown = [
-            None if one is None or one.state is State.STALE or not self._answers(one, away=away) else one
-            for one in sights
-        ]
-        for ask, one in zip(asks, shown, strict=True):
-            if one is not None:
-                self.counts.shown(ask, one, begun)
-        return shown
-
     # ---- writes ----
 
     async def put(self, ask: Ask[T], value: T) -> bool:
@@ -158,8 +144,8 @@ class Tiers:
         False when Redis could not be told: then nobody is shown what it has under this key until it is.
         Raises Uncacheable.
         """
-        if self._is_new(self.clock.monotonic()) and self._enter():
-            await self._listen()
+        if self.is_new(self.clock.monotonic()):
+            await self.enter()
         drop = Drop(names=(ask.name,))
         body = ask.codec.encode(value, of=ask.label, key=ask.full or ask.name)
         shown = ask.codec.decode(body)
@@ -212,9 +198,14 @@ class Tiers:
 
     # ---- behind ----
 
-    def _is_new(self, now: float) -> bool:
+    def is_new(self, now: float) -> bool:
         """Whether this is another event loop, or one in which the bus is not heard."""
         return self._silent or get_running_loop() is not self._loop or self.memory.trusted_until <= now
+
+    async def enter(self) -> None:
+        """Be in this event loop, follow the bus there, and wait for its first word."""
+        if self._enter():
+            await self._listen()
 
     def _enter(self) -> bool:
         """Be in this event loop, and follow the bus there; whether its first word is to be waited for."""
@@ -257,7 +248,7 @@ class Tiers:
             return True
         return away and sight.state is not State.STALE and self.near.trusted
 
-    async def _seen(self, ask: Ask[T], outcome: Outcome | None) -> tuple[Sight[T] | None, bool]:
+    async def _seen(self, ask: Ask[T], outcome: Outcome) -> tuple[Sight[T] | None, bool]:
         """What memory has of this, or Redis, and whether that did not answer; `outcome` is what is known already."""
         sight = self.near.see(ask)
         if outcome in {Outcome.LACKING, Outcome.AWAY}:
@@ -283,34 +274,33 @@ class Tiers:
             self.near.keep(ask, sight, at=at)
         return sight, False
 
-    async def _look_many(self, asks: Sequence[Ask[T]]) -> tuple[list[Sight[T] | None], bool]:
-        """What memory and Redis have of these, and whether Redis did not answer."""
-        if self._is_new(self.clock.monotonic()) and self._enter():
-            await self._listen()
+    async def _look_many(
+        self, asks: Sequence[Ask[T]], values: Sequence[object]
+    ) -> tuple[dict[int, Sight[T] | None], bool]:
+        """What memory and Redis have of those whose value is an Outcome yet, and whether Redis did not answer."""
         see = self.near.see
-        sights = [see(ask) for ask in asks]
-        wanted = [number for number, one in enumerate(sights) if one is None or not one.settled]
-        if not wanted:
-            return sights, False
-        mark, at, away = self.memory.mark, self.clock.monotonic(), not self.far.there
-        found: list[Sight[T] | None] = [None] * len(wanted)
-        if not away:
-            try:
-                found = await self.far.read_many([asks[number] for number in wanted])
-            except StoreError as error:
-                self.far.note("read", error)
-                away = True
-            self._check_alone()
-        keep, unmoved = self.near.keep, self.memory.mark == mark
-        for number, sight in zip(wanted, found, strict=True):
-            if sight is not None:
-                sights[number] = sight
-                ask = asks[number]
-                if unmoved or not self.memory.dropped_since(mark, ask.name, sight.tags):
-                    keep(ask, sight, at=at)
-            elif not away:
-                sights[number] = None
-        return sights, away
+        sights = {place: see(asks[place]) for place, one in enumerate(values) if type(one) is Outcome}
+        wanted = [
+            place
+            for place, one in sights.items()
+            if (one is None or not one.settled) and values[place] is Outcome.UNSURE
+        ]
+        away = not self.far.there or any(one is Outcome.AWAY for one in values)
+        if not wanted or away:
+            return sights, away
+        mark, at = self.memory.mark, self.clock.monotonic()
+        try:
+            found = await self.far.read_many([asks[place] for place in wanted])
+        except StoreError as error:
+            self.far.note("read", error)
+            return sights, True
+        self._check_alone()
+        for place, sight in zip(wanted, found, strict=True):
+            # Redis has the last word: what it has no more may have been dropped.
+            sights[place] = sight
+            if sight is not None and not self.memory.dropped_since(mark, asks[place].name, sight.tags):
+                self.near.keep(asks[place], sight, at=at)
+        return sights, False
 
     def _check_alone(self) -> None:
         if not self.far.there and not self.near.alone:

@@ -1,4 +1,4 @@
-"""What a feed asks of the edge that reads a store, and of whoever listens."""
+"""What a feed asks of the edge that reads a store, of whoever listens, and of PostgreSQL where it is set up."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine, Sequence
+    from contextlib import AbstractAsyncContextManager
 
     from tercet.changes.change import Commit, Position, Wants
     from tercet.witness import Moment
@@ -64,9 +65,29 @@ class Rows(Protocol):
 
 
 class Connection(Protocol):
-    """A connection inside a transaction that takes SQL as it is written, with $1, $2 … (SQLAlchemy's AsyncConnection)."""
+    """A connection that takes SQL as it is written, with $1, $2 … for values (a SQLAlchemy AsyncConnection)."""
 
     def exec_driver_sql(self, statement: str, parameters: Any = ...) -> Coroutine[Any, Any, Rows]:
+        """Run one statement."""
+        ...
+
+
+class Database(Protocol):
+    """PostgreSQL as the set-up and the fallbacks need it; `db.postgres` fulfils it as it is."""
+
+    def autocommit(self) -> AbstractAsyncContextManager[Connection]:
+        """A connection on which each statement stands alone, and takes what it takes."""
+        ...
+
+    def transaction(self, *, within: str | float | None = None) -> AbstractAsyncContextManager[Connection]:
+        """A connection inside BEGIN, committed when the block ends well; `within` 0 lifts the limit of a statement."""
+        ...
+
+
+class Writing(Connection, Protocol):
+    """The same inside a transaction, which takes SQLAlchemy's statements too."""
+
+    def execute(self, statement: Any, parameters: Any = None, /) -> Coroutine[Any, Any, Any]:
         """Run one statement."""
         ...
 
@@ -74,7 +95,7 @@ class Connection(Protocol):
 class Emitter(Protocol):
     """The outbox, as a transaction sees it."""
 
-    async def emit(self, connection: Connection, events: Sequence[object]) -> None:
+    async def emit(self, connection: Writing, events: Sequence[object]) -> None:
         """Write these events, in this order, into the transaction of this connection; it commits right after."""
         ...
 

@@ -15,7 +15,7 @@ from tercet.clock import SystemClock
 from tercet.errors import UsageError
 from tercet.servers import status as ask_servers
 from tercet.settings import Settings
-from tercet.stores import HealthCheck, probes
+from tercet.stores import HealthCheck, probes, replica_probes
 from tercet.telemetry import Telemetry
 from tercet.units import duration
 
@@ -58,7 +58,13 @@ async def _look(folder: Path) -> Health:
             "Set TERCET_POSTGRES_URL, TERCET_MONGO_URL or TERCET_REDIS_URL, or start servers with: tercet up",
         )
     critical = {store: settings.critical(store) for store in settings.stores}
-    check = HealthCheck(probes(settings), clock=SystemClock(), telemetry=Telemetry(), critical=critical)
+    check = HealthCheck(
+        probes(settings),
+        clock=SystemClock(),
+        telemetry=Telemetry(),
+        critical=critical,
+        replicas=replica_probes(settings),
+    )
     try:
         return await check.look()
     finally:
@@ -70,7 +76,7 @@ def _row(one: StoreHealth) -> tuple[str, ...]:
     used = "" if vital is None or vital.connections_used is None else str(vital.connections_used)
     limit = f" of {vital.connections_max}" if vital is not None and vital.connections_max else ""
     return (
-        one.store,
+        f"{one.store} {one.replica}".rstrip(),
         one.status,
         duration(one.latency) if one.status != "fail" else "",
         one.role if vital else "",

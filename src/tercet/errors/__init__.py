@@ -13,6 +13,7 @@
     │   ├── TemplateMismatch     a tag or key names a parameter that the function does not have
     │   ├── SqlInvalid           PostgreSQL's grammar refuses this text
     │   ├── SchemaInvalid        a name, an index or a view that PostgreSQL would refuse
+    │   ├── PublicationUnsafe    a feed's set-up would break the program's own writes: .problems
     │   ├── DocumentInvalid      a text is not the document it should be (a plan, a ladder)
     │   ├── NotComparable        a value has no form in which two answers could be compared
     │   ├── CommandInvalid       a command that cannot be sent, or not on a connection that is shared
@@ -27,6 +28,7 @@
     │   ├── LoginRefused         the store answers and does not let us in
     │   ├── PoolExhausted        retryable; .size .waited .held .holder
     │   ├── DeadlinePassed       retryable; the store was too slow
+    │   ├── CommitUnknown        .xid; the answer to a COMMIT was lost
     │   ├── CommandRefused       .code .reason; Redis answered a command with an error
     │   ├── DefinitionMismatch   an index or view of that name exists and is another one
     │   ├── FeedBroken           .reason; what a feed of changes was sent cannot be read
@@ -60,6 +62,7 @@ from tercet.errors.refused import (
 )
 from tercet.errors.store import (
     CommandRefused,
+    CommitUnknown,
     DeadlinePassed,
     DefinitionMismatch,
     FeedBroken,
@@ -85,6 +88,7 @@ from tercet.errors.usage import (
     LayerUnknown,
     NotComparable,
     NotOpen,
+    PublicationUnsafe,
     SchemaInvalid,
     SessionDataInvalid,
     SettingInvalid,
@@ -102,6 +106,7 @@ __all__ = [
     "BudgetExceeded",
     "CommandInvalid",
     "CommandRefused",
+    "CommitUnknown",
     "DeadlinePassed",
     "DefinitionMismatch",
     "DocumentInvalid",
@@ -120,6 +125,7 @@ __all__ = [
     "PoolExhausted",
     "PositionLost",
     "ProofFailed",
+    "PublicationUnsafe",
     "RateExceeded",
     "Refused",
     "SchemaInvalid",

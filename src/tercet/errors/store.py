@@ -98,6 +98,19 @@ class DeadlinePassed(StoreError):
         self.what, self.deadline = what, deadline
 
 
+class CommitUnknown(StoreError):
+    """The answer to a COMMIT was lost, and nobody could be asked; `xid` is PostgreSQL's number of the transaction."""
+
+    def __init__(self, store: str, *, xid: int, reason: str) -> None:
+        super().__init__(
+            store,
+            f"Whether transaction {xid} was committed is not known: {reason}.",
+            f"Do not repeat it blindly: ask SELECT pg_xact_status('{xid}') once the server answers, "
+            "or look for what it wrote.",
+        )
+        self.xid, self.reason = xid, reason
+
+
 class CommandRefused(StoreError):
     """Redis answered a command with an error; `code` is its first word (OOM, NOPERM, WRONGTYPE, ERR, …)."""
 

@@ -160,6 +160,20 @@ class SchemaInvalid(UsageError):
         self.what, self.reason = what, reason
 
 
+class PublicationUnsafe(UsageError):
+    """A set-up of a feed would make PostgreSQL refuse what the program itself writes; nothing was changed.
+
+    `problems` says of each table what would happen, and the mend.
+    """
+
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        listed = "".join(f"\n  {problem}" for problem in problems)
+        super().__init__(
+            f"A feed of these tables cannot be set up as it was asked for:{listed}\n", "Nothing was changed."
+        )
+        self.problems = problems
+
+
 class DocumentInvalid(UsageError):
     """A text is not the document it should be; `reason` says where it departs."""
 

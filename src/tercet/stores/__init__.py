@@ -1,7 +1,7 @@
 """Three doors to three servers: pools, budgets, health."""
 
 from tercet.stores.budget import Budget
-from tercet.stores.edges import probes, store
+from tercet.stores.edges import probes, replica_probes, store
 from tercet.stores.health import Health, HealthCheck, Liveness, Readiness, StoreHealth
 from tercet.stores.lane import Gate
 from tercet.stores.port import PoolState, Probe, Store, Vital
@@ -19,5 +19,6 @@ __all__ = [
     "StoreHealth",
     "Vital",
     "probes",
+    "replica_probes",
     "store",
 ]

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from tercet.clock import Clock
     from tercet.settings import Settings
-    from tercet.stores.port import Probe, Store
+    from tercet.stores.port import Probe, ReplicaProbe, Store
     from tercet.telemetry import Telemetry
 
 _STORES = {"postgres": "Postgres", "mongo": "Mongo", "redis": "Redis"}
@@ -36,6 +36,11 @@ def probes(settings: Settings) -> tuple[Probe, ...]:
         file, kind = _PROBES[name]
         made.append(cast("Probe", getattr(_edge(file, name), kind)(settings)))
     return tuple(made)
+
+
+def replica_probes(settings: Settings) -> tuple[ReplicaProbe, ...]:
+    """A probe for each replica of PostgreSQL; none of them is connected yet."""
+    return tuple(_edge("postgres_probe", "postgres").PostgresProbe(one) for one in settings.replicas)
 
 
 def _edge(file: str, name: str) -> ModuleType:

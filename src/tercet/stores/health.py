@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from tercet.clock import Clock
-    from tercet.stores.port import PoolState, Probe, Role, Vital
+    from tercet.stores.port import PoolState, Probe, ReplicaProbe, Role, Vital
     from tercet.telemetry import Telemetry
     from tercet.telemetry.event import Store as StoreName
 
@@ -42,6 +42,8 @@ class StoreHealth:
     error: str | None = None
     pool: PoolState | None = None
     vital: Vital | None = None
+    # Which replica of the store this is, by its place; empty for the store itself.
+    replica: str = ""
 
     @property
     def role(self) -> Role:
@@ -59,13 +61,14 @@ class Health:
 
     def store(self, name: str) -> StoreHealth | None:
         """One store's part, or None if it is not used."""
-        return next((one for one in self.stores if one.store == name), None)
+        return next((one for one in self.stores if one.store == name and not one.replica), None)
 
     def as_json(self) -> dict[str, object]:
         """The values of an application/health+json answer (draft-inadarei-api-health-check-06)."""
-        checks: dict[str, object] = {}
+        checks: dict[str, list[object]] = {}
         for one in self.stores:
-            checks |= _checks(one, self.at.isoformat())
+            for name, measured in _checks(one, self.at.isoformat()).items():
+                checks.setdefault(name, []).append(measured)
         return {"status": self.status, "checks": checks}
 
     @property
@@ -117,13 +120,15 @@ def judge(
     latency: float,
     answer: Vital | BaseException,
     pool: PoolState | None,
+    replica: str = "",
 ) -> StoreHealth:
     """What an answer, or an error instead of one, says about a store."""
     if isinstance(answer, BaseException):
-        return StoreHealth(store, "fail", critical, latency, _reason(answer), type(answer).__name__, pool)
-    worries = [words for bad, words in _worries(answer, pool) if bad]
+        error = type(answer).__name__
+        return StoreHealth(store, "fail", critical, latency, _reason(answer), error, pool, replica=replica)
+    worries = [words for bad, words in _worries(answer, pool, follows=bool(replica)) if bad]
     status: Status = "warn" if worries else "pass"
-    return StoreHealth(store, status, critical, latency, "; ".join(worries) or None, None, pool, answer)
+    return StoreHealth(store, status, critical, latency, "; ".join(worries) or None, None, pool, answer, replica)
 
 
 def overall(stores: Sequence[StoreHealth]) -> Status:
@@ -133,13 +138,13 @@ def overall(stores: Sequence[StoreHealth]) -> Status:
     return "warn" if any(one.status != "pass" for one in stores) else "pass"
 
 
-def _worries(vital: Vital, pool: PoolState | None) -> tuple[tuple[bool, str], ...]:
+def _worries(vital: Vital, pool: PoolState | None, *, follows: bool) -> tuple[tuple[bool, str], ...]:
     used, limit = vital.connections_used, vital.connections_max
     full = used is not None and limit is not None and used >= NEARLY_FULL * (limit - vital.connections_reserved)
     return (
         (pool is not None and pool.exhausted, "every connection of the pool is out and callers wait"),
         (full, "the server has hardly a connection left"),
-        (vital.role == "replica", "the server is a replica and takes no writes"),
+        (vital.role == "replica" and not follows, "the server is a replica and takes no writes"),
     )
 
 
@@ -156,18 +161,21 @@ def _reason(error: BaseException) -> str:
 
 
 def _checks(one: StoreHealth, time: str) -> dict[str, object]:
-    head: dict[str, object] = {"componentType": "datastore", "status": one.status, "time": time}
+    component: dict[str, object] = {"componentId": one.replica} if one.replica else {}
+    head: dict[str, object] = component | {"componentType": "datastore", "status": one.status, "time": time}
     if one.reason:
         head["output"] = one.reason
     answered: dict[str, object] = head | {"observedValue": round(one.latency * 1000, 3), "observedUnit": "ms"}
-    checks: dict[str, object] = {f"{one.store}:responseTime": [answered | {"role": one.role}]}
-    plain: dict[str, object] = {"componentType": "datastore", "time": time, "observedUnit": "connections"}
+    checks: dict[str, object] = {f"{one.store}:responseTime": answered | {"role": one.role}}
+    plain: dict[str, object] = component | {
+        "componentType": "datastore", "time": time, "observedUnit": "connections",
+    }  # fmt: skip
     if one.pool:
         pool = {"observedValue": one.pool.in_use, "limit": one.pool.size, "waiting": one.pool.waiting}
-        checks[f"{one.store}:poolConnections"] = [plain | pool]
+        checks[f"{one.store}:poolConnections"] = plain | pool
     if one.vital and one.vital.connections_used is not None:
         server = {"observedValue": one.vital.connections_used, "limit": one.vital.connections_max}
-        checks[f"{one.store}:serverConnections"] = [plain | server]
+        checks[f"{one.store}:serverConnections"] = plain | server
     return checks
 
 
@@ -184,8 +192,9 @@ class HealthCheck:
         critical: Mapping[str, bool] | None = None,
         failures: int = 3,
         successes: int = 2,
+        replicas: Sequence[ReplicaProbe] = (),
     ) -> None:
-        self._probes = tuple(probes)
+        self._probes, self._replicas = tuple(probes), tuple(replicas)
         self._clock, self._telemetry, self._pools = clock, telemetry, pools
         self._critical = dict(critical or {})
         self._failures, self._successes = failures, successes
@@ -212,12 +221,14 @@ class HealthCheck:
         if self._flight is not None:
             self._flight.cancel()
             await asyncio.gather(self._flight, return_exceptions=True)
-        await asyncio.gather(*(probe.close() for probe in self._probes), return_exceptions=True)
+        probes = (*self._probes, *self._replicas)
+        await asyncio.gather(*(probe.close() for probe in probes), return_exceptions=True)
 
     async def _ask_all(self) -> Health:
         try:
             with self._telemetry.operation("stores", "health"):
-                stores = tuple(await asyncio.gather(*map(self._ask, self._probes)))
+                replicas = (self._ask(one, one.replica) for one in self._replicas)
+                stores = tuple(await asyncio.gather(*map(self._ask, self._probes), *replicas))
             health = Health(overall(stores), self._clock.now(), stores)
             self._last = self._clock.monotonic(), health
             self._readiness = self._readiness.after(health, failures=self._failures, successes=self._successes)
@@ -225,7 +236,7 @@ class HealthCheck:
         finally:
             self._flight = None
 
-    async def _ask(self, probe: Probe) -> StoreHealth:
+    async def _ask(self, probe: Probe, replica: str = "") -> StoreHealth:
         started = self._clock.monotonic()
         answer: Vital | Exception
         try:
@@ -233,11 +244,13 @@ class HealthCheck:
                 answer = await probe.look()
         except Exception as error:  # noqa: BLE001 - whatever goes wrong on the way to a store is its health
             answer = error
-        pool = next((one for one in self._pools() if one.store == probe.store), None)
+        mine = (probe.store, replica)
+        pool = next((one for one in self._pools() if (one.store, one.replica) == mine), None)
         return judge(
             probe.store,
-            critical=self._critical.get(probe.store, True),
+            critical=not replica and self._critical.get(probe.store, True),
             latency=self._clock.monotonic() - started,
             answer=answer,
             pool=pool,
+            replica=replica,
         )

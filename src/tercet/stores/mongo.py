@@ -13,6 +13,7 @@ from tercet.stores.both import both
 from tercet.stores.lane import Lane
 from tercet.stores.mongo_desk import Desk, meaning
 from tercet.stores.port import PoolState, Role, Vital
+from tercet.stores.reads.mongo_witness import Watch, source_of
 
 if TYPE_CHECKING:
     from pymongo.asynchronous.database import AsyncDatabase
@@ -70,6 +71,7 @@ class Mongo:
         self._name = _database(url)
         self._lane: Lane[tuple[object, int]] = Lane("mongo", clock=clock, telemetry=telemetry)
         self._desk = Desk(self._lane, settings, url.place)
+        self._watch = Watch()
         self._probe = MongoProbe(settings)
         self._client: _Client | None = None
         self._database: AsyncDatabase[Document] | None = None
@@ -79,6 +81,11 @@ class Mongo:
         """PyMongo's database itself, the one that the address names."""
         self._lane.gate.check()
         return cast("AsyncDatabase[Document]", self._database)
+
+    @property
+    def source(self) -> str | None:
+        """Whose count its cluster times are by, as a Moment names it; None where it is no replica set."""
+        return self._watch.source
 
     @property
     def probe(self) -> MongoProbe:
@@ -102,11 +109,12 @@ class Mongo:
     async def open(self) -> None:
         """Ask the server for its limits, size the pool, and make its first connection."""
         vital = await self._probe.look()
+        self._watch.source = self._probe.source
         settings = self._settings
         size = self._lane.size(settings, limit=vital.connections_max)
         client = _Client(
             self._url.reveal(),
-            event_listeners=[self._desk],
+            event_listeners=[self._desk, self._watch],
             **options(settings, self._url, {"maxPoolSize": size, "timeoutMS": _ms(settings.mongo_timeout)}),
         )
         client._desk = self._desk  # noqa: SLF001 - PyMongo copies a client with its arguments, and this is not for copies
@@ -136,6 +144,8 @@ class MongoProbe:
         if url is None:
             raise ValueError("settings without mongo_url")
         self._settings, self._url = settings, url
+        # Whose count the cluster times are by, as it was last told.
+        self.source: str | None = None
         self._client: AsyncMongoClient[Document] | None = None
         # Clients that are being closed, which takes as long as the server takes to answer.
         self._parting: set[asyncio.Task[None]] = set()
@@ -148,7 +158,7 @@ class MongoProbe:
             small: Document = {"maxPoolSize": 1, "serverMonitoringMode": "poll"}
             client = AsyncMongoClient(self._url.reveal(), **options(self._settings, self._url, small))
         try:
-            vital = await _asked(client)
+            vital, self.source = await _asked(client)
         except BaseException as error:
             task = asyncio.ensure_future(_part(client))
             self._parting.add(task)
@@ -179,8 +189,9 @@ async def _part(client: AsyncMongoClient[Document]) -> None:
         await client.close()
 
 
-async def _asked(client: AsyncMongoClient[Document]) -> Vital:
+async def _asked(client: AsyncMongoClient[Document]) -> tuple[Vital, str | None]:
     hello = await client.admin.command("hello")
+    source = source_of(hello.get("setName"), sharded=hello.get("msg") == "isdbgrid")
     role: Role = "primary" if hello.get("isWritablePrimary") else "replica"
     try:
         status = await client.admin.command(
@@ -188,10 +199,10 @@ async def _asked(client: AsyncMongoClient[Document]) -> Vital:
         )
     except errors.OperationFailure:
         # Not every login may ask for it, and the store is well without.
-        return Vital("unknown", role, None, None)
+        return Vital("unknown", role, None, None), source
     connections = status["connections"]
     current, available = int(connections["current"]), int(connections["available"])
-    return Vital(str(status["version"]), role, current, current + available)
+    return Vital(str(status["version"]), role, current, current + available), source
 
 
 def options(settings: Settings, url: Url, own: Document) -> Document:

@@ -23,6 +23,8 @@ class PoolState:
     waiting: int
     holder: str | None = None
     held: float | None = None
+    # Which replica's pool this is, by its place; empty for the store itself.
+    replica: str = ""
 
     @property
     def exhausted(self) -> bool:
@@ -56,6 +58,15 @@ class Probe(Protocol):
 
     async def close(self) -> None:
         """Let go of the connection; twice is fine."""
+        ...
+
+
+class ReplicaProbe(Probe, Protocol):
+    """The same for a replica of a store, which is well while it follows, and never critical."""
+
+    @property
+    def replica(self) -> str:
+        """Its place: host and port."""
         ...
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 import asyncpg
 import greenlet
@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import (
 )
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
-from tercet.errors import TercetError
+from tercet.errors import TercetError, UsageError
 from tercet.stores.both import both
 from tercet.stores.holders import here, site
 from tercet.stores.lane import Lane
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from tercet.stores.port import PoolState
     from tercet.telemetry import Telemetry
     from tercet.telemetry.event import Store as StoreName
+
+Isolation = Literal["read committed", "repeatable read", "serializable"]
 
 # A connection that was used this recently is handed out without a ping: a server that went away since has
 # closed it, and that shows without asking.
@@ -83,13 +85,17 @@ class Postgres:
         self._lane.gate.check()
         return cast("AsyncEngine", self._engine)
 
-    def session(self, *, within: str | float | None = None) -> AsyncSession:
+    def session(
+        self, *, within: str | float | None = None, isolation: Isolation | None = None, read_only: bool = False
+    ) -> AsyncSession:
         """A session of its own for one unit of work: `async with db.postgres.session() as session`.
 
-        Objects stay readable after the commit. `within` replaces the limit of each statement in it ("10m").
+        Objects stay readable after the commit. `within` replaces the limit of each statement in it ("10m"),
+        `isolation` the server's usual level; `read_only` makes the server refuse writes.
         """
-        self._lane.gate.check()
-        session = cast("async_sessionmaker[AsyncSession]", self._sessions)()
+        engine, options = self.engine, _transaction_options(isolation, read_only=read_only)
+        made = cast("async_sessionmaker[AsyncSession]", self._sessions)
+        session = made(bind=engine.execution_options(**options)) if options else made()
         if within is not None:
             limit = seconds(within)
 
@@ -301,6 +307,20 @@ def _allow(driver: asyncpg.Connection | None, limit: float) -> None:
 def _allowed(driver: asyncpg.Connection) -> float:
     timeout = driver._config.command_timeout  # noqa: SLF001 - as above
     return timeout - GRACE_SECONDS if timeout else 0.0
+
+
+def _transaction_options(isolation: Isolation | None, *, read_only: bool) -> dict[str, Any]:
+    """What SQLAlchemy calls this; it becomes part of BEGIN, and costs no round trip."""
+    options: dict[str, Any] = {}
+    if isolation is not None:
+        if isolation not in get_args(Isolation):
+            raise UsageError(
+                f"{isolation!r} is no isolation level.", f"Use one of: {', '.join(map(repr, get_args(Isolation)))}."
+            )
+        options["isolation_level"] = isolation.upper()
+    if read_only:
+        options["postgresql_readonly"] = True
+    return options
 
 
 def _set_local(limit: float) -> str:

@@ -164,6 +164,8 @@ class PostgresProbe:
         if url is None:
             raise ValueError("settings without postgres_url")
         self._settings = settings
+        # Its place; it names a probe that looks at a replica.
+        self.replica = url.place
         self.meaning = Meaning(url.place, settings)
         self.dsn = read_dsn(url.reveal(), tls=settings.postgres_tls, tls_ca=settings.postgres_tls_ca)
         self._connection: asyncpg.Connection | None = None

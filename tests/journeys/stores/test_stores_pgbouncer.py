@@ -18,6 +18,9 @@ import pytest_asyncio
 from sqlalchemy import text
 
 from tercet import Tercet
+from tercet.changes.transaction import Transactions
+from tercet.stores.reads.postgres_witness import seen
+from tercet.witness import Witness, watched
 
 PGBOUNCER = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
 
@@ -104,3 +107,24 @@ async def test_a_limit_for_one_transaction_is_not_the_next_ones(pooled: str) -> 
                 shown = (await connection.exec_driver_sql("show statement_timeout")).scalar_one()
                 assert shown not in {"7s", "8s"}
         assert (await db.health()).status == "pass"
+
+
+async def test_a_witness_is_told_of_the_very_server_that_answers(pooled: str) -> None:
+    """The extra statement is in the reader's own transaction: where that keeps its snapshot, both are one."""
+    async with Tercet(postgres=pooled, postgres_pooler=True, postgres_pool_size=10) as db:
+        assert db.postgres.source is not None
+        async with db.postgres.transaction() as connection:
+            await connection.exec_driver_sql("create table counted (id serial primary key)")
+
+        async def load() -> None:
+            with watched(Witness()) as witness:
+                async with db.postgres.session(isolation="repeatable read") as session:
+                    told = (await session.execute(text("select pg_current_snapshot()::text"))).scalar_one()
+            assert witness._seen == [seen(str(db.postgres.source), told)]
+
+        async def write() -> None:
+            async with Transactions(db.postgres, clock=db.clock, telemetry=db.telemetry).begin() as tx:
+                await tx.session.execute(text("insert into counted default values"))
+            assert tx.moment is not None
+
+        await asyncio.gather(*(work() for _ in range(20) for work in (load, write)))

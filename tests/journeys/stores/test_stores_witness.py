@@ -12,6 +12,7 @@ from sqlalchemy import Integer, event, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from sqlalchemy.schema import ForeignKey
 
+from tercet.errors import StoreUnreachable
 from tercet.tercet import Tercet
 from tercet.witness import Moment, Witness, watched
 
@@ -242,3 +243,33 @@ async def test_a_server_that_does_not_say_who_it_is_is_not_witnessed(postgres_ur
         finally:
             async with admin.postgres.transaction() as connection:
                 await connection.exec_driver_sql("DROP ROLE a_plain_one")
+
+
+async def test_a_feed_and_a_witness_name_the_server_alike(db: Tercet, postgres_url: str) -> None:
+    """What a replication connection calls the system is what the witness calls it."""
+    import psycopg
+
+    async with await psycopg.AsyncConnection.connect(postgres_url, replication="database", autocommit=True) as feed:
+        row = await (await feed.execute("IDENTIFY_SYSTEM")).fetchone()
+    assert row is not None
+    assert db.postgres.source == f"pg:{row[0]}"
+
+
+async def test_a_connection_that_is_lost_under_the_extra_statement_is_the_user_s_loss(db: Tercet) -> None:
+    """The error is what the statement itself would have met, the connection is given up, and the next one works."""
+    done = await _write(db)
+    async with db.postgres.connection() as connection:
+        pid = (await connection.exec_driver_sql("SELECT pg_backend_pid()")).scalar_one()
+        async with db.postgres.transaction() as other:
+            await other.execute(text("SELECT pg_terminate_backend(:pid, 60000)"), {"pid": pid})
+        with watched(Witness()) as witness:
+            with pytest.raises(StoreUnreachable) as caught:
+                await connection.exec_driver_sql("SELECT 42")
+            assert connection.invalidated
+            assert isinstance(caught.value, sqlalchemy.exc.DBAPIError)
+            assert caught.value.statement == "SELECT 42"
+    assert witness.sees(done) is False
+    with watched(Witness()) as witness:
+        async with db.postgres.session() as session:
+            await session.execute(text("SELECT 1"))
+    assert witness.sees(done) is True

@@ -15,6 +15,7 @@ from tercet.cache.entry import Ask, Layers, policy
 from tercet.cache.memory import Memory
 from tercet.cache.moments.span import settled, told
 from tercet.cache.shelf import BusState, Drop, Globs, Grant
+from tercet.cache.straight import Outcome
 from tercet.cache.tiers import Tiers
 from tercet.clock import StoppedClock
 from tercet.errors import StoreUnreachable
@@ -213,7 +214,11 @@ class Bench:
 
     async def fetch(self, name: str = "a", *tags: str, **words: Any) -> Any:
         """Ask for it, loading what is missing."""
-        return await self.tiers.fetch(self.ask(name, *tags, **words), self.load)
+        return await self.tiers.straight.fetch(self.ask(name, *tags, **words), self.load)
+
+    async def found(self, *asks: Ask[Any]) -> list[Any]:
+        """What there is of these, asked at once and without loading; None is nothing."""
+        return [None if isinstance(one, Outcome) else one for one in await self.tiers.straight.find_many(asks)]
 
     async def settled(self) -> None:
         """Wait until nothing is being loaded."""

@@ -39,7 +39,10 @@ async def test_nobody_here_is_shown_it(owing: Bench, drop: Drop) -> None:
     assert await owing.tiers.drop(drop) is False
     assert await owing.fetch("a", "t") == 2
     owing.tiers.memory.clear()
-    assert await owing.tiers.fetch_many([owing.ask("a", "t"), owing.ask("b")], lambda _: owing.load()) == [2, 2]
+    assert await owing.tiers.straight.fetch_many([owing.ask("a", "t"), owing.ask("b")], lambda _: owing.load()) == [
+        2,
+        2,
+    ]
     owing.tiers.memory.clear()
     assert await owing.tiers.look(owing.ask("a", "t")) is None
     await owing.tiers.close()
@@ -57,7 +60,7 @@ async def test_a_tag_that_the_reader_does_not_know_hides_it_too(owing: Bench) ->
     """Its writer gave it one, and that one is dropped."""
     assert await owing.tiers.drop(Drop(tags=("t",))) is False
     assert await owing.tiers.look(owing.ask("a")) is None
-    assert await owing.tiers.look_many([owing.ask("a"), owing.ask("b")]) == [None, None]
+    assert await owing.found(owing.ask("a"), owing.ask("b")) == [None, None]
     assert await owing.fetch("a") == 2
     await owing.tiers.close()
 
@@ -80,7 +83,7 @@ async def test_a_delivery_during_a_read_of_many_makes_nothing_old_believed(
         return found
 
     monkeypatch.setattr(shelf, "read", read_and_deliver)
-    assert await owing.tiers.look_many([owing.ask("a", "t"), owing.ask("b")]) == [None, None]
+    assert await owing.found(owing.ask("a", "t"), owing.ask("b")) == [None, None]
     assert delivery.pending == 0
 
 
@@ -120,7 +123,7 @@ async def test_a_server_that_has_lost_a_drop_is_not_believed_by_who_asked_before
     assert await bench.tiers.look(bench.ask("a")) is None
     await delivery.delivered(60)
     monkeypatch.setattr(shelf, "read", many)
-    assert await bench.tiers.look_many([bench.ask("a"), bench.ask("b")]) == [None, None]
+    assert await bench.found(bench.ask("a"), bench.ask("b")) == [None, None]
     await delivery.delivered(60)
     monkeypatch.setattr(shelf, "lease", leave)
     assert await bench.fetch("a") == 2

@@ -380,7 +380,7 @@ async def many(bench: Bench, names: str, *, bulk: list[tuple[int, ...]] | None =
         return {number: names[number].upper() for number in numbers}
 
     asks = [bench.ask(name) for name in names]
-    return await bench.tiers.fetch_many(asks, one, together if bulk is not None else None)
+    return await bench.tiers.straight.fetch_many(asks, one, together if bulk is not None else None)
 
 
 async def test_many_are_read_at_once_and_only_what_is_missing_is_loaded(each: Bench) -> None:
@@ -412,14 +412,14 @@ async def test_many_have_the_last_known_values_when_shelf_and_loader_are_both_aw
             raise ValueError("away")
         return number
 
-    await bench.tiers.fetch_many(asks, one)
+    await bench.tiers.straight.fetch_many(asks, one)
     shelf.away = True
     shelf.trust(0.0)
     bench.clock.advance(10)
-    assert await bench.tiers.fetch_many(asks, one) == [0, 1]
+    assert await bench.tiers.straight.fetch_many(asks, one) == [0, 1]
     with pytest.raises(ValueError, match="away"):
-        await bench.tiers.fetch_many([bench.ask("a"), bench.ask("c")], one)
-    assert await bench.tiers.look_many(asks) == [None, None]
+        await bench.tiers.straight.fetch_many([bench.ask("a"), bench.ask("c")], one)
+    assert await bench.found(*asks) == [None, None]
 
 
 async def test_many_of_none_is_none(each: Bench) -> None:
@@ -437,7 +437,7 @@ async def test_an_error_of_one_is_the_error_of_all(each: Bench) -> None:
         return number
 
     with pytest.raises(ValueError, match="no"):
-        await each.tiers.fetch_many([each.ask(name) for name in "abc"], one)
+        await each.tiers.straight.fetch_many([each.ask(name) for name in "abc"], one)
     await each.settled()
     assert len(each.tiers.memory) == 2
 
@@ -451,7 +451,7 @@ async def test_what_a_loader_of_many_leaves_out_is_loaded_by_itself(each: Bench)
     async def together(numbers: Sequence[int]) -> Mapping[int, int]:
         return {numbers[0]: 1}
 
-    assert await each.tiers.fetch_many([each.ask(name) for name in "abc"], one, together) == [1, 10, 20]
+    assert await each.tiers.straight.fetch_many([each.ask(name) for name in "abc"], one, together) == [1, 10, 20]
 
 
 async def test_an_error_of_a_loader_of_many_goes_to_all_that_it_was_to_load(each: Bench) -> None:
@@ -464,6 +464,6 @@ async def test_an_error_of_a_loader_of_many_goes_to_all_that_it_was_to_load(each
         raise ValueError("no")
 
     with pytest.raises(ValueError, match="no"):
-        await each.tiers.fetch_many([each.ask(name) for name in "ab"], one, together)
+        await each.tiers.straight.fetch_many([each.ask(name) for name in "ab"], one, together)
     await each.settled()
     assert len(each.tiers.memory) == 0

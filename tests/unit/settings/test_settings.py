@@ -77,6 +77,37 @@ def test_the_short_names_of_the_stores_are_their_addresses(tmp_path: Path) -> No
     assert settings.url("postgres").reveal() == "postgresql://h/d"  # type: ignore[union-attr]  # given above
 
 
+@pytest.mark.parametrize(
+    "given",
+    ["postgresql://a/d  postgres://b:5433/d", ["postgresql://a/d", "postgres://b:5433/d"]],
+    ids=["as a text", "as a list"],
+)
+def test_replicas_are_several_addresses(tmp_path: Path, given: str | list[str]) -> None:
+    """As one text with blanks, or as a list, which a file may give too; each has settings of its own."""
+    written = f"[postgres]\nurl = 'postgresql://p/d'\npool_size = 3\nreplica_url = {given!r}"
+    for settings in (
+        read(tmp_path, postgres="postgresql://p/d", postgres_replica_url=given, postgres_pool_size=3),
+        read(tmp_path, written),
+    ):
+        assert [one.url("postgres").reveal() for one in settings.replicas] == [  # type: ignore[union-attr]  # given above
+            "postgresql://a/d",
+            "postgres://b:5433/d",
+        ]
+        assert {(one.postgres_pool_size, one.replicas) for one in settings.replicas} == {(3, ())}
+
+
+def test_without_an_address_there_are_no_replicas(tmp_path: Path) -> None:
+    """Nothing is computed out of nothing."""
+    assert read(tmp_path, postgres="postgresql://p/d").replicas == ()
+
+
+def test_a_refused_list_of_replicas_shows_no_password(tmp_path: Path) -> None:
+    """The sentence masks each of them."""
+    with pytest.raises(SettingInvalid) as caught:
+        read(tmp_path, postgres_replica_url=["postgresql://u:hunter2secret@h/d", "mysql://u:hunter2secret@h/d"])
+    assert "hunter2secret" not in str(caught.value)
+
+
 def test_nothing_given_counts_as_not_given(tmp_path: Path) -> None:
     """None as an argument and an empty variable leave the next source its say."""
     settings = read(tmp_path, "[redis]\nurl = 'redis://file'", {"TERCET_REDIS_URL": ""}, redis=None)
@@ -120,6 +151,8 @@ def test_names_of_other_parts_are_left_alone(tmp_path: Path) -> None:
         ("redis_timeout", float("nan")), ("redis_timeout", "1e9d"), ("mongo_timeout", []),
         ("postgres_pooler", "perhaps"), ("postgres_tls", "always"), ("postgres_url", "mysql://h/d"),
         ("postgres_url", "h/d"), ("postgres_url", 5), ("redis_url", "redis://h:port"), ("mongo_url", ""),
+        ("postgres_replica_url", "  "), ("postgres_replica_url", []), ("postgres_replica_url", 5),
+        ("postgres_replica_url", "postgresql://a/d,mysql://h"), ("postgres_replica_url", [5]),
         ("application_name", "two words"), ("application_name", "x" * 64), ("postgres_tls_ca", ""),
     ],
 )  # fmt: skip

@@ -211,3 +211,32 @@ async def test_the_values_are_those_of_health_json() -> None:
             ],
         },
     }
+
+
+class FakeReplica(FakeProbe):
+    """A probe of a replica."""
+
+    replica = "b:5433"
+
+
+async def test_a_replica_is_shown_beside_its_store_and_is_never_critical() -> None:
+    """That it takes no writes is no worry, its pool is its own, and when it is away readers go to the primary."""
+    replica, clock = FakeReplica("postgres", replace(WELL, role="replica")), StoppedClock()
+    pools = (FREE, replace(FULL, replica="b:5433", waiting=0))
+    looked = HealthCheck(
+        [FakeProbe("postgres")], clock=clock, telemetry=Telemetry(), pools=lambda: pools, replicas=[replica]
+    )
+    health = await looked.look()
+    first, second = health.stores
+    assert health.store("postgres") is first
+    assert (health.status, second.status, second.replica, second.pool) == ("pass", "pass", "b:5433", pools[1])
+    checks = health.as_json()["checks"]
+    assert isinstance(checks, dict)
+    assert [one.get("componentId") for one in checks["postgres:responseTime"]] == [None, "b:5433"]
+    assert [one["observedValue"] for one in checks["postgres:poolConnections"]] == [3, 20]
+    replica.answer = StoreUnreachable("postgres", reason="x")
+    clock.advance(FRESH_SECONDS)
+    health = await looked.look()
+    assert (health.status, health.stores[1].status, health.http_status) == ("warn", "fail", 200)
+    await looked.close()
+    assert replica.closed == 1

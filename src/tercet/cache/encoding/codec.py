@@ -63,7 +63,7 @@ class Codec(Generic[T]):
     same moment. Make one per type and keep it: making it costs some 100 µs.
     """
 
-    __slots__ = ("_decode", "_pickled", "_plain", "copy", "immutable", "loose", "schema", "takes_none")
+    __slots__ = ("_decode", "_pickled", "_plain", "copy", "immutable", "loose", "schema", "takes_none", "unsigned")
 
     _decode: Callable[[bytes], T]
     # A value of their own from bytes that were decoded here before: fit for what is called all the time.
@@ -71,6 +71,8 @@ class Codec(Generic[T]):
 
     def __init__(self, kind: object, *, of: str) -> None:
         self._pickled = kind if isinstance(kind, Pickled) else None
+        # Whether bytes from anywhere may be given to `copy`, which raises whatever it likes.
+        self.unsigned = self._pickled is None
         if isinstance(kind, Pickled):
             self.schema = kind.schema(SCHEMA_BYTES)
             self.loose = self.immutable = False

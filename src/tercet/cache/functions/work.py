@@ -60,9 +60,12 @@ class Work(Generic[R]):
             self.ask, self._sweep, self.call = compiler.asking(), compiler.sweep(), compiler.call()
             self.call.__qualname__ = self.called
 
-    async def fetch(self, owner: object, values: tuple[object, ...], *, anew: bool = False) -> R:
+    def fetch(self, owner: object, values: tuple[object, ...], *, anew: bool = False) -> Coroutine[Any, Any, R]:
         """The result for these values; a flight belongs to the key, and whoever comes first lends its owner."""
-        return await self._tiers.fetch(self.ask(values), lambda: self._hand(owner, values), anew=anew)
+        tiers, ask = self._tiers, self.ask(values)
+        if anew:
+            return tiers.fetch(ask, lambda: self._hand(owner, values), anew=True)
+        return tiers.straight.fetch(ask, lambda: self._hand(owner, values))
 
     async def drop(self, values: tuple[object, ...]) -> bool:
         """Forget the result for these values."""
@@ -104,7 +107,7 @@ class Work(Generic[R]):
 
         bulk = self._bulk
         if bulk is None:
-            return await self._tiers.fetch_many(asks, load_one, None)
+            return await self._tiers.straight.fetch_many(asks, load_one, None)
 
         async def load_many(numbers: Sequence[int]) -> Mapping[int, R]:
             ids = [self._id_of(owner, items[places[number]]) for number in numbers]
@@ -118,7 +121,7 @@ class Work(Generic[R]):
             loaded = {number: given[one] for number, one in zip(numbers, ids, strict=True) if one in given}
             return cast("Mapping[int, R]", {**none, **loaded})
 
-        return await self._tiers.fetch_many(asks, load_one, load_many)
+        return await self._tiers.straight.fetch_many(asks, load_one, load_many)
 
     def add_bulk(self, loader: Callable[..., Awaitable[Mapping[Any, Any]]]) -> None:
         """Load many by this function from now on."""

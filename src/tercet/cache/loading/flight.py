@@ -90,11 +90,11 @@ class Flight(Generic[T]):
 class Flights(Generic[T]):
     """The flights of one cache, by key; they live in one event loop."""
 
-    __slots__ = ("_loop", "_memory", "_now", "_open", "_running")
+    __slots__ = ("_loop", "_memory", "_now", "_running", "under_way")
 
     def __init__(self, memory: Memory, now: Callable[[], float]) -> None:
         self._memory, self._now = memory, now
-        self._open: dict[str, Flight[T]] = {}
+        self.under_way: dict[str, Flight[T]] = {}
         # asyncio itself keeps tasks only weakly, and a flight that was replaced is in no other place.
         self._running: set[asyncio.Task[T]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -104,7 +104,7 @@ class Flights(Generic[T]):
 
         A flight from before a drop is not joined: it may carry what was dropped.
         """
-        flight = self._open.get(name)
+        flight = self.under_way.get(name)
         return flight if flight is not None and flight.is_fresh() and flight.joined_until > self._now() else None
 
     def launch(
@@ -112,19 +112,19 @@ class Flights(Generic[T]):
     ) -> Flight[T]:
         """A new flight to `name`, in place of one that is under way; it ends by itself if nobody boards."""
         loop = self.here()
-        before = self._open.get(name)
+        before = self.under_way.get(name)
         if before is not None:
             before.replaced = True
         flight: Flight[T] = Flight(name, tags, self._memory, begun=self._now())
         task = loop.create_task(work(flight))
         flight.task = task
-        self._open[name] = flight
+        self.under_way[name] = flight
         self._running.add(task)
 
         def landed(done: asyncio.Task[T]) -> None:
             self._running.discard(done)
-            if self._open.get(name) is flight:
-                del self._open[name]
+            if self.under_way.get(name) is flight:
+                del self.under_way[name]
             flight.land(_landing(done))
 
         task.add_done_callback(landed)
@@ -148,7 +148,7 @@ class Flights(Generic[T]):
             # One asyncio.run after the other is fine; two loops at once would wake each other's futures.
             if self._loop is not None and not self._loop.is_closed():
                 raise WrongLoop("This cache", forked=False)
-            self._open.clear()
+            self.under_way.clear()
             self._running.clear()
             self._loop = loop
         return loop

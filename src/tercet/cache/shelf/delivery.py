@@ -57,17 +57,14 @@ class Delivery:
         self._task: asyncio.Task[None] | None = None
         self._kick = asyncio.Event()
         self._done = asyncio.Event()
+        # Whether the shelf knows of everything; every read asks that twice, so it is no question but a fact.
+        self.quiet = True
         shelf.watch(self._connected)
 
     @property
     def pending(self) -> int:
         """How many names, tags and patterns the shelf does not know of yet."""
         return len(self._flying) + self._owes
-
-    @property
-    def quiet(self) -> bool:
-        """Whether the shelf knows of everything."""
-        return self._flying.empty and self._kept.empty and self._trying.empty
 
     @property
     def _owes(self) -> int:
@@ -91,6 +88,7 @@ class Delivery:
             self._keep(drop)
             return False
         self._flying.add(drop)
+        self.quiet = False
         try:
             await self._shelf.drop(drop)
         except StoreError as error:
@@ -104,6 +102,7 @@ class Delivery:
             raise
         finally:
             self._flying.remove(drop)
+            self._weigh()
         self._away = False
         self._remember(drop)
         return True
@@ -142,7 +141,12 @@ class Delivery:
         self._noted("drop kept", _count(drop))
         self._kept.add(drop)
         self._kept.bound()
+        self._weigh()
         self._retry_soon()
+
+    def _weigh(self) -> None:
+        """See whether anything is on its way, after each change of what is."""
+        self.quiet = self._flying.empty and self._kept.empty and self._trying.empty
 
     def _retry_soon(self) -> None:
         """See to it that somebody tries, in this loop."""
@@ -170,6 +174,7 @@ class Delivery:
         """Try what is kept, part by part; what comes meanwhile, even the same, is another matter."""
         self._trying.take(self._kept)
         self._trying.bound()
+        self._weigh()
         for part in [*self._trying.parts()]:
             try:
                 await self._shelf.drop(part)
@@ -179,6 +184,7 @@ class Delivery:
             else:
                 self._away = False
                 self._trying.settle(part)
+                self._weigh()
                 self._remember(part)
                 self._noted("drop delivered", _count(part))
 
@@ -206,6 +212,7 @@ class Delivery:
         self._recent_size = 0
         if self._owes:
             self._kept.bound()
+            self._weigh()
             self._retry_soon()
             self._kick.set()
 

@@ -79,7 +79,7 @@ class Feed:
         while self.status.state not in {"reading", "following", "retrying"}:
             if self.status.state == "closed":
                 raise NotOpen(f"The subscription {self._place.name}", closed=True)
-            if isinstance(self._error, FeedRefused | LoginRefused | UsageError):
+            if self.status.state == "away" and isinstance(self._error, FeedRefused | LoginRefused | UsageError):
                 raise self._error
             await self._changed.wait()
 
@@ -117,9 +117,9 @@ class Feed:
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
-        for task in tasks:
-            if not task.cancelled():
-                task.result()
+        errors = [task.exception() for task in tasks if not task.cancelled()]
+        for error in filter(None, errors):
+            raise error
 
     async def _read_on(self) -> None:
         """Read, and read again when that has ended; only cancelling ends it."""

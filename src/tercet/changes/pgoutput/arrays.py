@@ -36,6 +36,8 @@ def _nested(text: bytes, convert: Callable[[bytes], object]) -> list[object]:
     path: list[list[object]] = []
     for token in _TOKEN.finditer(text):
         brace, quoted, bare = token.groups()
+        if not path and (arrays or brace != b"{"):
+            raise ValueError("something of an array is outside of its braces")
         if quoted is not None:
             path[-1].append(convert(_ESCAPED.sub(rb"\1", quoted) if b"\\" in quoted else quoted))
         elif bare is not None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
+
+from tercet.changes.pgoutput.message import broken
 
 # PostgreSQL counts microseconds from here.
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _HALF = 1 << 32
+_LSN = re.compile("([0-9A-Fa-f]{1,8})/([0-9A-Fa-f]{1,8})")
 
 # The protocol tells 32 bits of a transaction's 64-bit id: after so many ids they begin again.
 _ROUND = 1 << 32
@@ -20,18 +24,18 @@ def lsn_text(lsn: int) -> str:
 
 def lsn_read(text: str) -> int:
     """The number of a log position that PostgreSQL has written; raises ValueError."""
-    high, slash, low = text.partition("/")
-    if not slash:
+    found = _LSN.fullmatch(text)
+    if found is None:
         raise ValueError(f"{text!r} is no log position")
-    upper, lower = int(high, 16), int(low, 16)
-    if not (0 <= upper < _HALF and 0 <= lower < _HALF):
-        raise ValueError(f"{text!r} is no log position")
-    return upper << 32 | lower
+    return int(found[1], 16) << 32 | int(found[2], 16)
 
 
 def instant(microseconds: int) -> datetime:
-    """PostgreSQL's microseconds since 2000 as a time in UTC."""
-    return _EPOCH + timedelta(microseconds=microseconds)
+    """PostgreSQL's microseconds since 2000 as a time in UTC; raises FeedBroken where that is no time of a commit."""
+    try:
+        return _EPOCH + timedelta(microseconds=microseconds)
+    except OverflowError:
+        raise broken("a time that is none") from None
 
 
 def microseconds_of(when: datetime) -> int:

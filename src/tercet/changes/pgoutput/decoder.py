@@ -76,10 +76,14 @@ class Decoder:
         part: int = PART_CHANGES,
         memory: int = STREAM_BYTES,
     ) -> None:
-        """`source` is the moments' own; `near` any present 64-bit transaction id of the server (the xmax of
-        pg_current_snapshot()), by which the 32 bits of the protocol are widened; `protocol` is 1, 2 where the source
-        has asked for streaming, 4 where it has asked for parallel streaming. A transaction is handed on in parts of
-        `part` changes; streams that still run hold `memory` bytes, and files beyond.
+        """A decoder at the beginning of a connection.
+
+        - `source`: the moments' own, "pg:" and the server's system identifier;
+        - `near`: any 64-bit transaction id of the server's present, such as the xmax of pg_current_snapshot(); by it
+          the 32 bits of the protocol are widened;
+        - `protocol`: 1; 2 where the connection has asked for streaming "on"; 4 where it has asked for "parallel";
+        - `part`: a transaction of more changes is handed on in parts;
+        - `memory`: so many bytes of transactions that still run are held; what is beyond goes to files.
         """
         self._source, self._protocol, self._part = source, protocol, part
         self._wide = Widening(near)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tercet.changes.pgoutput.counts import instant, microseconds_of
-from tercet.errors import FeedBroken
+from tercet.changes.pgoutput.message import broken, kind_text
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -39,9 +39,9 @@ def keepalive(frame: bytes) -> Keepalive:
     try:
         kind, end, at, answer = _KEEPALIVE.unpack(frame)
     except struct.error as fault:
-        raise FeedBroken("postgres", reason=f"a keepalive of {len(frame)} bytes") from fault
+        raise broken(f"a keepalive of {len(frame)} bytes") from fault
     if kind != KEEPALIVE:
-        raise FeedBroken("postgres", reason=f"a frame of the kind {kind:#04x} where a keepalive was due")
+        raise broken(f"a frame of the kind {kind_text(kind)} where a keepalive was due")
     return Keepalive(end, instant(at), bool(answer))
 
 
@@ -50,7 +50,7 @@ def xlog_end(frame: bytes) -> int:
     try:
         end: int = _XLOG.unpack_from(frame)[2]
     except struct.error as fault:
-        raise FeedBroken("postgres", reason=f"a frame of {len(frame)} bytes") from fault
+        raise broken(f"a frame of {len(frame)} bytes") from fault
     return end
 
 

@@ -188,7 +188,7 @@ def _tuple_reader(relation: Relation, steps: tuple[tuple[str, Convert | None], .
                     if _is_null(relation, name, data[at]) and convert is not None:
                         row[name] = None
                     at += 1
-        except ValueError:
+        except (ValueError, ArithmeticError):
             # Not "from" it: its sentence holds the value.
             raise broken(f"a value in {_name(relation)}.{name} that is not of its type") from None
         if at > len(data):

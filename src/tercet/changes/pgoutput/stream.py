@@ -63,11 +63,15 @@ class Stream:
 
     def spill(self) -> None:
         """Move what it holds to its file, which nobody else can open and which is gone with it."""
-        if self._file is None:
-            self._file = TemporaryFile(prefix="tercet-stream-")  # noqa: SIM115 - closed with the stream
-        for part, payload in self._payloads:
-            self._file.write(_RECORD.pack(part, len(payload)))
-            self._file.write(payload)
+        try:
+            if self._file is None:
+                self._file = TemporaryFile(prefix="tercet-stream-")  # noqa: SIM115 - closed with the stream
+            for part, payload in self._payloads:
+                self._file.write(_RECORD.pack(part, len(payload)))
+                self._file.write(payload)
+            self._file.flush()
+        except OSError as fault:
+            raise broken(f"a transaction too large to be kept: {fault.strerror}") from fault
         self._payloads.clear()
         self.held = 0
 
@@ -106,12 +110,13 @@ class Streams:
 
     def start(self, xid: int, *, first: bool) -> None:
         """What comes now is said by this transaction."""
-        stream = self._open.get(xid)
-        if stream is None:
-            if not first:
-                raise broken(f"more of the stream of transaction {xid}, whose beginning was not sent")
-            stream = self._open[xid] = Stream()
-        self._current = stream
+        if first:
+            # Known already where the log is read again from an earlier place: by each call, through SQL.
+            self._drop(xid)
+            self._open[xid] = Stream()
+        elif xid not in self._open:
+            raise broken(f"more of the stream of transaction {xid}, whose beginning was not sent")
+        self._current = self._open[xid]
 
     def stop(self) -> None:
         """Enough of it for now."""
@@ -131,10 +136,7 @@ class Streams:
     def undo(self, xid: int, part: int) -> None:
         """A transaction was rolled back, or a part of it; of one that is not known nothing was ever sent."""
         if xid == part:
-            stream = self._open.pop(xid, None)
-            if stream is not None:
-                self._held -= stream.held
-                stream.close()
+            self._drop(xid)
         elif xid in self._open:
             self._open[xid].undo(part)
 
@@ -151,6 +153,12 @@ class Streams:
         while self._open:
             self._open.popitem()[1].close()
         self._current, self._held = None, 0
+
+    def _drop(self, xid: int) -> None:
+        stream = self._open.pop(xid, None)
+        if stream is not None:
+            self._held -= stream.held
+            stream.close()
 
     def _counts(self, stream: Stream, data: bytes, at: int, kind: int) -> bool:
         """Whether a message has to be kept; what it says of types and tables is noted."""

@@ -12,8 +12,9 @@ from tercet.witness import Moment
 if TYPE_CHECKING:
     from tercet.changes.pgoutput.catalog import Catalog
 
-# So many changes of one transaction are handed on at once: as many as are taken care of in well under a second.
-PART_CHANGES = 10_000
+# So many changes of one transaction are handed on at once: to read them takes some 10 ms, for which all else in the
+# event loop waits.
+PART_CHANGES = 2_000
 # Or fewer, when they are of so many bytes: what a listener is handed has to fit into memory a few times over.
 PART_BYTES = 16 << 20
 

@@ -27,7 +27,7 @@ Convert: TypeAlias = Callable[[bytes], object]
 SETTINGS = MappingProxyType(
     {
         "client_encoding": "UTF8",
-        "DateStyle": "ISO, YMD",
+        "DateStyle": "ISO",
         "IntervalStyle": "iso_8601",
         "TimeZone": "UTC",
         "bytea_output": "hex",

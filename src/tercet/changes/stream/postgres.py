@@ -36,7 +36,7 @@ class PostgresEdge:
         """What reads this place once."""
         # A name of its own each time: the one before may still be dying.
         passing = place.passing_slot(secrets.token_hex(4))
-        self._slots[place.name] = place.slot if place.durable and not place.anew else passing
+        self._slots[place.name] = passing
         return PostgresSource(self._door, place, passing, publication=self._publication, streaming=self._streaming)
 
     def leader(self, place: Place) -> PostgresLeader:

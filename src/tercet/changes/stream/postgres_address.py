@@ -6,7 +6,7 @@ import ssl
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
-from tercet.errors import ExtraMissing, StoreMissing
+from tercet.errors import ExtraMissing, FeedRefused, StoreMissing
 
 try:
     from psycopg import pq
@@ -28,7 +28,6 @@ _THEIRS = frozenset(
 # Dead peers are found after 60 s + 3 × 10 s, on both sides: what the server holds for us must not outlive us for long.
 _KEEPALIVE = {"keepalives_idle": "60", "keepalives_interval": "10", "keepalives_count": "3"}
 _SERVER = {"tcp_keepalives_idle": "60", "tcp_keepalives_interval": "10", "tcp_keepalives_count": "3"}
-# Most servers speak it first among those that are asked for none.
 _VERIFYING = frozenset({"verify-ca", "verify-full"})
 
 
@@ -41,6 +40,12 @@ def read_conninfo(settings: Settings) -> str:
     url = settings.url("postgres")
     if url is None:
         raise StoreMissing("postgres", feature="The change feed of PostgreSQL")
+    if settings.postgres_pooler:
+        raise FeedRefused(
+            "postgres",
+            reason="postgres_pooler is set, and a pooler carries neither replication nor a lock that lasts",
+            mend="Hand the feed settings with a direct address of the server, without postgres_pooler.",
+        )
     parts = urlsplit(url.reveal())
     known = {option.keyword.decode() for option in pq.Conninfo.get_defaults()}
     words: dict[str, str] = {}

@@ -101,6 +101,8 @@ class Line:
         results = await self._run(self.written(command, values), until=pq.ExecStatus.COPY_BOTH)
         if results[-1].status != pq.ExecStatus.COPY_BOTH:
             raise gone(self._address, "it did not begin to stream")
+        # The first frames may have come together with the answer, and the socket would never tell of them again.
+        self._more = True
 
     async def frames(self, most: int) -> list[bytes]:
         """What has come since, at least one and about `most` of them; raises a StoreError when the stream has ended."""

@@ -109,9 +109,9 @@ def not_let_in(error: psycopg.Error, *, address: str) -> StoreError:
                 if kind is LoginRefused
                 else gone(address, reason)
             )
-    # What the server has said itself is about this login, in whatever language.
+    # What the server has said itself, in whatever language; libpq's own words may hold the address.
     told = text.partition("FATAL:")[2].strip().partition("\n")[0][:_REASON_CHARS]
-    return LoginRefused("postgres", reason=told, address=address) if told else gone(address)
+    return gone(address, told or LOST)
 
 
 def gone(address: str, reason: str = LOST) -> StoreUnreachable:

@@ -182,11 +182,6 @@ class Tiers:
             # Again: while that was on its way, somebody may have read the old value into memory.
             self._drop_here(drop)
 
-    async def attend(self) -> None:
-        """Follow the bus in this loop, also while nobody reads."""
-        if self._is_new(self.clock.monotonic()) and self._enter():
-            await self._listen()
-
     async def close(self) -> None:
         """Cancel what is under way, forget what is in memory, give the shelf's own client back."""
         tasks = self.flights.cancel()

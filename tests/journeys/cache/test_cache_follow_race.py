@@ -14,19 +14,22 @@ import pytest
 from sqlalchemy import text
 
 from tercet.cache import Cache
+from tercet.cache.follow import Known
 from tercet.cache.loading import doubt
 from tercet.changes.stream.postgres import postgres_changes
 from tercet.clock import SystemClock
+from tercet.errors import UsageError
 from tercet.settings import Settings
 from tercet.telemetry import Telemetry
 from tercet.tercet import Tercet
-from tercet.witness import Moment, Snapshot
+from tercet.witness import Moment
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
     from tercet.cache.follow import Following
     from tercet.changes import Commit, Wants
+    from tercet.witness import Snapshot
 
 # On a machine that does other things too: nothing here is about how fast it is.
 PATIENCE_SECONDS = 120.0
@@ -66,7 +69,8 @@ class Telling:
         await self.listener.hear(commits)
         for commit in commits:
             for change in commit.changes:
-                self.again(change.new.get("id"))
+                if "id" in change.new:
+                    self.again(change.new["id"])
 
     async def resync(self, why: str) -> None:
         await self.listener.resync(why)
@@ -77,6 +81,7 @@ class Service:
 
     def __init__(self, db: Tercet, cache: Cache, changes: Any) -> None:
         self.db, self.cache, self.changes = db, cache, changes
+        self.known = Known(changes, db.postgres, db.postgres)
         self.read = 0
         self.tasks: set[asyncio.Task[Any]] = set()
         self.rows = [
@@ -109,13 +114,10 @@ class Service:
         return self.changes.subscribe(Telling(listener, self.again), durable=durable, place=place)
 
     async def seen(self) -> Snapshot | None:
-        async with self.db.postgres.connection() as connection:
-            shown = (await connection.execute(text("SELECT pg_current_snapshot()::text"))).scalar_one()
-        assert self.db.postgres.source is not None
-        return Snapshot.read(self.db.postgres.source, shown)
+        return await self.known.seen()
 
-    async def covered(self, _tables: Mapping[str, frozenset[str]]) -> Mapping[str, frozenset[str]]:
-        return {"things": frozenset({"id", "owner"})}
+    async def covered(self, tables: Mapping[str, frozenset[str]]) -> Mapping[str, frozenset[str]]:
+        return await self.known.covered(tables)
 
     async def until(self, reads: int) -> None:
         """Wait until so many reads have ended."""
@@ -300,3 +302,22 @@ async def test_a_row_that_moves_drops_both_its_owners(postgres_url: str, redis_u
         await server.pool.execute("TRUNCATE things")
         await are(0, 0)
         assert following.status().wide == 1
+
+
+async def test_shapes_that_the_tables_cannot_tell_are_refused_before_anything_is_stale(
+    postgres_url: str, redis_url: str, server: Server
+) -> None:
+    """Each says what to mend: a table, a column, an identity."""
+    await server.pool.execute("CREATE TABLE plain (id int PRIMARY KEY, owner int)")
+    async with service(postgres_url, redis_url) as one:
+        for shapes, says in (
+            ({"thing": "thing:{id}"}, "'thing': it is not there"),
+            ({"things": "thing:{ownr}"}, "Do you mean 'owner'"),
+            ({"plain": "owner:{owner}"}, "replica identity that has owner"),
+        ):
+            with pytest.raises(UsageError, match=says):
+                await one.cache.follow(one.known, shapes).ready()
+        assert await one.known.covered({"plain": frozenset({"id"})}) == {"plain": frozenset({"id"})}
+        seen = await one.known.seen()
+        assert seen is not None
+        assert seen.source == one.db.postgres.source

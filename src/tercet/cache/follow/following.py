@@ -127,7 +127,7 @@ class Following:
         self._start()
         await self._learn(anew=True)
         await self._subscription.ready()
-        await self._tiers.attend()
+        await self._tiers.enter()
 
     @property
     def listening(self) -> bool:
@@ -309,7 +309,7 @@ class Following:
                 # Nobody else would tell, so nothing is kept for longer than until the next look.
                 self._tiers.near.drop(None)
         else:
-            await self._tiers.attend()
+            await self._tiers.enter()
             delivery = self._tiers.far.delivery
             if now.leading and now.state == "reading" and delivery is not None:
                 await delivery.deliver(Drop(beat=Beat(self.name, self._lag or 0.0)))

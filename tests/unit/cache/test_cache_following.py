@@ -207,11 +207,11 @@ async def test_many_loads_at_once_share_what_they_have_seen(each: Bench) -> None
         witness.note(shown)
         return dict.fromkeys(numbers, 1)
 
-    await each.tiers.fetch_many(asks, one, many)
+    await each.tiers.straight.fetch_many(asks, one, many)
     shown = Snapshot(PG, 11, 11)
-    await each.tiers.fetch_many(asks, one, many)
+    await each.tiers.straight.fetch_many(asks, one, many)
     shown = Snapshot(PG, 12, 12)
-    await each.tiers.fetch_many(asks, one, many)
+    await each.tiers.straight.fetch_many(asks, one, many)
     assert calls == [(0, 1, 2), (1, 2), (2,)]
     await following.close()
     await each.tiers.close()

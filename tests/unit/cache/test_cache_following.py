@@ -18,7 +18,7 @@ from tercet.cache.moments.recent import RELAY_SILENCE_SECONDS
 from tercet.cache.moments.span import WINDOW_SECONDS
 from tercet.cache.shelf import Drop
 from tercet.changes import Change, Commit
-from tercet.errors import DeadlinePassed, StoreUnreachable, UsageError
+from tercet.errors import DeadlinePassed, StoreMissing, StoreUnreachable, UsageError
 from tercet.witness import Moment, Snapshot, current
 
 if TYPE_CHECKING:
@@ -323,6 +323,14 @@ async def test_another_process_hears_the_drop_and_the_relay(bench: Bench) -> Non
     await other.tiers.close()
 
 
+async def test_a_durable_place_is_refused_where_nobody_would_tell_the_others(alone: Bench) -> None:
+    """One process would read it, and the others would never hear."""
+    feed = Feed()
+    with pytest.raises(UsageError, match="durable"):
+        follow(alone, feed, durable="lasting")
+    assert feed.places == []
+
+
 async def test_in_memory_alone_every_process_reads_for_itself(alone: Bench) -> None:
     """Each has a place of its own, and keeps nothing for long while its feed is away."""
     feed, reader = Feed(), Reader(alone)
@@ -342,6 +350,28 @@ async def test_in_memory_alone_every_process_reads_for_itself(alone: Bench) -> N
     for one in (following, another):
         await one.close()
     await alone.tiers.close()
+
+
+async def test_a_tercet_without_redis_is_memory_alone(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is seen when it is first asked; then this process reads for itself, wherever it was to share a relay."""
+
+    async def missing(_drop: Drop) -> None:
+        raise StoreMissing("redis", feature="a cache")
+
+    assert bench.shelf is not None
+    monkeypatch.setattr(bench.shelf, "drop", missing)
+    feed = Feed(status=Status("following", leading=False))
+    following = follow(bench, feed)
+    shared = following.name
+    await following.ready()
+    assert feed.places == [shared, following.name]
+    assert following.name != shared
+    assert feed.closed == 1
+    assert bench.tiers.near.trusted
+    await following.tend()
+    assert not following.status().silent
+    await following.close()
+    await bench.tiers.close()
 
 
 async def test_after_a_gap_everything_is_dropped_and_replicas_must_have_caught_up(each: Bench) -> None:

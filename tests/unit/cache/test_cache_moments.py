@@ -157,7 +157,9 @@ def test_a_span_is_seen_if_each_of_its_moments_is(a: int, b: int, xmin: int, xma
     st.lists(spans(), max_size=12),
     st.lists(MOMENTS, max_size=4),
 )
-def test_messages_carry_moments(tags: list[str], everything: bool, moments: list[Span], whole: list[int]) -> None:
+def test_messages_carry_the_moments_of_a_drop(
+    tags: list[str], everything: bool, moments: list[Span], whole: list[int]
+) -> None:
     """And say of a commit that it is whole only with the last part."""
     drop = Drop(tags=tuple(tags), everything=everything, moments=tuple(moments), told=tuple(map(one, whole)))
     heard = [message(each) for each in messages(drop)]

@@ -106,7 +106,13 @@ class Following:
     ) -> None:
         self._tiers, self._shapes, self._store = tiers, shapes, store
         self._durable, self._strict = durable, strict
-        self._alone = tiers.near.alone
+        self._alone, self._sure = tiers.near.alone, tiers.near.alone
+        self._changes, self._namespace = changes, namespace
+        if durable is not None and self._alone:
+            raise UsageError(
+                f"follow(durable={durable!r}) has no Redis, by which one process tells the others.",
+                "Give the cache one, or leave durable out: then each process reads for itself.",
+            )
         self.name = durable or _name(namespace, shapes, alone=self._alone)
         self._counts, self._known = _Counts(), _Known()
         self._now = tiers.clock.monotonic
@@ -126,6 +132,7 @@ class Following:
         """Return once changes are heard here; raises a UsageError for what the tables cannot tell, with the mend."""
         self._start()
         await self._learn(anew=True)
+        await self._make_sure()
         await self._subscription.ready()
         await self._tiers.enter()
 
@@ -297,8 +304,23 @@ class Following:
                 _log.exception("a following could not be tended, and is again in a moment")
             await asyncio.sleep(BEAT_SECONDS)
 
+    async def _make_sure(self) -> None:
+        """See whether there is a Redis at all; a Tercet says so once it is asked. Without one, read for oneself."""
+        if self._sure:
+            return
+        await self._tiers.far.drop(Drop(beat=Beat("", 0.0)))
+        self._sure = True
+        if self._tiers.far.shelf is None and not self._alone:
+            self._alone = True
+            self._tiers.near.settle_alone()
+            self._tiers.near.recent.forget(self.name)
+            await self._subscription.close()
+            self.name = _name(self._namespace, self._shapes, alone=True)
+            self._subscription = self._changes.subscribe(self, place=self.name)
+
     async def tend(self) -> None:
         """Say that the relay is here, where it is; and see that it is heard."""
+        await self._make_sure()
         now = self._subscription.status()
         if now.state == "reading":
             self._read_at = self._now()
@@ -310,9 +332,8 @@ class Following:
                 self._tiers.near.drop(None)
         else:
             await self._tiers.enter()
-            delivery = self._tiers.far.delivery
-            if now.leading and now.state == "reading" and delivery is not None:
-                await delivery.deliver(Drop(beat=Beat(self.name, self._lag or 0.0)))
+            if now.leading and now.state == "reading":
+                await self._tiers.far.drop(Drop(beat=Beat(self.name, self._lag or 0.0)))
             silent = self.name in recent.silent
         if silent != self._silent:
             self._silent = silent

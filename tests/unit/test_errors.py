@@ -17,10 +17,13 @@ from tercet.errors import (
     DeadlinePassed,
     DefinitionMismatch,
     DocumentInvalid,
+    EntityInvalid,
+    EntityMissing,
     ExtraMissing,
     FeedBroken,
     FeedRefused,
     FencedOff,
+    FieldMismatch,
     FolderBusy,
     LayerUnknown,
     LoadTimeout,
@@ -135,6 +138,24 @@ SAID: dict[str, tuple[TercetError, str]] = {
     "Uncacheable": (
         Uncacheable("A generator", reason="it can be read only once", mend="Return a list."),
         "A generator cannot be cached: it can be read only once. Return a list.",
+    ),
+    "EntityInvalid": (
+        EntityInvalid("Customer.taste", reason="it says nowhere where it is", mend="Write mongo(…) behind it."),
+        "Customer.taste cannot be so: it says nowhere where it is. Write mongo(…) behind it.",
+    ),
+    "EntityMissing": (
+        EntityMissing("postgres", entity="Customer", source="postgres users", key=42),
+        (
+            "There is no such Customer: postgres users has nothing under its key. "
+            "Answer that it is not found; find() and load_many() tell it without an error."
+        ),
+    ),
+    "FieldMismatch": (
+        FieldMismatch("mongo", field="Customer.taste", source="mongo tastes", reason="Expected `str`, got `int`"),
+        (
+            "Customer.taste cannot be made of what mongo tastes holds: Expected `str`, got `int`. "
+            "Correct what is stored there, or the type of the field; check() looks for more of the kind."
+        ),
     ),
     "SessionDataInvalid": (
         SessionDataInvalid("it has 70 kB, and 64 kB are allowed", mend="Keep ids in it."),

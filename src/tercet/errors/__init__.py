@@ -20,6 +20,7 @@
     │   ├── LayerUnknown         a cache layer nobody knows, with the nearest one that exists
     │   ├── Unkeyable            an argument of which no cache key can be made
     │   ├── Uncacheable          a type or value that would not come back from a cache as it went in
+    │   ├── EntityInvalid        a field of an entity is declared as it cannot be read or written
     │   └── SessionDataInvalid   what a session cannot carry: too large, or not what it was when it comes back
     ├── StoreError               .store; a store did not do what it was asked
     │   ├── ServerMissing        no server to start: not given, not on PATH, not in a wheel
@@ -31,6 +32,8 @@
     │   ├── CommitUnknown        .xid; the answer to a COMMIT was lost
     │   ├── CommandRefused       .code .reason; Redis answered a command with an error
     │   ├── DefinitionMismatch   an index or view of that name exists and is another one
+    │   ├── EntityMissing        .key; a store that an entity cannot do without has nothing under its key
+    │   ├── FieldMismatch        what a store holds is not of the type that an entity's field has
     │   ├── FeedBroken           .reason; what a feed of changes was sent cannot be read
     │   ├── PositionLost         retryable; .place: changes that were not read yet are gone from the store
     │   └── FeedRefused          the store does not tell its changes: set-up, rights, or no slot left
@@ -65,8 +68,10 @@ from tercet.errors.store import (
     CommitUnknown,
     DeadlinePassed,
     DefinitionMismatch,
+    EntityMissing,
     FeedBroken,
     FeedRefused,
+    FieldMismatch,
     LoginRefused,
     PoolExhausted,
     PositionLost,
@@ -84,6 +89,7 @@ from tercet.errors.usage import (
     BudgetExceeded,
     CommandInvalid,
     DocumentInvalid,
+    EntityInvalid,
     ExtraMissing,
     LayerUnknown,
     NotComparable,
@@ -110,10 +116,13 @@ __all__ = [
     "DeadlinePassed",
     "DefinitionMismatch",
     "DocumentInvalid",
+    "EntityInvalid",
+    "EntityMissing",
     "ExtraMissing",
     "FeedBroken",
     "FeedRefused",
     "FencedOff",
+    "FieldMismatch",
     "FolderBusy",
     "LayerUnknown",
     "LoadTimeout",

@@ -146,6 +146,30 @@ class DefinitionMismatch(StoreError):
         self.kind, self.name, self.wanted, self.found = kind, name, wanted, found
 
 
+class EntityMissing(StoreError):
+    """A store that an entity cannot do without has nothing under its key; the key is a fact and no part of the text."""
+
+    def __init__(self, store: str, *, entity: str, source: str, key: object) -> None:
+        super().__init__(
+            store,
+            f"There is no such {entity}: {source} has nothing under its key.",
+            "Answer that it is not found; find() and load_many() tell it without an error.",
+        )
+        self.entity, self.source, self.key = entity, source, key
+
+
+class FieldMismatch(StoreError):
+    """What a store holds is not of the type that an entity's field has; `reason` says where, and shows no value."""
+
+    def __init__(self, store: str, *, field: str, source: str, reason: str) -> None:
+        super().__init__(
+            store,
+            f"{field} cannot be made of what {source} holds: {reason}.",
+            "Correct what is stored there, or the type of the field; check() looks for more of the kind.",
+        )
+        self.field, self.source, self.reason = field, source, reason
+
+
 class PositionLost(StoreError):
     """What was committed since a place's position can no longer be read: the store has thrown it away."""
 

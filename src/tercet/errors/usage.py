@@ -124,6 +124,14 @@ class Uncacheable(UsageError):
         self.what, self.reason = what, reason
 
 
+class EntityInvalid(UsageError):
+    """A field of an entity, or the entity itself, is declared as it cannot be read or written; `what` says which."""
+
+    def __init__(self, what: str, *, reason: str, mend: str) -> None:
+        super().__init__(f"{what} cannot be so: {reason}.", mend)
+        self.what, self.reason = what, reason
+
+
 class SessionDataInvalid(UsageError):
     """What a session cannot carry: it is too large, or would come back as something else."""
 

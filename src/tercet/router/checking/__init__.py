@@ -1,0 +1,1 @@
+"""Checking entities: what is declared, compared with what the stores have."""

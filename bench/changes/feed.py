@@ -3,9 +3,9 @@
     python bench/changes/feed.py [--rows 100000] [--seconds 20] [--rate 100] [--runs 3]
 
 It prints JSON. `commit_to_listener_ms` is from the moment when COMMIT has returned in another process until the
-listener was called in this one; it is negative where the listener was first. `one_row_commits` and
-`rows_of_one_commit` are a second: a durable place is closed, so much is written, and it is read to its end, with
-connecting and opening; only the key is wanted of each row, of four columns with some 60 bytes.
+listener was called in this one; it is negative where the listener was first, and `cpu_share` is what that took of a
+core. `one_row_commits` and `rows_of_one_commit` are a second: a durable place is closed, so much is written, and it is
+read to its end, with connecting and opening; only the key is wanted of each row, of four columns with some 60 bytes.
 """
 
 from __future__ import annotations
@@ -18,18 +18,23 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psycopg
 
-from tercet.changes import Changes, Commit, Wants
+from tercet.changes import Changes, Wants
 from tercet.changes.stream.postgres import postgres_changes
 from tercet.clock import SystemClock
 from tercet.proof.machine import describe_machine
 from tercet.servers import Servers
 from tercet.settings import Settings
 from tercet.telemetry import Telemetry
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tercet.changes import Commit
 
 SCHEMA = """
 create table t (id bigint generated always as identity primary key, kind text, amount numeric, at timestamptz);
@@ -47,14 +52,15 @@ ROWS = "insert into t (kind, amount, at) select 'page_view', 12.34, now() from g
 
 
 class Ear:
-    """A listener that notes when each row was told, or counts them."""
+    """A listener that notes when each row was told, or counts them, until it has heard of so many."""
 
     wants = Wants({"t": frozenset({"id"})})
 
-    def __init__(self, *, times: bool) -> None:
+    def __init__(self, rows: int, *, times: bool = False) -> None:
         self.at: dict[object, float] = {}
         self.rows = 0
-        self._times = times
+        self.all = asyncio.Event()
+        self._wanted, self._times = rows, times
 
     async def hear(self, commits: Sequence[Commit]) -> None:
         """Note it."""
@@ -63,6 +69,8 @@ class Ear:
             self.rows += len(commit.changes)
             if self._times:
                 self.at |= {change.new["id"]: now for change in commit.changes}
+        if self.rows >= self._wanted:
+            self.all.set()
 
     async def resync(self, why: str) -> None:
         """Nothing was kept."""
@@ -81,36 +89,35 @@ def write(url: str, count: int, rate: float) -> None:
 
 async def latency(url: str, count: int, rate: float) -> dict[str, float]:
     """The percentiles in milliseconds."""
-    ear, changes = Ear(times=True), made(url)
+    ear, changes = Ear(count, times=True), made(url)
     await changes.subscribe(ear).ready()
     program = [sys.executable, __file__, "--write", url, str(count), str(rate)]
+    began, worked = time.monotonic(), time.process_time()
     writer = await asyncio.create_subprocess_exec(*program, stdout=subprocess.PIPE, env=dict(os.environ))
     told, _ = await writer.communicate()
+    busy = (time.process_time() - worked) / (time.monotonic() - began)
     returned = dict(json.loads(line) for line in told.splitlines())
-    while len(ear.at) < count:
-        await asyncio.sleep(0.01)
+    await ear.all.wait()
     await changes.close()
     # The first ones pay for imports and plans.
     late = sorted((ear.at[key] - at) * 1000 for key, at in list(returned.items())[count // 20 :])
-    return {f"p{share}": round(late[len(late) * share // 100], 3) for share in (50, 95, 99)} | {
-        "commits": len(late), "rate": rate, "listener_first": round(sum(one < 0 for one in late) / len(late), 3),
-    }  # fmt: skip
+    shares = {f"p{share}": round(late[len(late) * share // 100], 3) for share in (50, 95, 99)}
+    first = sum(one < 0 for one in late) / len(late)
+    return shares | {"commits": len(late), "rate": rate, "cpu_share": round(busy, 4), "listener_first": round(first, 3)}
 
 
 async def backlog(url: str, rows: int, statement: str) -> float:
     """Rows a second."""
-    ear, changes = Ear(times=False), made(url)
+    ear, changes = Ear(1), made(url)
     await changes.subscribe(ear, durable="bench").ready()
     execute(url, ROW)
-    while not ear.rows:
-        await asyncio.sleep(0.01)
+    await ear.all.wait()
     await changes.close()
     await asyncio.to_thread(execute, url, "set synchronous_commit = off", statement, "checkpoint")
-    ear, changes = Ear(times=False), made(url)
+    ear, changes = Ear(rows), made(url)
     began = time.perf_counter()
     changes.subscribe(ear, durable="bench")
-    while ear.rows < rows:
-        await asyncio.sleep(0.002)
+    await ear.all.wait()
     seconds = time.perf_counter() - began
     assert ear.rows == rows
     await changes.close()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, Self, Unpack, cast
+from typing import TYPE_CHECKING, NoReturn, Self, Unpack, cast
 
 from tercet.clock import Clock, SystemClock
 from tercet.errors import NotOpen, StoreMissing, UsageError
+from tercet.features import Features
 from tercet.settings import Settings, SettingWords
 from tercet.stores import Budget, Gate, Health, HealthCheck, Liveness, PoolState, Readiness, Store, store
 from tercet.telemetry import Telemetry
@@ -21,16 +21,12 @@ if TYPE_CHECKING:
     from pymongo.asynchronous.database import AsyncDatabase
     from redis.asyncio import Redis
 
-    from tercet.limits import Limit, Limits, Rate
-    from tercet.limits.limits import WhenAway
-    from tercet.locks import Lock, Locks
     from tercet.servers import Servers
-    from tercet.sessions import Sessions
     from tercet.stores.mongo import Document, Mongo
     from tercet.stores.postgres import Postgres
+    from tercet.stores.reads.postgres_replicas import Replicas
     from tercet.stores.redis import Redis as RedisStore
     from tercet.telemetry.event import Store as StoreName
-    from tercet.wire import Wire
 
 LOCAL_FOLDER = ".tercet"
 ALL_STORES: tuple[StoreName, ...] = ("postgres", "mongo", "redis")
@@ -45,7 +41,7 @@ class _Local:
     on_progress: Callable[[str, str], None] | None
 
 
-class Tercet:
+class Tercet(Features):
     """The three stores of a service, or as many of them as it uses: `async with Tercet(postgres=…) as db`.
 
     Settings come from the arguments, the environment and tercet.toml, in that order. It belongs to the event
@@ -107,6 +103,7 @@ class Tercet:
         self._opening = False
         self._stores: dict[str, Store] = {}
         self._health: HealthCheck | None = None
+        self._replicas: Replicas | None = None
         self._local = local
         self._servers: Servers | None = None
 
@@ -122,6 +119,7 @@ class Tercet:
                 await self._start_servers()
                 await self._open_stores()
             self._gate.open()
+            await self._begin()
         except BaseException:
             await self.close()
             raise
@@ -177,8 +175,16 @@ class Tercet:
         for result in results:
             if isinstance(result, BaseException):
                 raise result
+        if "postgres" in self._stores:
+            # Only who has PostgreSQL loads its driver.
+            from tercet.stores.reads.postgres_replicas import Replicas  # noqa: PLC0415
+
+            postgres = cast("Postgres", self._stores["postgres"])
+            self._replicas = Replicas(postgres, settings, clock=self._clock, telemetry=self._telemetry)
+            self._replicas.open()
         self._health = HealthCheck(
             [one.probe for one in self._stores.values()],
+            replicas=self._replicas.probes if self._replicas is not None else (),
             clock=self._clock,
             telemetry=self._telemetry,
             pools=self.pools,
@@ -195,10 +201,9 @@ class Tercet:
         health, self._health = self._health, None
         if health is not None:
             await health.close()
-        # What was never used was never made.
-        for room in ("locks", "wire"):
-            if room in self.__dict__:
-                await getattr(self, room).close()
+        await self._end()
+        if self._replicas is not None:
+            await self._replicas.close()
         closing = [one.close() for one in self._stores.values()]
         results = await asyncio.gather(*closing, return_exceptions=True)
         servers, self._servers = self._servers, None
@@ -227,62 +232,6 @@ class Tercet:
         """Redis: redis-py's asyncio client as it is."""
         self._gate.check()
         return cast("RedisStore", self._store("redis", "Tercet.redis")).client
-
-    # ---- what stands on Redis; each room is loaded by whoever uses it ----
-
-    @cached_property
-    def wire(self) -> Wire:
-        """The connection to Redis that cache, locks, limits and sessions share; it opens when it is first used."""
-        from tercet.wire import Wire  # noqa: PLC0415 - see above
-
-        return Wire(lambda: self.redis, clock=self._clock, telemetry=self._telemetry)
-
-    @cached_property
-    def locks(self) -> Locks:
-        """Locks of every kind: `lock`, `read_write`, `semaphore`."""
-        from tercet.locks import Locks  # noqa: PLC0415 - see above
-
-        self.need("redis", feature="Tercet.lock")
-        return Locks(self.wire, clock=self._clock, telemetry=self._telemetry)
-
-    @cached_property
-    def limits(self) -> Limits:
-        """Rate limits; those of the same rates share their state."""
-        from tercet.limits import Limits  # noqa: PLC0415 - see above
-
-        self.need("redis", feature="Tercet.limit")
-        return Limits(self.wire, clock=self._clock, telemetry=self._telemetry)
-
-    @cached_property
-    def sessions(self) -> Sessions[dict[str, Any]]:
-        """Logins whose data is a dict; `Sessions(db.wire, type=…)` keeps others, or for another time."""
-        from tercet.sessions import Sessions  # noqa: PLC0415 - see above
-
-        self.need("redis", feature="Tercet.sessions")
-        return Sessions(self.wire, telemetry=self._telemetry)
-
-    def lock(
-        self,
-        name: str,
-        *,
-        ttl: str | float = "10s",
-        wait: str | float = "5s",
-        reentrant: bool = False,
-        replicas: int = 0,
-    ) -> Lock:
-        """One holder at a time among all processes: `async with db.lock("settle:42") as held`; see Locks.lock."""
-        return self.locks.lock(name, ttl=ttl, wait=wait, reentrant=reentrant, replicas=replicas)
-
-    def limit(
-        self,
-        *rates: str | Rate,
-        burst: int | None = None,
-        when_away: WhenAway = "allow",
-        local: int = 0,
-        name: str | None = None,
-    ) -> Limit:
-        """A rate limit: `await db.limit("100/minute").check(f"user:{user_id}")`; see Limits.limit."""
-        return self.limits.limit(*rates, burst=burst, when_away=when_away, local=local, name=name)
 
     def has(self, name: str) -> bool:
         """Whether this Tercet has this store."""
@@ -318,7 +267,8 @@ class Tercet:
 
     def pools(self) -> tuple[PoolState, ...]:
         """How each pool stands right now; costs no round trip."""
-        return tuple(one.pool() for one in self._stores.values())
+        replicas = self._replicas.pools() if self._replicas is not None else ()
+        return (*(one.pool() for one in self._stores.values()), *replicas)
 
     def budgets(self) -> tuple[Budget, ...]:
         """How each pool's size came about."""

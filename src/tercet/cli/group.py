@@ -20,6 +20,7 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("status", "tercet.cli.status", "Show which servers run here, where, and how they are."),
     ("down", "tercet.cli.down", "Stop the servers that run here; their data stays."),
     ("health", "tercet.cli.health", "Ask every store how it is, each within a second."),
+    ("doctor", "tercet.cli.doctor", "Say what is well and what is not, and set up a feed of changes."),
     ("cache", "tercet.cli.cache", "Ask Redis about a cache and its entries: explain KEY, stats."),
     ("changes", "tercet.cli.changes", "See what is committed and what became of events: tail, status, dead, replay."),
 )

@@ -78,7 +78,9 @@ class Screen:
         """What went wrong, in red, and how to mend it."""
         shown = Text(error.says, style="red")
         if error.mend:
-            shown.append(f" {error.mend}", style="default")
+            # What is listed line by line ends its last line itself.
+            gap = "" if error.says.endswith("\n") else " "
+            shown.append(f"{gap}{error.mend}", style="default")
         self._aside.print(shown, soft_wrap=True)
 
     def table(

@@ -176,9 +176,7 @@ class PublicationUnsafe(UsageError):
 
     def __init__(self, problems: tuple[str, ...]) -> None:
         listed = "".join(f"\n  {problem}" for problem in problems)
-        super().__init__(
-            f"A feed of these tables cannot be set up as it was asked for:{listed}\n", "Nothing was changed."
-        )
+        super().__init__(f"A feed cannot be set up as it was asked for:{listed}\n", "Nothing was changed.")
         self.problems = problems
 
 

@@ -7,7 +7,7 @@ import math
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Protocol
@@ -21,11 +21,14 @@ from tercet.changes import Change, Commit, Source, Wants
 from tercet.changes.fallback import postgres_poll, postgres_triggers
 from tercet.changes.fallback.postgres_poll import PostgresPoll
 from tercet.changes.fallback.postgres_triggers import PostgresTriggers
+from tercet.changes.feeding.place import Place
 from tercet.changes.setup.apply import apply
 from tercet.changes.setup.choose import Kind
 from tercet.changes.setup.look import look
 from tercet.changes.setup.plan import plan
+from tercet.changes.stream.postgres import PostgresEdge
 from tercet.errors import FeedRefused, PositionLost
+from tercet.settings import Settings
 
 # Patience for what must come; nothing here is about speed.
 PATIENCE = 60.0
@@ -45,9 +48,9 @@ TABLES = (
 
 
 class Opened(Protocol):
-    """Makes a source of one kind; with a name its place is kept, without one it is not."""
+    """Makes a source of one kind, for one reading of a place."""
 
-    def __call__(self, db: Tercet, name: str | None) -> Source:
+    def __call__(self, db: Tercet, url: str, place: Place) -> Source:
         """Not opened yet."""
         ...
 
@@ -60,15 +63,11 @@ class Made:
     make: Opened
 
 
-def _poll(db: Tercet, name: str | None) -> Source:
-    return PostgresPoll(db.postgres, slot=name)
-
-
-def _triggers(db: Tercet, name: str | None) -> Source:
-    return PostgresTriggers(db.postgres, place=name)
-
-
-SOURCES = {"poll": Made("poll", _poll), "triggers": Made("triggers", _triggers)}
+SOURCES = {
+    "stream": Made("stream", lambda _, url, place: PostgresEdge(Settings.read({"postgres": url})).source(place)),
+    "poll": Made("poll", lambda db, _, place: PostgresPoll.of(db.postgres, place)),
+    "triggers": Made("triggers", lambda db, _, place: PostgresTriggers.of(db.postgres, place)),
+}
 
 
 @dataclass
@@ -76,7 +75,14 @@ class World:
     """A database that is set up, and sources of one kind that read it."""
 
     db: Tercet
+    url: str
     made: Made
+    begun: set[str] = field(default_factory=set)
+
+    def source(self, name: str | None = None, *, anew: bool = False) -> Source:
+        """Not opened yet; with a name its place is kept, without one it is not."""
+        place = Place("contract", name or "passing", durable=name is not None, anew=anew)
+        return self.made.make(self.db, self.url, place)
 
     async def run(self, *statements: str) -> None:
         """In one transaction."""
@@ -85,13 +91,14 @@ class World:
                 await connection.exec_driver_sql(statement)
 
     @asynccontextmanager
-    async def reading(self, name: str | None = None, since: Any = None, wants: Wants = WANTS) -> AsyncIterator[Reader]:
-        """A source that is open, and closed afterwards."""
-        source = self.made.make(self.db, name)
+    async def reading(self, name: str | None = None, wants: Wants = WANTS) -> AsyncIterator[Reader]:
+        """A source that is open, and closed afterwards; a place is begun anew where it has not been read yet."""
+        source = self.source(name, anew=name is not None and name not in self.begun)
         try:
-            start = await source.open(wants, since)
+            await source.open(wants, None)
             async with aclosing(source.commits()) as commits:
-                yield Reader(source, commits, start)
+                yield Reader(source, commits)
+            self.begun.add(name or "")
         finally:
             await source.close()
 
@@ -99,8 +106,8 @@ class World:
 class Reader:
     """Reads a source up to what is waited for."""
 
-    def __init__(self, source: Source, commits: Any, start: Any) -> None:
-        self.source, self.start = source, start
+    def __init__(self, source: Source, commits: Any) -> None:
+        self.source = source
         self._commits = commits
         self._read: list[Commit] = []
 
@@ -128,7 +135,7 @@ async def world(request: pytest.FixtureRequest, postgres_url: str) -> AsyncItera
     """A fresh database, ready for one kind of source; its slots are dropped whatever happens."""
     made = SOURCES[request.param]
     async with Tercet(postgres=postgres_url, postgres_pool_size=8) as db:
-        ready = World(db, made)
+        ready = World(db, postgres_url, made)
         await ready.run(*TABLES)
         await apply(db.postgres, plan(await look(db.postgres, WANTS), WANTS, feed=made.kind, old=OLD))
         try:
@@ -289,11 +296,13 @@ async def test_a_slow_transaction_with_a_smaller_id_is_not_missed(world: World) 
 
 async def test_the_same_across_readings(world: World) -> None:
     """What was begun before one reading ended and committed before the next one is told by that."""
-    async with world.db.postgres.transaction() as slow:
-        async with world.reading("kept") as reader:
-            pass
-        async with world.reading("kept", reader.start):
-            await slow.exec_driver_sql("insert into orders values (1, 1)")
+    async with world.reading("kept") as reader:
+        await world.run("insert into orders values (0, 0)")
+        await reader.confirm(await reader.take(1))
+    async with world.db.postgres.transaction() as slow, world.reading("kept") as reader:
+        await slow.exec_driver_sql("insert into orders values (1, 1)")
+        await world.run("insert into orders values (2, 2)")
+        await reader.confirm(await reader.take(1))
     async with world.reading("kept") as reader:
         assert (await reader.one()).new["id"] == 1
 
@@ -308,8 +317,6 @@ async def test_a_reading_goes_on_where_the_last_one_was_confirmed(world: World) 
     await world.run("insert into orders values (4, 0)")
     async with world.reading("kept") as reader:
         assert [one.changes[0].new["id"] for one in await reader.take(2)] == [3, 4]
-    async with world.reading("kept", read[1].position) as reader:
-        assert [one.changes[0].new["id"] for one in await reader.take(2)] == [3, 4]
 
 
 async def test_confirmed_with_the_last_question_is_confirmed(world: World) -> None:
@@ -322,13 +329,29 @@ async def test_confirmed_with_the_last_question_is_confirmed(world: World) -> No
         assert (await reader.one()).new["id"] == 2
 
 
-async def test_a_place_that_is_gone_is_told(world: World) -> None:
-    """Whoever says where they were and is not known is not quietly begun anew."""
-    async with world.reading("kept") as reader:
-        position = reader.start
-    source = world.made.make(world.db, "another")
+async def test_a_place_that_is_not_there_is_told(world: World) -> None:
+    """Whoever comes to a place of which nothing is kept has to begin anew, and is not begun anew quietly."""
+    source = world.source("another")
     with pytest.raises(PositionLost, match="another"):
-        await source.open(WANTS, position)
+        await source.open(WANTS, None)
+    await source.close()
+
+
+async def test_a_place_that_is_begun_anew_is_there_once_it_is_read(world: World) -> None:
+    """Whoever dies between has not begun, and what was there before is passed over."""
+    async with world.reading("kept") as reader:
+        await world.run("insert into orders values (1, 1)")
+        await reader.take(1)
+    world.begun.clear()
+    async with world.reading("kept") as reader:
+        await world.run("insert into orders values (2, 2)")
+        assert (await reader.one()).new["id"] == 2
+    source = world.source("fresh", anew=True)
+    await source.open(WANTS, None)
+    await source.close()
+    source = world.source("fresh")
+    with pytest.raises(PositionLost, match="fresh"):
+        await source.open(WANTS, None)
     await source.close()
 
 
@@ -450,11 +473,15 @@ async def _left(world: World) -> tuple[int, int]:
 async def test_a_reading_that_is_given_up_lets_go_of_its_connections(world: World) -> None:
     """Cancelled while it waits, and broken off within a large transaction."""
     async with world.reading("kept") as reader:
-        waiting = asyncio.create_task(reader.take(1))
-        await asyncio.sleep(0)
-        waiting.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await waiting
+        await world.run("insert into orders values (0, 0)")
+        await reader.confirm(await reader.take(1))
+    for name in ("kept", None):
+        async with world.reading(name) as reader:
+            waiting = asyncio.create_task(reader.take(1))
+            await asyncio.sleep(0)
+            waiting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
     await world.run("insert into orders select i, 0 from generate_series(1, 25000) i")
     async with world.reading("kept") as reader:
         await reader.take(1)
@@ -468,8 +495,8 @@ async def test_a_feed_that_is_not_set_up_says_how_to_do_it(world: World) -> None
             await connection.exec_driver_sql("drop schema tercet cascade")
         else:
             await connection.exec_driver_sql("drop publication tercet")
-    source = world.made.make(world.db, "kept")
-    with pytest.raises(FeedRefused, match="tercet doctor --setup"):
+    source = world.source()
+    with pytest.raises(FeedRefused, match=r"tercet doctor|does not exist"):
         await source.open(WANTS, None)
     await source.close()
 

@@ -305,7 +305,6 @@ def test_a_pause_grows_until_something_comes() -> None:
 def test_a_place_among_changes_comes_back_from_its_text(place: Place) -> None:
     """As a position it is text."""
     assert Place.read(str(place)) == place
-    assert place.reach == 20
 
 
 @pytest.mark.parametrize("text", ["", "7", "0/16B3748", "1:2:/3"])

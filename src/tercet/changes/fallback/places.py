@@ -20,11 +20,6 @@ class Place:
     def __str__(self) -> str:
         return self.past if self.within is None else f"{self.past}/{self.within}/{self.last}"
 
-    @property
-    def reach(self) -> int:
-        """The transaction before which all that it sees of had begun."""
-        return int(self.past.split(":")[1])
-
     @classmethod
     def read(cls, text: str) -> Place:
         """A place out of its own text; raises ValueError."""

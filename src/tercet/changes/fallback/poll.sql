@@ -10,7 +10,13 @@ select s.plugin::text, s.active, s.temporary, s.wal_status, s.database = current
 from pg_replication_slots s where s.slot_name = $1
 
 -- name: create
-select (lsn - '0/0')::bigint from pg_create_logical_replication_slot($1, 'pgoutput', $2::bool)
+select (lsn - '0/0')::bigint from pg_create_logical_replication_slot($1, 'pgoutput', true)
+
+-- name: stay
+select pg_copy_logical_replication_slot($1, $2, false)
+
+-- name: drop
+select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name = $1
 
 -- name: give_up
 select pg_drop_replication_slot($1)

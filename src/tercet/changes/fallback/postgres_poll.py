@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from tercet.changes.change import Commit, Position, Wants
+    from tercet.changes.feeding.place import Place
     from tercet.changes.port import Connection, Database, Rows
 
 # One answer ends with the transaction that reaches so many messages of the log; each transaction comes whole.
@@ -44,7 +45,8 @@ class PostgresPoll:
 
     A slot with a name is kept when the reading ends, and the next one goes on where it was; without a name it is
     temporary, and one connection is kept for it, as long as the reading lasts. At least once: what was not confirmed
-    comes again. Ask the database for `pg_replication_slots` to see how far it is; `tercet doctor` shows it.
+    comes again. One that is begun anew is temporary until `commits` is asked for: should this process die before its
+    listener has begun anew, the next one finds no slot, and knows that it has to.
     """
 
     def __init__(
@@ -52,11 +54,14 @@ class PostgresPoll:
         database: Database,
         *,
         slot: str | None = None,
+        anew: bool = False,
         publication: str = PUBLICATION,
         pace: Pace | None = None,
     ) -> None:
         self._database, self._publication = database, publication
-        self._slot, self._temporary = slot or f"tercet_{token_hex(8)}", slot is None
+        self._named, self._anew = slot, anew
+        # The one that is read: that which has the name, or a passing one.
+        self._slot = slot if slot is not None and not anew else f"tercet_{token_hex(8)}"
         self._pace = pace or Pace()
         self._reading = AsyncExitStack()
         self._connection: Connection | None = None
@@ -69,11 +74,16 @@ class PostgresPoll:
         # How far the log went at the last look, and at the last one after which nothing more was in it for us.
         self._log_end = self._silent = 0
 
-    async def open(self, wants: Wants, since: Position | None) -> int:
-        """Begin to read; the position from which nothing is missing.
+    @classmethod
+    def of(cls, database: Database, place: Place, *, publication: str = PUBLICATION) -> PostgresPoll:
+        """What reads a feed's place once."""
+        slot = place.slot if place.durable else None
+        return cls(database, slot=slot, anew=place.anew, publication=publication)
 
-        A slot that is there says itself how far it is; where `since` is later, what is before is passed over. A slot
-        that is not there is made, and begins now: with `since`, PositionLost is raised instead.
+    async def open(self, wants: Wants, since: Position | None) -> int:  # noqa: ARG002 - the slot itself knows
+        """Begin to read where the slot stands, or now; the position from which nothing is missing.
+
+        Raises PositionLost where there is no slot of that name, or the server has cut it off.
         """
         async with self._database.autocommit() as connection:
             rows = await _ask(connection, "published", self._publication)
@@ -81,24 +91,22 @@ class PostgresPoll:
                 mend = "Set it up: tercet doctor --setup TABLE:COLUMN,… --apply"
                 raise FeedRefused("postgres", reason=f"there is no publication {self._publication}", mend=mend)
             system, near = (await _ask(connection, "present"))[0]
-            position = None if self._temporary else self._standing(await _ask(connection, "slot", self._slot), since)
-            if position is None and not self._temporary:
-                position = (await self._asked(connection, "create", self._slot, False)).all()[0][0]
+            position = None
+            if self._slot == self._named:
+                position = self._standing(await _ask(connection, "slot", self._slot))
+            elif self._named is not None:
+                await self._asked(connection, "drop", self._named)
         if position is None:
-            position = await self._keep(since)
-        start = max(position, since) if isinstance(since, int) else position
-        self._moved = self._confirmed = position
-        self._told = start
+            position = await self._keep()
+        self._moved = self._confirmed = self._told = position
         self._messages = "true" if wants.prefixes else "false"
         self._decoder = Decoder(wants, source=f"pg:{system}", near=near)
-        return start
+        return position
 
-    def _standing(self, rows: Sequence[Any], since: Position | None) -> int | None:
-        """Where the slot that is there stands; None where there is none, and none was expected."""
+    def _standing(self, rows: Sequence[Any]) -> int:
+        """Where the slot stands."""
         if not rows:
-            if since is not None:
-                raise self._lost("its slot is gone")
-            return None
+            raise self._lost("it has no slot yet, or it was dropped")
         plugin, active, _, status, here, confirmed, why = rows[0]
         if status == "lost" or why is not None:
             raise self._lost(f"its slot was cut off ({why or 'max_slot_wal_keep_size'})")
@@ -107,25 +115,33 @@ class PostgresPoll:
             raise FeedRefused("postgres", reason=f"the slot {self._slot} is of {of}", mend="Name another slot.")
         if active:
             raise self._in_use()
-        if isinstance(since, int) and since < confirmed:
-            raise self._lost("its slot has been moved on since")
         return int(confirmed)
 
-    async def _keep(self, since: Position | None) -> int:
+    async def _keep(self) -> int:
         """A connection of its own, and the temporary slot that lives as long as it."""
-        if since is not None:
-            raise self._lost("it had a temporary slot")
         self._kept = await self._stack.enter_async_context(self._database.autocommit())
         try:
-            return int((await self._asked(self._kept, "create", self._slot, True)).all()[0][0])
+            return int((await self._asked(self._kept, "create", self._slot)).all()[0][0])
         except BaseException:
+            self._kept = None
             await self._stack.aclose()
             raise
+
+    async def _stay(self) -> None:
+        """Make the passing slot one that stays, under the name that it is to have."""
+        if self._kept is None or self._named is None:
+            return
+        kept, passing = self._kept, self._slot
+        await self._asked(kept, "stay", passing, self._named)
+        await self._asked(kept, "give_up", passing)
+        self._slot, self._kept = self._named, None
+        await self._stack.aclose()
 
     async def commits(self) -> AsyncIterator[Sequence[Commit]]:
         """What was committed, as it comes; ends by a StoreError only."""
         limit = UPTO_CHANGES
         try:
+            await self._stay()
             while True:
                 await self._move()
                 batch, found, rows = await self._peek(limit), 0, 0
@@ -238,10 +254,10 @@ class PostgresPoll:
         return None
 
     def _lost(self, reason: str) -> PositionLost:
-        return PositionLost("postgres", place=self._slot, reason=reason)
+        return PositionLost("postgres", place=self._named or self._slot, reason=reason)
 
     def _in_use(self) -> FeedRefused:
-        reason = f"the slot {self._slot} is being read by another connection"
+        reason = f"the slot {self._named or self._slot} is being read by another connection"
         return FeedRefused("postgres", reason=reason, mend="It is free when that one ends; one reader a slot.")
 
     async def close(self) -> None:
@@ -251,16 +267,17 @@ class PostgresPoll:
         if decoder is None:
             return
         decoder.close()
-        try:
-            with suppress(StoreError):
-                await self._end()
-                if kept is not None:
-                    # Its connection goes back into the pool, and would keep the slot.
-                    await asyncio.shield(kept.exec_driver_sql(written(_SQL)["give_up"], (self._slot,)))
-                else:
-                    await self._move()
-        finally:
-            await self._stack.aclose()
+        # A connection that is gone has taken its transaction and its temporary slot along.
+        with suppress(Exception):
+            await self._end()
+            if kept is None:
+                await self._move()
+        if kept is not None:
+            with suppress(Exception):
+                # Its connection goes back into the pool, and would keep the slot.
+                await asyncio.shield(kept.exec_driver_sql(written(_SQL)["give_up"], (self._slot,)))
+            with suppress(Exception):
+                await self._stack.aclose()
 
 
 def _said(error: BaseException) -> str:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tercet.changes.change import Kind as ChangeKind
     from tercet.changes.change import Position, Wants
     from tercet.changes.fallback.typed import Kind
+    from tercet.changes.feeding.place import Place as FeedPlace
     from tercet.changes.port import Connection, Database
 
 _SQL = "fallback/triggers.sql"
@@ -72,13 +73,24 @@ class PostgresTriggers:
     What was confirmed is deleted, once every reader is past it. A reader that stays away for longer than `keep` is
     given up, and finds PositionLost. At least once: what was not confirmed comes again. `Commit.at` is the time of a
     transaction's last change, for nobody notes the commit's own. Messages (emit) are not told here.
+
+    One that is begun anew has its name from when `commits` is asked for: should this process die before its listener
+    has begun anew, the next one finds no place, and knows that it has to.
     """
 
     def __init__(
-        self, database: Database, *, place: str | None = None, keep: str | float | None = None, pace: Pace | None = None
+        self,
+        database: Database,
+        *,
+        place: str | None = None,
+        anew: bool = False,
+        keep: str | float | None = None,
+        pace: Pace | None = None,
     ) -> None:
         self._database = database
-        self._name, self._named = place or f"unnamed {token_hex(8)}", place is not None
+        self._named = place
+        # The one that is kept in the database: that which has the name, or a passing one.
+        self._name = place if place is not None and not anew else f"passing {token_hex(8)}"
         self._keep = seconds(keep if keep is not None else KEEP if place is not None else KEEP_UNNAMED)
         self._pace = pace or Pace()
         self._source = ""
@@ -95,8 +107,13 @@ class PostgresTriggers:
         self._kinds: dict[tuple[str, str], dict[str, Kind | None]] = {}
         self._reading = AsyncExitStack()
 
-    async def open(self, wants: Wants, since: Position | None) -> str:
-        """Begin to read; the position from which nothing is missing.
+    @classmethod
+    def of(cls, database: Database, place: FeedPlace) -> PostgresTriggers:
+        """What reads a feed's place once."""
+        return cls(database, place=place.slot if place.durable else None, anew=place.anew)
+
+    async def open(self, wants: Wants, since: Position | None) -> str:  # noqa: ARG002 - the place itself knows
+        """Begin to read where the place is, or now; the position from which nothing is missing.
 
         The first reader after a while waits for the transactions that run, for they may have written without being
         told of; a later one begins at once.
@@ -105,9 +122,13 @@ class PostgresTriggers:
         async with self._database.autocommit() as connection:
             self._source = f"pg:{(await _ask(connection, 'system'))[0][0]}"
             kept = await self._kept(connection)
-            if not kept and since is not None:
-                raise self._lost()
-            place = self._standing(kept[0], since) if kept else Place(await self._begin(connection))
+            if self._name == self._named:
+                if not kept:
+                    raise self._lost("it has no place yet, or its reader was away for too long")
+                past, within, last = kept[0]
+                place = Place(past, within, last or 0)
+            else:
+                place = Place(await self._begin(connection))
             await self._renew(connection)
             await _ask(connection, "settle", self._name, place.past, place.within, place.last, self._keep)
         self._place = self._confirmed = self._settled = place
@@ -125,13 +146,6 @@ class PostgresTriggers:
                 mend = "Set it up: tercet doctor --setup TABLE:COLUMN,… --apply"
                 raise FeedRefused("postgres", reason="there is no table of changes", mend=mend) from error
             raise
-
-    def _standing(self, row: Sequence[Any], since: Position | None) -> Place:
-        """The place that is kept, which may be a little behind `since`; what comes again does no harm."""
-        past, within, last = row
-        if isinstance(since, str) and Place.read(since).reach < Place(past).reach:
-            raise PositionLost("postgres", place=self._name, reason="it has been moved on since")
-        return Place(past, within, last or 0)
 
     async def _begin(self, connection: Connection) -> str:
         """A snapshot after which every change is written down."""
@@ -151,6 +165,7 @@ class PostgresTriggers:
     async def commits(self) -> AsyncIterator[Sequence[Commit]]:
         """What was committed, as it comes; ends by a StoreError only."""
         try:
+            await self._stay()
             while True:
                 await self._settle()
                 within = await self._window()
@@ -165,6 +180,15 @@ class PostgresTriggers:
         finally:
             with suppress(Exception):
                 await self._end()
+
+    async def _stay(self) -> None:
+        """Give our place the name that it is to have."""
+        if self._named is None or self._name == self._named:
+            return
+        async with self._database.transaction() as connection:
+            await _ask(connection, "leave", self._named)
+            await _ask(connection, "rename", self._name, self._named)
+        self._name = self._named
 
     async def _window(self) -> str | None:
         """The snapshot up to which is to be read now; None where nothing has come since the last one."""
@@ -253,7 +277,7 @@ class PostgresTriggers:
                 await _ask(connection, "evict")
             values = (self._name, confirmed.past, confirmed.within, confirmed.last, self._keep)
             if not await _ask(connection, "move", *values):
-                raise self._lost()
+                raise self._lost(f"its reader was away for longer than {duration(self._keep)}")
             self._settled = confirmed
             cleared = await _ask(connection, "clear", CLEAR_ROWS)
             self._clearing = cleared[0][0] == CLEAR_ROWS
@@ -273,9 +297,8 @@ class PostgresTriggers:
         reading, self._reading = self._reading, AsyncExitStack()
         await reading.aclose()
 
-    def _lost(self) -> PositionLost:
-        reason = f"its reader was away for longer than {duration(self._keep)}"
-        return PositionLost("postgres", place=self._name, reason=reason)
+    def _lost(self, reason: str) -> PositionLost:
+        return PositionLost("postgres", place=self._named or self._name, reason=reason)
 
     async def close(self) -> None:
         """Keep how far we are, and let go; a reader without a name leaves nothing behind. Twice is fine."""
@@ -284,7 +307,7 @@ class PostgresTriggers:
         self._closed = True
         with suppress(StoreError):
             await self._end()
-            if self._named:
+            if self._name == self._named:
                 await self._settle()
             else:
                 async with self._database.autocommit() as connection:

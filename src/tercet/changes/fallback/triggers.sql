@@ -175,6 +175,9 @@ returning true
 -- name: leave
 delete from tercet.places where name = $1 returning name
 
+-- name: rename
+update tercet.places set name = $2 where name = $1 returning name
+
 -- name: evict
 delete from tercet.places where kept_until <= clock_timestamp() returning name
 

@@ -1,0 +1,159 @@
+"""The changes of PostgreSQL: read in the best way that the server gives, and what a follower asks of the server."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from tercet.changes.change import Wants
+from tercet.changes.changes import Changes
+from tercet.changes.fallback.postgres_poll import PostgresPoll
+from tercet.changes.fallback.postgres_triggers import PostgresTriggers
+from tercet.changes.setup.choose import choose
+from tercet.changes.setup.findings import place_of
+from tercet.changes.setup.look import look
+from tercet.changes.stream.postgres import PostgresEdge
+from tercet.errors import FeedRefused, LoginRefused, StoreMissing, UsageError
+from tercet.stores.reads.postgres_witness import seen
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+
+    from tercet.changes.change import Commit, Position
+    from tercet.changes.feeding.place import Place
+    from tercet.changes.port import Hearing, Source
+    from tercet.changes.setup.choose import Kind
+    from tercet.changes.stream.postgres_leader import PostgresLeader
+    from tercet.clock import Clock
+    from tercet.settings import Settings
+    from tercet.stores.postgres import Postgres
+    from tercet.telemetry import Telemetry
+    from tercet.witness import Seen
+
+_MEND = "'tercet doctor' says what each way to read changes needs."
+
+_log = logging.getLogger("tercet.changes")
+
+
+class PostgresChanges(Changes):
+    """What is committed in PostgreSQL; `mongo` is the same of MongoDB.
+
+    Each reading looks at the server first: its log as a stream, its log by polling, or triggers, in this order.
+    `postgres` may not be open before somebody subscribes and the loop runs.
+    """
+
+    def __init__(
+        self,
+        postgres: Postgres,
+        settings: Callable[[], Settings],
+        *,
+        mongo: Callable[[], Changes],
+        followed: Callable[[Hearing], Callable[[], None]],
+        clock: Clock,
+        telemetry: Telemetry,
+    ) -> None:
+        self._postgres, self._settings, self._mongo, self._followed = postgres, settings, mongo, followed
+        self._edge: PostgresEdge | None = None
+        service = settings().application_name
+        super().__init__(self._source, self._leader, service=service, clock=clock, telemetry=telemetry)
+
+    @property
+    def mongo(self) -> Changes:
+        """What is committed in MongoDB."""
+        return self._mongo()
+
+    async def seen(self) -> Seen | None:
+        """What a read of the primary sees now; None where the server does not say whose count that is by."""
+        async with self._postgres.connection() as connection:
+            text = (await connection.exec_driver_sql("select pg_current_snapshot()::text")).scalar_one()
+        source = self._postgres.source
+        return None if source is None else seen(source, text)
+
+    async def covered(self, tables: Mapping[str, frozenset[str]]) -> Mapping[str, frozenset[str]]:
+        """Of each of these tables, and these columns, the ones whose old values are told where they have changed."""
+        findings = await look(self._postgres, Wants(tables))
+        found = {}
+        for name, columns in tables.items():
+            table = findings.tables.get(place_of(name))
+            if table is None:
+                continue
+            strange = columns - table.columns.keys()
+            if strange:
+                raise UsageError(f"{name} has no column {min(strange)}.", f"It has {', '.join(sorted(table.columns))}.")
+            every = columns if table.triggers else columns.intersection(*(one.covered for one in table.holders))
+            found[name] = frozenset(every)
+        return found
+
+    def followed_by(self, hearing: Hearing) -> Callable[[], None]:
+        """From now on a commit of this process returns once this has heard of it; what is returned ends that."""
+        return self._followed(hearing)
+
+    def _there(self) -> PostgresEdge:
+        settings = self._settings()
+        if settings.url("postgres") is None:
+            raise StoreMissing("postgres", feature="Tercet.changes")
+        if self._edge is None:
+            self._edge = PostgresEdge(settings)
+        return self._edge
+
+    def _source(self, place: Place) -> Source:
+        return _Best(self._postgres, self._there(), place)
+
+    def _leader(self, place: Place) -> PostgresLeader:
+        return self._there().leader(place)
+
+
+class _Best:
+    """One reading in the best way that the server gives; fulfils Source."""
+
+    def __init__(self, postgres: Postgres, edge: PostgresEdge, place: Place) -> None:
+        self._postgres, self._edge, self._place = postgres, edge, place
+        self._source: Source | None = None
+
+    async def open(self, wants: Wants, since: Position | None) -> Position:
+        """Begin to read where the place stands, or now."""
+        choice = choose(await look(self._postgres, wants))
+        if choice.kind is None:
+            raise FeedRefused("postgres", reason=choice.why.rstrip("."), mend=_MEND)
+        if choice.kind != "stream":
+            _log.info("the changes of %s: %s", self._place.name, choice)
+        self._source = self._made(choice.kind)
+        try:
+            return await self._source.open(wants, since)
+        except LoginRefused as error:
+            # It may log in, or nobody would be here: it is the replication connection that is not let in.
+            if choice.kind != "stream":
+                raise
+            await self._source.close()
+            _log.warning("the changes of %s are polled: %s", self._place.name, error)
+            self._source = self._made("poll")
+            return await self._source.open(wants, since)
+
+    def _made(self, kind: Kind) -> Source:
+        place = self._place
+        match kind:
+            case "stream":
+                return self._edge.source(place)
+            case "poll":
+                return PostgresPoll(self._postgres, slot=place.slot if place.durable else None, anew=place.anew)
+            case "triggers":
+                return PostgresTriggers(self._postgres, place=place.slot if place.durable else None, anew=place.anew)
+
+    def commits(self) -> AsyncIterator[Sequence[Commit]]:
+        """What was committed."""
+        return self._opened.commits()
+
+    async def confirm(self, position: Position) -> None:
+        """All up to here was taken care of."""
+        await self._opened.confirm(position)
+
+    async def close(self) -> None:
+        """Let go of the connection; twice is fine."""
+        if self._source is not None:
+            await self._source.close()
+
+    @property
+    def _opened(self) -> Source:
+        if self._source is None:
+            raise RuntimeError("a source is read after it was opened")
+        return self._source

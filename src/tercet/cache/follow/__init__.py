@@ -2,7 +2,7 @@
 
 from tercet.cache.follow.following import Following, FollowingStatus
 from tercet.cache.follow.known import Known
-from tercet.cache.follow.port import Changes, Covers, Sees, Subscription
+from tercet.cache.follow.port import Changes, Covers, Followed, Sees, Subscription
 from tercet.cache.follow.shapes import Shapes
 
-__all__ = ["Changes", "Covers", "Following", "FollowingStatus", "Known", "Sees", "Shapes", "Subscription"]
+__all__ = ["Changes", "Covers", "Followed", "Following", "FollowingStatus", "Known", "Sees", "Shapes", "Subscription"]

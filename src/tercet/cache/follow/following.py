@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from tercet.cache.follow.port import Followed
 from tercet.cache.follow.settling import Settling
 from tercet.cache.moments import Beat, Span
 from tercet.cache.moments.recent import RELAY_SILENCE_SECONDS
@@ -123,6 +124,8 @@ class Following:
         self._lag: float | None = None
         place = None if durable else self.name
         self._subscription: Subscription = changes.subscribe(self, durable=durable, place=place)
+        # Whoever writes through the same Tercet is not answered before this process has heard of it.
+        self._unfollow = changes.followed_by(self) if isinstance(changes, Followed) else _nothing
         with suppress(RuntimeError):
             self._start()
 
@@ -178,6 +181,7 @@ class Following:
             task.cancel()
         if here:
             await asyncio.wait(here)
+        self._unfollow()
         self._tiers.near.recent.forget(self.name)
         await self._subscription.close()
 
@@ -353,3 +357,7 @@ def _name(namespace: str, shapes: Shapes, *, alone: bool) -> str:
         return f"cache_{secrets.token_hex(_DIGEST_CHARS // 2)}"
     told = repr((namespace, shapes.texts)).encode()
     return f"cache_{hashlib.blake2b(told).hexdigest()[:_DIGEST_CHARS]}"
+
+
+def _nothing() -> None:
+    """Nobody waits for it."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
+    from tercet.cache.follow.following import Following
     from tercet.changes.port import Listener
     from tercet.witness import Seen
 
@@ -55,6 +56,15 @@ class Sees(Protocol):
 
     async def seen(self) -> Seen | None:
         """What a read of the primary sees now; None where it does not say. Raises a StoreError."""
+        ...
+
+
+@runtime_checkable
+class Followed(Protocol):
+    """A feed whose writers wait until this process has heard of their own commits."""
+
+    def followed_by(self, hearing: Following) -> Callable[[], None]:
+        """From now on a commit of this process returns once this has heard of it; what is returned ends that."""
         ...
 
 

@@ -262,6 +262,8 @@ class Following:
     async def _learn(self, *, anew: bool = False) -> None:
         """Ask which old values are told; raises a UsageError where too few are and that is to be refused."""
         if self._store.covers is None:
+            if self._known.covered is None:
+                _log.warning("nobody says which old values are told: a change that leaves one out drops everything")
             self._known.covered = {}
             return
         if self._known.covered is None or anew:

@@ -44,7 +44,7 @@ from tercet.servers import Servers, status
 from tercet.telemetry import Telemetry
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
 SERVICE, PLACE = "storm", "outbox"
 STORES = ("postgres", "mongo", "redis")
@@ -55,8 +55,11 @@ RELAYS = 2
 ROLLED_BACK, REFUSED = 30, 2
 # Of a hundred events so many fail at first, and so many take longer than a place is held back.
 FAILING, SLOW = 3, 1
-# After the last kill: as long as leases and waits may still take, several times over.
-DRAIN_SECONDS = 300.0
+# After the last kill the relays have as long as they need, while something goes on; beside the leases, nothing may
+# stand still for so long.
+STILL_SECONDS = 120.0
+# The first events have to be handled within this, on a machine that is busy with other things.
+BEGIN_SECONDS = 300.0
 
 
 class Counted(Event, key="key", name_as="storm.Counted"):
@@ -85,6 +88,16 @@ def drawn(seed: int) -> random.Random:
 
 
 # ---- the processes that are killed
+
+
+async def under(work: Callable[[argparse.Namespace], Awaitable[None]], options: argparse.Namespace) -> None:
+    """Do this for as long as whoever started us lives."""
+    parent, task = os.getppid(), asyncio.ensure_future(work(options))
+    while not task.done() and os.getppid() == parent:
+        await asyncio.wait([task], timeout=0.5)
+    if not task.done():
+        os.kill(os.getpid(), signal.SIGKILL)
+    await task
 
 
 async def write(options: argparse.Namespace) -> None:
@@ -288,7 +301,7 @@ async def storm(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         writers.wanted = False
         writers.kill(every=True)
         began = time.monotonic()
-        found = await drained(urls, relays)
+        found = await drained(options, urls, relays)
         found |= {"killed": dict(killed), "drain_seconds": round(time.monotonic() - began, 1)}
     finally:
         for children in (writers, relays):
@@ -300,7 +313,7 @@ async def storm(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 async def begun(urls: dict[str, str], children: tuple[Children, Children]) -> None:
     """Wait until there are effects in every store: before that, a kill would hit nothing."""
-    until = time.monotonic() + DRAIN_SECONDS
+    until = time.monotonic() + BEGIN_SECONDS
     while time.monotonic() < until:
         for role in children:
             role.tend()
@@ -340,10 +353,10 @@ def order_done(killed: Counter[str]) -> bool:
     return len(killed) == len(STORES) + 2
 
 
-async def drained(urls: dict[str, str], relays: Children) -> dict[str, Any]:
+async def drained(options: argparse.Namespace, urls: dict[str, str], relays: Children) -> dict[str, Any]:
     """Wait until every event has its end, or nothing has changed for long; then compare."""
-    until, found = time.monotonic() + DRAIN_SECONDS, dict[str, Any]()
-    while time.monotonic() < until:
+    found, stood, since = dict[str, Any](), (-1, -1), time.monotonic()
+    while time.monotonic() - since < STILL_SECONDS + 3 * options.lease:
         relays.tend()
         await asyncio.sleep(0.5)
         try:
@@ -352,8 +365,11 @@ async def drained(urls: dict[str, str], relays: Children) -> dict[str, Any]:
         except Exception as error:  # noqa: BLE001 - a server that has only just come back
             complain(error)
             continue
-        if not found["missing"] and not found["unsettled"]:
+        stands = (found["missing"], found["unsettled"])
+        if not any(stands):
             break
+        if stands != stood:
+            stood, since = stands, time.monotonic()
     return found
 
 
@@ -435,13 +451,13 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--durable", choices=["auto", "table"], default="auto")
     parser.add_argument("--lease", type=float, default=30.0, help="seconds after which a dead relay's events are taken")
-    parser.add_argument("--pace", type=float, default=0.0, help="seconds between the transactions of a writer")
+    parser.add_argument("--pace", type=float, default=0.05, help="seconds between the transactions of a writer")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--role", choices=["write", "relay"], help=argparse.SUPPRESS)
     parser.add_argument("--urls", type=json.loads, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.role:
-        asyncio.run({"write": write, "relay": relay}[options.role](options))
+        asyncio.run(under({"write": write, "relay": relay}[options.role], options))
         return
     folder = Path(tempfile.mkdtemp(prefix="storm"))
     try:

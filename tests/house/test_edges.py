@@ -63,6 +63,8 @@ VALUES = (
     "tercet.changes.mongo.event",
     "tercet.changes.mongo.gathering",
     "tercet.changes.mongo.scope",
+    "tercet.changes.outbox.delivery",
+    "tercet.changes.outbox.event",
     "tercet.changes.pgoutput.arrays",
     "tercet.changes.pgoutput.catalog",
     "tercet.changes.pgoutput.counts",

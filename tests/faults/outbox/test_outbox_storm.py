@@ -16,12 +16,12 @@ ROOT = Path(__file__).parents[3]
 PATIENCE_SECONDS = 480
 
 
-@pytest.mark.parametrize("durable", ["auto"])
-def test_whatever_is_killed_every_effect_happens_once_and_in_order(durable: str) -> None:
+@pytest.mark.timeout(PATIENCE_SECONDS + 60)
+def test_whatever_is_killed_every_effect_happens_once_and_in_order() -> None:
     """The long run, of ten minutes, is the same program: bench/changes/outbox_faults.py."""
-    program = [sys.executable, str(ROOT / "bench/changes/outbox_faults.py"), "--durable", durable]
+    program = [sys.executable, str(ROOT / "bench/changes/outbox_faults.py")]
     ran = subprocess.run(
-        [*program, "--seconds", "5", "--every", "0.8", "--lease", "3", "--pace", "0.05"],
+        [*program, "--seconds", "4", "--every", "0.6", "--lease", "3", "--pace", "0.15"],
         env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
         check=False,
         capture_output=True,

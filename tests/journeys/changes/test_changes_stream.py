@@ -202,6 +202,8 @@ async def test_a_slot_that_is_dropped_behind_its_back_is_made_anew(
     subscription = await shop.follow(listener, durable="orders")
     await shop.sql.execute("insert into t values (1, 'a')")
     await until(lambda: listener.ids == [1])
+    # Or it would come again, as what was not confirmed does.
+    await until(lambda: _confirmed(shop, listener.positions[-1]))
     # In one go, and as often as it is read again in between.
     await shop.sql.execute(
         "do $$ begin loop begin perform pg_terminate_backend(active_pid, 1000) "

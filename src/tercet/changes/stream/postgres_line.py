@@ -74,6 +74,7 @@ class Line:
         self._listening = self._writing = False
         # More may lie in libpq's own buffer, of which the socket says nothing.
         self._more = False
+        self._read_at = self._loop.time()
         self.closed = False
 
     def written(self, statement: str, values: Mapping[str, object]) -> str:
@@ -133,6 +134,10 @@ class Line:
             await waiter
         finally:
             self._waiter = None
+
+    def read_at(self) -> float:
+        """When the server has last sent anything, by the loop's time; a part of a frame counts."""
+        return self._read_at
 
     def fail(self, error: Exception) -> None:
         """Whoever waits is told this instead."""
@@ -236,6 +241,7 @@ class Line:
             self._unlisten()
             waiter.set_exception(self._lost(error))
         else:
+            self._read_at = self._loop.time()
             waiter.set_result(None)
 
     def _unlisten(self) -> None:

@@ -192,7 +192,7 @@ class PostgresSource:
         # The list of publications is itself a text of names.
         publications = sql.Identifier(self._publication).as_string()
         await _patiently(line, name, slot, {"slot": sql.Identifier(slot), "publications": publications})
-        self._standby = Standby(line.send, line.fail, timeout_seconds=opened.timeout, at=opened.position)
+        self._standby = Standby(line.send, line.fail, line.read_at, timeout_seconds=opened.timeout, at=opened.position)
         return self._standby
 
     def _decoded(self, frames: Sequence[bytes], decoder: Decoder, standby: Standby) -> Iterator[list[Commit]]:

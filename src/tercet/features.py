@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
     from sqlalchemy.ext.asyncio import AsyncSession
 
+    import tercet.changes.outbox
     from tercet.changes import Changes, Hearing
-    from tercet.changes.outbox import Event, Outbox
+    from tercet.changes.outbox import Outbox
     from tercet.changes.outbox.port import Once
     from tercet.changes.postgres import PostgresChanges
     from tercet.changes.transaction import Transaction, Transactions
@@ -199,7 +200,7 @@ class Features:
 
     def on(
         self,
-        *types: type[Event],
+        *types: type[tercet.changes.outbox.Event],
         once: Once | None = None,
         name: str | None = None,
         within: str | float = "30s",

@@ -235,7 +235,8 @@ class Tercet(Features):
 
     def has(self, name: str) -> bool:
         """Whether this Tercet has this store."""
-        return name in self._stores or self._settings.url(name) is not None
+        to_start = self._local is not None and name in self._local.wanted
+        return to_start or name in self._stores or self._settings.url(name) is not None
 
     def need(self, name: str, *, feature: str) -> None:
         """Pass if this Tercet has the store that `feature` needs, or raise StoreMissing."""

@@ -39,6 +39,15 @@ class Seen(Protocol):
         """Whether what was committed at this moment was there to be read."""
         ...
 
+    def sees_all(self, first: int, last: int) -> bool:
+        """Whether that holds for every moment from the first to the last."""
+        ...
+
+    @property
+    def through(self) -> int:
+        """The moment up to which it holds for all."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
@@ -53,6 +62,15 @@ class Snapshot:
     def sees(self, at: int) -> bool:
         """Whether this transaction's rows are in the snapshot."""
         return at < self.xmin or (at < self.xmax and at not in self.xip)
+
+    def sees_all(self, first: int, last: int) -> bool:
+        """Whether the rows of each transaction from the first to the last are."""
+        return last < self.xmin or (last < self.xmax and not any(first <= one <= last for one in self.xip))
+
+    @property
+    def through(self) -> int:
+        """The last transaction before the oldest that ran."""
+        return self.xmin - 1
 
     @classmethod
     def read(cls, source: str, text: str) -> Snapshot:
@@ -71,6 +89,15 @@ class Through:
     def sees(self, at: int) -> bool:
         """Whether that is not later."""
         return at <= self.at_last
+
+    def sees_all(self, first: int, last: int) -> bool:  # noqa: ARG002 - what is before the last counts as the last
+        """Whether the last of them is not later."""
+        return last <= self.at_last
+
+    @property
+    def through(self) -> int:
+        """The same moment."""
+        return self.at_last
 
 
 class Witness:
@@ -91,8 +118,17 @@ class Witness:
 
     def sees(self, moment: Moment) -> bool | None:
         """Whether every read of that store saw this; None when none was noted, so that nobody knows."""
-        answers = [seen.sees(moment.at) for seen in self._seen if seen.source == moment.source]
+        return self.sees_all(moment.source, moment.at, moment.at)
+
+    def sees_all(self, source: str, first: int, last: int) -> bool | None:
+        """The same for every moment of one store from the first to the last."""
+        answers = [seen.sees_all(first, last) for seen in self._seen if seen.source == source]
         return all(answers) if answers else None
+
+    @property
+    def sources(self) -> frozenset[str]:
+        """The stores of which something was noted."""
+        return frozenset(seen.source for seen in self._seen)
 
 
 _current: ContextVar[Witness | None] = ContextVar("tercet_witness", default=None)

@@ -25,6 +25,7 @@ BY_FILE = {
     "demo": {"tercet_shop"},
     # In annotations only: type checkers see whose objects are handed out. The import budget watches it.
     "tercet": {"pymongo", "redis"},
+    "features": {"pymongo", "redis", "sqlalchemy"},
 }
 # The rooms that know one everywhere inside.
 BY_ROOM = {"cli": {"click", "rich"}}
@@ -42,10 +43,13 @@ VALUES = (
     "tercet.cache.encoding.pickled",
     "tercet.cache.encoding.tags",
     "tercet.cache.entry",
+    "tercet.cache.follow.shapes",
     "tercet.cache.functions.binder",
     "tercet.cache.functions.compiled",
     "tercet.cache.functions.writing",
     "tercet.cache.memory",
+    "tercet.cache.moments.rule",
+    "tercet.cache.moments.span",
     "tercet.cache.shelf.glob",
     "tercet.cache.shelf.layout",
     "tercet.cache.shelf.owed",

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 from sqlalchemy import BigInteger, Column, Integer, MetaData, SmallInteger, String, Table, Text, Uuid
-from sqlalchemy.dialects.postgresql.asyncpg import dialect
+from sqlalchemy.dialects.postgresql import asyncpg
 
 from tercet.router import Entity, postgres
 from tercet.router.reading.postgres_rows import rows_of
@@ -17,6 +17,10 @@ from tercet.tercet import Tercet
 
 # So many that no planner would read them all for some.
 ROWS = 20_000
+
+
+# Its constructor has no annotations.
+DIALECT: Any = asyncpg.dialect
 
 
 class Kind:
@@ -46,7 +50,7 @@ async def test_rows_are_found_by_the_index_of_their_key(postgres_url: str, name:
     class Thing(Entity, key=kind.python):
         n: str | None = postgres(table.c.n)
 
-    statement = str(rows_of(Thing.__plan__.sources[0]).compile(dialect=dialect()))
+    statement = str(rows_of(Thing.__plan__.sources[0]).compile(dialect=DIALECT()))
     async with Tercet(postgres=postgres_url) as db, db.postgres.transaction() as connection:
         await connection.run_sync(table.metadata.create_all)
         await connection.exec_driver_sql(

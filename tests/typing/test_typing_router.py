@@ -55,7 +55,7 @@ def wrong(tmp_path: Path) -> Path:
 
 def test_mypy_sees_the_fields_of_an_entity_and_refuses_what_is_wrong(wrong: Path) -> None:
     """Each wrong line is found before the program runs, and nothing else is complained of."""
-    command = [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", HERE / "router_pass.py", wrong]
+    command = [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", str(HERE / "router_pass.py"), str(wrong)]
     environ = {**os.environ, "MYPYPATH": str(SOURCE)}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environ, cwd=SOURCE.parent)
     assert done.stderr == ""

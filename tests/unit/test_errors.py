@@ -185,8 +185,10 @@ SAID: dict[str, tuple[TercetError, str]] = {
     ),
     "PublicationUnsafe": (
         PublicationUnsafe(("log: it has no primary key. Give it one.",)),
-        "A feed cannot be set up as it was asked for:\n  log: it has no primary key. Give it one.\n"
-        + "Nothing was changed.",
+        (
+            "A feed cannot be set up as it was asked for:\n  log: it has no primary key. Give it one.\n"
+            "Nothing was changed."
+        ),
     ),
     "DocumentInvalid": (
         DocumentInvalid("one plan", reason="there are 2", mend="Explain one statement at a time."),

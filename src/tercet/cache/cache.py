@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 from functools import partial
-from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeGuard, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Self, TypeVar, Unpack, overload
 from weakref import WeakValueDictionary
 
 from tercet.cache.cached import Cached, Found, decorate
@@ -12,7 +11,10 @@ from tercet.cache.encoding.codec import Codec, kind_of
 from tercet.cache.encoding.key import KEY_CHARS_MAX, key_of
 from tercet.cache.encoding.tags import plain
 from tercet.cache.entry import Ask, Layers, PolicyWords, policy
+from tercet.cache.follow import Covers, Following, Sees, Shapes
+from tercet.cache.follow.following import Store
 from tercet.cache.memory import MEMORY_BYTES, MEMORY_ENTRIES, Memory
+from tercet.cache.parts import count_of, deadline_of, is_home, shelf_of, size_of, wire_of
 from tercet.cache.shelf import DEADLINE_SECONDS, Drop
 from tercet.cache.stats import explanation_of, report_of, stats_of
 from tercet.cache.straight import Outcome
@@ -20,16 +22,15 @@ from tercet.cache.tiers import Tiers
 from tercet.clock import Clock, SystemClock
 from tercet.errors import SettingInvalid, UsageError
 from tercet.telemetry import Telemetry
-from tercet.units import seconds, size_bytes
+from tercet.units import seconds
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
     from types import TracebackType
 
+    from tercet.cache.follow import Changes
     from tercet.cache.port import Client, Home
-    from tercet.cache.shelf import Shelf
     from tercet.cache.stats import Explanation, Stats
-    from tercet.wire import Wire
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -72,18 +73,20 @@ class Cache:
         clock: Clock | None = None,
         **words: Unpack[PolicyWords],
     ) -> None:
-        home = source if _is_home(source) else None
+        home = source if is_home(source) else None
         ticks: Clock = clock or (home.clock if home else SystemClock())
         tells = telemetry or (home.telemetry if home else Telemetry())
         self._layers = Layers.of(layers)
         self._policy = policy("Cache", words, layers=self._layers)
-        near = Memory(ticks.monotonic, entries_max=_count(memory_entries), bytes_max=_size(memory_size))
-        limit = DEADLINE_SECONDS if deadline is None else _deadline(deadline)
-        wire, self._own = _wire(source, deadline=limit, clock=ticks, telemetry=tells)
-        shelf = _shelf(wire, namespace=namespace, deadline=limit, clock=ticks, telemetry=tells)
+        near = Memory(ticks.monotonic, entries_max=count_of(memory_entries), bytes_max=size_of(memory_size))
+        limit = DEADLINE_SECONDS if deadline is None else deadline_of(deadline)
+        wire, self._own = wire_of(source, deadline=limit, clock=ticks, telemetry=tells)
+        shelf = shelf_of(wire, namespace=namespace, deadline=limit, clock=ticks, telemetry=tells)
         self._tiers = Tiers(near, shelf, clock=ticks, telemetry=tells)
         if shelf is not None:
             shelf.report(partial(report_of, self._tiers, namespace))
+        self._namespace = namespace
+        self._followings: list[Following] = []
         self._codecs: dict[object, Codec[Any]] = {}
         self._functions: WeakValueDictionary[str, Cached[..., Any]] = WeakValueDictionary()
 
@@ -263,6 +266,33 @@ class Cache:
         if delivery is not None:
             await delivery.delivered(seconds(wait))
 
+    def follow(
+        self,
+        changes: Changes,
+        shapes: Mapping[str, str | Iterable[str]],
+        *,
+        durable: str | None = None,
+        unsure: Literal["refuse", "everything"] = "refuse",
+    ) -> Following:
+        """Drop tags by what is committed: `shapes` has templates over each table's columns, as decorators have.
+
+            cache.follow(db.changes, {"users": "user:{id}", "orders": ["user:{user_id}:orders", "orders"]})
+
+        One process of the service relays and all hear it. After a gap everything is dropped; `durable` names a
+        place that the store keeps, so that there is none. `unsure` says what becomes of tables whose old rows do
+        not tell all these columns: ready() refuses them, or each such change drops everything.
+        """
+        if unsure not in {"refuse", "everything"}:
+            raise SettingInvalid("unsure", where="follow()", shown=repr(unsure), wanted="'refuse' or 'everything'")
+        sees = changes.seen if isinstance(changes, Sees) else None
+        store = Store(sees, changes.covered if isinstance(changes, Covers) else None)
+        strict, namespace = unsure == "refuse", self._namespace
+        made = Following(
+            self._tiers, changes, Shapes(shapes), store, namespace=namespace, durable=durable, strict=strict
+        )
+        self._followings.append(made)
+        return made
+
     def stats(self) -> Stats:
         """What this cache has done in this process, and how it stands."""
         return stats_of(self._tiers)
@@ -285,6 +315,9 @@ class Cache:
 
         A client or Tercet that was handed in stays open. The cache can be used again afterwards.
         """
+        followings, self._followings = self._followings, []
+        for one in followings:
+            await one.close()
         await self._tiers.close()
         if self._own is not None:
             await self._own.close()
@@ -337,62 +370,3 @@ def _direct(key: object) -> tuple[str, str]:
         return f"{SPACE}:{key}", ""
     made = key_of(SPACE, key)
     return made.name, made.full
-
-
-def _deadline(given: str | float) -> float:
-    try:
-        return seconds(given)
-    except ValueError as error:
-        raise SettingInvalid("deadline", where="Cache", shown=repr(given), wanted="a time such as '50ms'") from error
-
-
-def _wire(source: object, *, deadline: float, clock: Clock, telemetry: Telemetry) -> tuple[Wire | None, Wire | None]:
-    """The wire that `source` means, and the same again if it was made here and has to be closed here."""
-    if source is None:
-        return None, None
-    if _is_home(source):
-        return source.wire, None
-    from tercet.wire import Wire  # noqa: PLC0415 - a cache in memory needs none
-
-    if isinstance(source, str):
-        made = Wire.at(source, deadline=deadline, clock=clock, telemetry=telemetry)
-    elif hasattr(source, "execute_command"):
-        made = Wire(lambda: source, deadline=deadline, clock=clock, telemetry=telemetry)
-    else:
-        raise SettingInvalid(
-            "source",
-            where="Cache",
-            shown=f"a {type(source).__name__}",
-            wanted="a Tercet, a redis.asyncio client, a URL such as redis://localhost, or None for memory only",
-        )
-    return made, made
-
-
-def _shelf(wire: Wire | None, *, namespace: str, deadline: float, clock: Clock, telemetry: Telemetry) -> Shelf | None:
-    """The shelf on a wire: the one place where the room chooses its edge, loaded when wanted."""
-    if wire is None:
-        return None
-    from tercet.cache.shelf.redis import RedisShelf  # noqa: PLC0415 - see above
-
-    return RedisShelf(wire, namespace=namespace, deadline=deadline, clock=clock, telemetry=telemetry)
-
-
-def _is_home(source: object) -> TypeGuard[Home]:
-    """Whether this has what a Tercet has; its wire is not touched, which need not be open yet."""
-    absent, static = object(), inspect.getattr_static
-    return static(source, "wire", absent) is not absent and all(
-        hasattr(source, name) or static(source, name, absent) is not absent for name in ("clock", "telemetry")
-    )
-
-
-def _count(given: object) -> int:
-    if isinstance(given, bool) or not isinstance(given, int) or given < 0:
-        raise SettingInvalid("memory_entries", where="Cache", shown=repr(given), wanted="a whole number, 0 for none")
-    return given
-
-
-def _size(given: str | int) -> int:
-    try:
-        return size_bytes(given)
-    except ValueError as error:
-        raise SettingInvalid("memory_size", where="Cache", shown=repr(given), wanted="a size such as '64MB'") from error

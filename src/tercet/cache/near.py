@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 from tercet.cache.encoding.codec import Undecodable
 from tercet.cache.entry import Ask, Sight
 from tercet.cache.memory import Memory, Times
+from tercet.cache.moments import Recent
 from tercet.cache.shelf import TRUST_SECONDS, Globs
 from tercet.cache.state import State, draw, early
 from tercet.cache.stats import Copy
@@ -32,6 +33,8 @@ class Near:
         self.memory = memory
         self._now = now
         self.alone = alone
+        # What was told of commits: a load that may not have seen them fills nothing.
+        self.recent = Recent(now)
         if not alone:
             memory.trusted_until = -_EVER
 
@@ -39,6 +42,10 @@ class Near:
     def trusted(self) -> bool:
         """Whether the bus says that nothing was missed."""
         return self.memory.trusted_until > self._now()
+
+    def trust(self, until: float) -> None:
+        """Nothing that was told is missed before then; where a relay is silent, not all was told."""
+        self.memory.trusted_until = min(until, self.recent.until)
 
     def settle_alone(self) -> None:
         """There is no shelf after all: memory is the only tier."""
@@ -98,14 +105,17 @@ class Near:
         return Copy("memory", found.value, left, slot.spent - slot.fresh, slot.size, slot.tags)
 
     def drop(self, drop: Drop | None) -> None:
-        """Forget what is no longer true; everything where that is not known."""
+        """Forget what is no longer true, and remember why; everything where that is not known."""
         if drop is None or drop.everything:
             self.memory.clear()
+            if drop is not None:
+                self.recent.hear(drop)
             return
         self.memory.drop(drop.names)
         self.memory.drop_tags(drop.tags)
         if drop.patterns:
             self.memory.drop_where(Globs(drop.patterns).match)
+        self.recent.hear(drop)
 
 
 def _reads(ask: Ask[T], schema: bytes, body: bytes) -> bool:

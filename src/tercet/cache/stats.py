@@ -95,6 +95,8 @@ class Stats:
     bus_lag_seconds: float | None
     # Drops that Redis does not know of yet.
     undelivered: int
+    # Followings whose relay is not heard: until it is, memory answers no longer than it is trusted.
+    relays_silent: int = 0
 
     @property
     def hit_ratio(self) -> float:
@@ -136,6 +138,8 @@ class Explanation:
     throttled: str | None
     # Why Redis could not be asked, if it could not.
     away: str | None = None
+    # The followings whose relay is not heard, so that what they would drop may be older than it should.
+    relays_silent: tuple[str, ...] = ()
 
 
 def stats_of(tiers: Tiers) -> Stats:
@@ -158,6 +162,7 @@ def stats_of(tiers: Tiers) -> Stats:
         trusted=tiers.near.trusted,
         bus_lag_seconds=shelf.bus.lag_seconds if shelf is not None else None,
         undelivered=delivery.pending if delivery is not None else 0,
+        relays_silent=len(tiers.near.recent.silent),
     )
 
 
@@ -203,4 +208,5 @@ async def _explained(tiers: Tiers, key: str, name: str) -> Explanation:
         tiers.flights.find(name) is not None,
         type(failed).__name__ if failed is not None else None,
         away,
+        tiers.near.recent.silent,
     )

@@ -231,15 +231,11 @@ class Tiers:
         self._drop_here(drop)
 
     def _trust(self, until: float) -> None:
-        self.memory.trusted_until = until
+        self.near.trust(until)
 
     def _drop_here(self, drop: Drop | None) -> None:
         self.near.drop(drop)
-        if drop is not None and drop.names and not (drop.tags or drop.patterns or drop.everything):
-            for name in drop.names:
-                self.loader.throttle.forget(name)
-        else:
-            self.loader.throttle.forget()
+        self.loader.throttle.dropped(drop)
 
     def _answers(self, sight: Sight[Any], *, away: bool) -> bool:
         """Whether this may be shown: it is settled, or Redis is away and nothing is known against it."""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from tercet.changes.change import Commit, Position
     from tercet.changes.feeding.place import Place
+    from tercet.changes.feeding.port import Lag
     from tercet.changes.port import Hearing, Source
     from tercet.changes.setup.choose import Kind
     from tercet.changes.stream.postgres_leader import PostgresLeader
@@ -99,8 +100,31 @@ class PostgresChanges(Changes):
     def _source(self, place: Place) -> Source:
         return _Best(self._postgres, self._there(), place)
 
-    def _leader(self, place: Place) -> PostgresLeader:
-        return self._there().leader(place)
+    def _leader(self, place: Place) -> _Leader:
+        return _Leader(lambda: self._there().leader(place))
+
+
+class _Leader:
+    """The leader of a place, made when there is a server to lead on; fulfils Leader."""
+
+    def __init__(self, make: Callable[[], PostgresLeader]) -> None:
+        self._make = make
+        self._made: PostgresLeader | None = None
+
+    async def lead(self, follows: Callable[[], None]) -> None:
+        """Return once this process leads."""
+        self._made = self._made or self._make()
+        await self._made.lead(follows)
+
+    async def led(self, note: Callable[[Lag], None]) -> None:
+        """Return when this process leads no more."""
+        if self._made is not None:
+            await self._made.led(note)
+
+    async def close(self) -> None:
+        """Lead no more; twice is fine."""
+        if self._made is not None:
+            await self._made.close()
 
 
 class _Best:

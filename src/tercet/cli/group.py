@@ -22,7 +22,7 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("health", "tercet.cli.health", "Ask every store how it is, each within a second."),
     ("doctor", "tercet.cli.doctor", "Say what is well and what is not, and set up a feed of changes."),
     ("cache", "tercet.cli.cache", "Ask Redis about a cache and its entries: explain KEY, stats."),
-    ("changes", "tercet.cli.changes", "See what is committed and what became of events: tail, status, dead, replay."),
+    ("changes", "tercet.cli.changes", "See what is committed, and what became of events."),
 )
 
 

@@ -39,6 +39,8 @@ class Field:
     names: tuple[str, ...] | None
     # Whether instances of the type are taken as they are.
     direct: bool
+    # The type of the entity's keys.
+    key: type[Any]
 
     @property
     def label(self) -> str:
@@ -150,7 +152,7 @@ class Plan:
 
 def planned(entity: str, key: KeyKind, hints: Mapping[str, Any], declared: Mapping[str, Declared]) -> Plan:
     """The plan of these declarations; raises EntityInvalid for what could not be read so."""
-    fields = tuple(_field(entity, name, hints[name], one) for name, one in declared.items())
+    fields = tuple(_field(entity, key, name, hints[name], one) for name, one in declared.items())
     if not fields:
         raise EntityInvalid(entity, reason="it has no fields", mend="Declare one: name: str = postgres(User.name).")
     places: dict[Hashable, Field] = {}
@@ -167,7 +169,7 @@ def planned(entity: str, key: KeyKind, hints: Mapping[str, Any], declared: Mappi
     return Plan(entity, key, fields, tuple(map(_source, groups.values())))
 
 
-def _field(entity: str, name: str, hint: Any, declared: Declared) -> Field:
+def _field(entity: str, key: KeyKind, name: str, hint: Any, declared: Declared) -> Field:
     kind, optional = _without_none(hint)
     try:
         info = msgspec.inspect.type_info(kind)
@@ -179,7 +181,7 @@ def _field(entity: str, name: str, hint: Any, declared: Declared) -> Field:
     parts = getattr(info, "fields", None)
     names = tuple(one.encode_name for one in parts) if parts else None
     direct = isinstance(kind, type) and get_origin(kind) is None and kind not in _EXACT and not is_typeddict(kind)
-    return Field(entity, name, kind, optional, declared, names, direct)
+    return Field(entity, name, kind, optional, declared, names, direct, key.type)
 
 
 def _source(fields: Sequence[Field]) -> Source:

@@ -16,7 +16,7 @@ LIMIT_SECONDS = 110
 
 def test_the_benchmark_of_entities_prints_what_it_has_measured(tmp_path: Path) -> None:
     """Every way of asking has its time, and every store the number of times it was spoken to."""
-    command = [sys.executable, ROOT / "bench/router/load_many.py", "--keys", "20", "--rounds", "2"]
+    command = [sys.executable, str(ROOT / "bench/router/load_many.py"), "--keys", "20", "--rounds", "2"]
     environ = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "TMPDIR": str(tmp_path)}
     done = subprocess.run(command, check=False, env=environ, capture_output=True, text=True, timeout=LIMIT_SECONDS)
     assert done.returncode == 0, done.stderr[-4_000:]

@@ -62,6 +62,29 @@ async def test_each_difference_from_the_live_schema_is_found_with_its_mend(world
     assert str(findings[0]).startswith("Wrong, postgres wrong: ")
 
 
+async def test_a_key_of_another_type_than_its_documents_have_is_found(world: Any) -> None:
+    """MongoDB finds nothing by it and says nothing; numbers of its several types are equal."""
+
+    class Unconverted(Entity, key=int):
+        city: str | None = mongo("tastes", on="user_id", field="address.city")
+
+    class Number(Entity, key=int):
+        n: int | None = mongo("numbers", on="user_id", field="n")
+
+    await world.add(1)
+    for name in ("tastes", "numbers"):
+        await world.db.mongo[name].create_index("user_id", unique=True)
+    await world.db.mongo["numbers"].insert_many(
+        [{"user_id": 1, "n": 1}, {"user_id": 2.0, "n": 1}, {"user_id": 1 << 40}]
+    )
+    (finding,) = await world.router.check(Unconverted)
+    assert finding.says == "'user_id' holds str, and is asked for by int: such documents are never found."
+    assert finding.mend == "Convert the key where it is declared: key=str."
+    assert await world.router.check(Number) == ()
+    assert await world.router.find(Unconverted, 1) is None
+    assert [one.n for one in (await world.router.load_many(Number, [1, 2])).entities] == [1, 1]
+
+
 async def test_a_key_that_is_not_unique_is_a_warning(world: Any) -> None:
     """Loads are quick, and two of one key fail."""
     meta = MetaData()

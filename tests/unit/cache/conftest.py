@@ -13,6 +13,7 @@ from tercet.cache.encoding.codec import Codec
 from tercet.cache.encoding.frame import unpack
 from tercet.cache.entry import Ask, Layers, policy
 from tercet.cache.memory import Memory
+from tercet.cache.moments.span import settled, told
 from tercet.cache.shelf import BusState, Drop, Globs, Grant
 from tercet.cache.straight import Outcome
 from tercet.cache.tiers import Tiers
@@ -23,6 +24,7 @@ from tercet.telemetry import Telemetry
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from tercet.cache.moments import Record, Span
     from tercet.cache.shelf import Versions
 
 
@@ -33,6 +35,8 @@ class Twin:
         self.entries: dict[str, bytes] = {}
         self.leases: dict[str, bytes] = {}
         self.tags: dict[str, bytes] = {}
+        # What tags were dropped for; under the empty name what all were.
+        self.records: dict[str, list[Record]] = {}
         self.listeners: dict[int, tuple[Callable[[Drop | None], None], Callable[[float], None]]] = {}
         self.watchers: list[Callable[[], None]] = []
         self.away = False
@@ -81,7 +85,8 @@ class Twin:
         if holder is not None and not anew:
             return Grant(None, None, holder, versions)
         self.leases[name] = token = self._new()
-        return Grant(None, token, None, versions)
+        records = {tag: tuple(self.records[tag]) for tag in (*tags, "") if tag in self.records}
+        return Grant(None, token, None, versions, records)
 
     async def renew(self, name: str, token: bytes) -> bool:
         return self.leases.get(name) == token
@@ -118,14 +123,23 @@ class Twin:
         self._check()
         if self.mute:
             raise StoreUnreachable("redis", reason="the test says so")
+        if drop.moments:
+            for tag in drop.tags if drop.tags and not drop.everything else ("",):
+                self.records[tag] = told(self.records.get(tag, []), drop.moments, 0)
         for name in list(self.entries.keys() | self.leases.keys()):
             if drop.everything or name in drop.names or Globs(drop.patterns).match(name):
                 self.entries.pop(name, None)
                 self.leases.pop(name, None)
-        for tag in drop.tags:
+        for tag in [*self.tags] if drop.everything else drop.tags:
             self.tags.pop(tag, None)
         self._stir()
         self._tell(drop)
+
+    async def settle(self, tags: Sequence[str], source: bytes, through: int, spans: Sequence[Span]) -> None:
+        self._check()
+        for tag in (*tags, ""):
+            if tag in self.records:
+                self.records[tag] = settled(self.records[tag], source, through, spans)
 
     async def holder(self, name: str) -> str | None:
         return "somebody" if name in self.leases else None

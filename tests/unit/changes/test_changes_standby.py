@@ -22,7 +22,8 @@ class Server:
         self.flushed: list[int] = []
         self.asked: list[bool] = []
         self.failed: list[Exception] = []
-        self.standby = Standby(self.send, self.failed.append, timeout_seconds=0, at=at)
+        self.read_at = 0.0
+        self.standby = Standby(self.send, self.failed.append, lambda: self.read_at, timeout_seconds=0, at=at)
 
     def send(self, frame: bytes) -> None:
         """Take a status."""
@@ -106,6 +107,13 @@ async def test_a_server_that_is_silent_while_somebody_reads_is_gone(monkeypatch:
             await asyncio.sleep(0.001)
         assert (server.failed, all(server.asked)) == ([], True)
         server.standby.reading(True)
+        # Parts of a frame have come, however long the whole of it takes.
+        server.read_at = asyncio.get_running_loop().time() + 3600
+        asked = len(server.asked)
+        while len(server.asked) < asked + 10:
+            await asyncio.sleep(0.001)
+        assert server.failed == []
+        server.read_at = 0.0
         while not server.failed:
             await asyncio.sleep(0.001)
     assert isinstance(server.failed[0], StoreUnreachable)
@@ -115,6 +123,6 @@ async def test_a_server_that_is_silent_while_somebody_reads_is_gone(monkeypatch:
 async def test_a_server_with_a_short_timeout_is_told_several_times_within_it() -> None:
     """A third of wal_sender_timeout, at most ten seconds; without a timeout, ten."""
     for timeout, interval in ((60.0, 10.0), (3.0, 1.0), (0.0, 10.0), (600.0, 10.0)):
-        standby = Standby(lambda _: None, lambda _: None, timeout_seconds=timeout, at=0)
+        standby = Standby(lambda _: None, lambda _: None, lambda: 0.0, timeout_seconds=timeout, at=0)
         assert standby._interval == interval
         standby.close()

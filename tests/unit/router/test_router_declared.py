@@ -18,6 +18,8 @@ from hypothesis import strategies as st
 from sqlalchemy import BigInteger, Column, ForeignKey, Integer, MetaData, Table, Text, Uuid
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
+from tercet.cache.follow.shapes import Shapes
+from tercet.changes import Change
 from tercet.clock import StoppedClock
 from tercet.errors import DeadlinePassed, EntityInvalid, StoreUnreachable, UsageError
 from tercet.router import Entity, Failed, Meta, SourceMeta, mongo, postgres, redis
@@ -128,6 +130,21 @@ def test_tags_and_shapes_mean_the_same_tag() -> None:
     assert Customer.shapes("redis") == {}
     assert Far.tags("a:b/c") == ("far:a%3Ab%2Fc", "far-any")
     assert Far.shapes("mongo") == {"far": "far-any", "near": "far:{owner}"}
+
+
+def test_a_change_of_a_row_drops_the_tag_of_its_entity() -> None:
+    """What the cache follows by `shapes` and what `tags` says are written alike, whatever the key."""
+
+    class Guest(Entity, key=str):
+        name: str | None = mongo("guests", on="login")
+
+    followed = Shapes(Customer.shapes())
+    change = Change("insert", "public", "users", {"id": 42})
+    assert followed.tags(change, {}) == frozenset(Customer.tags(42))
+    followed = Shapes(Guest.shapes("mongo"))
+    for key in ("ann", "a:b/c d", "Zoë", "50%", "{x}", ""):
+        told = Change("insert", "shop", "guests", {"login": key})
+        assert followed.tags(told, {}) == frozenset(Guest.tags(key))
 
 
 def test_an_entity_inherits_fields_and_key() -> None:

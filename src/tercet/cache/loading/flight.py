@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from tercet.cache.memory import Memory
+    from tercet.cache.shelf import Drop
 
 T = TypeVar("T")
 
@@ -33,7 +34,9 @@ class Landing(Generic[T]):
 class Flight(Generic[T]):
     """One load under way and those who wait for it."""
 
-    __slots__ = ("_grace", "_mark", "_memory", "_name", "_tags", "begun", "replaced", "task", "waiters")
+    __slots__ = (
+        "_grace", "_mark", "_memory", "_name", "_tags", "begun", "joined_until", "replaced", "task", "waiters",
+    )  # fmt: skip
 
     def __init__(self, name: str, tags: tuple[str, ...], memory: Memory, *, begun: float) -> None:
         self._name, self._tags, self._memory = name, tags, memory
@@ -41,6 +44,8 @@ class Flight(Generic[T]):
         self._mark = memory.mark
         # Set when a newer load took its place: what lands then is for those who wait, not for keeping.
         self.replaced = False
+        # Until when others may join: what is loaded while a commit may not be seen yet is not for those who come later.
+        self.joined_until = float("inf")
         self.waiters: set[asyncio.Future[Landing[T]]] = set()
         self.task: asyncio.Task[T] | None = None
         self._grace: asyncio.TimerHandle | None = None
@@ -100,7 +105,7 @@ class Flights(Generic[T]):
         A flight from before a drop is not joined: it may carry what was dropped.
         """
         flight = self.under_way.get(name)
-        return flight if flight is not None and flight.is_fresh() else None
+        return flight if flight is not None and flight.is_fresh() and flight.joined_until > self._now() else None
 
     def launch(
         self, name: str, tags: tuple[str, ...], work: Callable[[Flight[T]], Coroutine[Any, Any, T]]
@@ -180,6 +185,14 @@ class Throttle:
             del self._failed[name]
             return None
         return duplicate(held[1])
+
+    def dropped(self, drop: Drop | None) -> None:
+        """What was dropped may be loaded again at once; every one where that is not known."""
+        if drop is None or drop.tags or drop.patterns or drop.everything:
+            self.forget()
+            return
+        for name in drop.names:
+            self.forget(name)
 
     def forget(self, name: str | None = None) -> None:
         """Let this load, or every one, be tried again at once."""

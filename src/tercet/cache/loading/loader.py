@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from msgspec.structs import replace
 
 from tercet.cache.encoding.codec import Undecodable
 from tercet.cache.entry import THROTTLE_SECONDS, Ask, Held, Sight
+from tercet.cache.loading.doubt import Doubt
 from tercet.cache.loading.flight import Throttle, duplicate
 from tercet.cache.shelf import LEASE_SECONDS
 from tercet.cache.state import State, draw
 from tercet.errors import StoreError, Uncacheable
+from tercet.witness import Witness, current, watched
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -38,6 +41,10 @@ LOADS_AT_ONCE = 16
 # An entry that ends later than another by more than this is a newer one; by less, it may be the same one, seen
 # by another clock.
 NEWER_SECONDS = 0.01
+
+# A load that began while a commit was perhaps not to be seen yet is joined for so long: visibility follows within
+# milliseconds, and whoever asks after that is to see it.
+DOUBT_SECONDS = 0.1
 
 _log = logging.getLogger("tercet.cache")
 
@@ -67,7 +74,8 @@ class Loader:
         if found is not None:
             return found
         begun = self._now()
-        value = await self._loaded(ask, grant, load)
+        doubt = self._doubt(ask, grant, flight)
+        value = await self._loaded(ask, grant, load if doubt is None else doubt.watching(load))
         took = self._now() - begun
         try:
             body = ask.codec.encode(value, of=ask.label, key=ask.full or ask.name)
@@ -80,8 +88,31 @@ class Loader:
             _log.warning("%s did not return what it declares (%s): handed on, not cached", ask.label, error)
             self._far.note("encode", error)
             return Held("loader", ask.codec, value, None)
-        await self._keep(ask, new, body, grant, flight, begun=begun, took=took, tell=anew)
+        if doubt is not None and not doubt.settled():
+            await self._refuse(ask, grant)
+        else:
+            await self._keep(ask, new, body, grant, flight, begun=begun, took=took, tell=anew)
         return new.held()
+
+    def _doubt(self, ask: Ask[Any], grant: Grant | None, flight: Flight[Held[Any]]) -> Doubt | None:
+        """What this load must be seen to have seen; None mostly, where nothing was told of its tags lately."""
+        recent = self._near.recent
+        if grant is None or not grant.records:
+            records = recent.of(ask.tags)
+        else:
+            # Of a tag of which Redis knows nothing, it may have thrown that away.
+            records = tuple(one for tag in (*ask.tags, "") for one in grant.records.get(tag) or recent.alone(tag))
+        if not records:
+            return None
+        if not all(one.settled for one in records):
+            flight.joined_until = self._now() + DOUBT_SECONDS
+        return Doubt(records)
+
+    async def _refuse(self, ask: Ask[Any], grant: Grant | None) -> None:
+        """Keep nothing: the load may have been too early to see what its tags were dropped for."""
+        await self._far.give_back(ask, grant)
+        self._counts.late += 1
+        self._far.noted("late fill refused", ask.label)
 
     async def _allowed(
         self, ask: Ask[T], flight: Flight[Held[Any]], *, anew: bool, after: float
@@ -205,6 +236,8 @@ class Bulk(Generic[T]):
         self._load_one, self._load_many = load_one, load_many
         self._gate = asyncio.Semaphore(LOADS_AT_ONCE)
         self._wanted: dict[int, asyncio.Future[Mapping[int, T]]] = {}
+        # Who watches the loads for which they are wanted.
+        self._watching: list[Witness] = []
         # The loop itself keeps tasks only weakly.
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -216,6 +249,9 @@ class Bulk(Generic[T]):
                 loop.call_later(GATHER_SECONDS, self._fire, loop)
             place: asyncio.Future[Mapping[int, T]] = loop.create_future()
             self._wanted[number] = place
+            witness = current()
+            if witness is not None:
+                self._watching.append(witness)
             found = await place
             if number in found:
                 return found[number]
@@ -224,13 +260,17 @@ class Bulk(Generic[T]):
 
     def _fire(self, loop: asyncio.AbstractEventLoop) -> None:
         wanted, self._wanted = self._wanted, {}
-        task = loop.create_task(self._bring(wanted))
+        watching, self._watching = self._watching, []
+        task = loop.create_task(self._bring(wanted, watching))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _bring(self, wanted: dict[int, asyncio.Future[Mapping[int, T]]]) -> None:
+    async def _bring(self, wanted: dict[int, asyncio.Future[Mapping[int, T]]], watching: Sequence[Witness]) -> None:
+        witness = Witness()
         try:
-            found = await self._load_many(tuple(wanted)) if self._load_many is not None else {}
+            # One for all: this task has begun in one of those that wait, and only its witness would be told.
+            with watched(witness) if watching else nullcontext():
+                found = await self._load_many(tuple(wanted)) if self._load_many is not None else {}
         except Exception as error:  # noqa: BLE001 - whatever it is, it goes to all who wait
             for number, place in enumerate(wanted.values()):
                 if not place.done():
@@ -240,6 +280,8 @@ class Bulk(Generic[T]):
             for place in wanted.values():
                 place.cancel()
             raise
+        for one in watching:
+            one.join(witness)
         for place in wanted.values():
             if not place.done():
                 place.set_result(found)

@@ -204,7 +204,7 @@ class Bus:
             if drop is None:
                 foreign += 1
             elif drop:
-                heard += 1
+                heard += drop.drops
                 self._hear(drop)
         if not rows:
             return

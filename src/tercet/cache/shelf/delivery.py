@@ -7,6 +7,7 @@ import logging
 from collections import deque
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from tercet.cache.moments.span import folded
 from tercet.cache.shelf.owed import DELIVERIES_MAX, Owed
 from tercet.cache.shelf.port import Drop
 from tercet.errors import DeadlinePassed, StoreError
@@ -80,6 +81,8 @@ class Delivery:
         """Whether the shelf knows of it now; if not, it is kept and tried again until it does."""
         if not drop:
             return True
+        if not drop.drops:
+            return await self._tell(drop)
         if self._owes and self._away:
             # The retries are at it, and will see first when it is back.
             self._keep(drop)
@@ -102,6 +105,14 @@ class Delivery:
             self._weigh()
         self._away = False
         self._remember(drop)
+        return True
+
+    async def _tell(self, drop: Drop) -> bool:
+        """Tell what makes nothing old; whoever waits for it waits no longer than it is news, so it is not kept."""
+        try:
+            await self._shelf.drop(drop)
+        except StoreError:
+            return False
         return True
 
     async def delivered(self, wait: float) -> None:
@@ -185,8 +196,9 @@ class Delivery:
         while self._recent[0][0] < now - RECENT_SECONDS:
             self._recent_size -= _size(self._recent.popleft()[1])
         if self._recent_size > DELIVERIES_MAX:
+            moments = folded(span for _, one in self._recent for span in one.moments)
             self._recent.clear()
-            self._recent.append((now, Drop(everything=True)))
+            self._recent.append((now, Drop(everything=True, moments=moments)))
             self._recent_size = 1
 
     def _connected(self) -> None:
@@ -206,7 +218,7 @@ class Delivery:
 
 
 def _size(drop: Drop) -> int:
-    return len(drop.names) + len(drop.tags) + len(drop.patterns) + 1
+    return len(drop.names) + len(drop.tags) + len(drop.patterns) + len(drop.moments) + 1
 
 
 def _count(drop: Drop) -> int:

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING, TypeVar
 
 from tercet.cache.encoding.frame import unpack
+from tercet.cache.moments.span import (
+    BUCKET_SECONDS,
+    RECORDS_EXACT,
+    RECORDS_NEWEST,
+    WINDOW_SECONDS,
+    folded,
+    words,
+)
 from tercet.cache.shelf.gather import every
 from tercet.cache.shelf.glob import SHORTENED, Globs
 from tercet.cache.shelf.layout import MARKER, messages, slot
@@ -14,6 +23,7 @@ from tercet.wire import Script
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterator, Sequence
 
+    from tercet.cache.moments.span import Span
     from tercet.cache.shelf.layout import Layout
     from tercet.cache.shelf.port import Drop
     from tercet.wire import Wire
@@ -37,7 +47,12 @@ BYTES_A_COMMAND = 16 * 1024
 # Entries that are read to see their full keys, at once: they may be large.
 FRAMES_A_READ = 32
 
+# Moments are remembered with each of so many tags; of more they are remembered once, for all tags there are.
+TAGS_RECORDED_MAX = 1_000
+
 _ANNOUNCE = Script.beside(__file__, "announce")
+_RECORD = Script.beside(__file__, "record")
+_SETTLE = Script.beside(__file__, "settle")
 
 
 class Drops:
@@ -56,11 +71,12 @@ class Drops:
 
     async def deliver(self, drop: Drop) -> None:
         """Forget all this and tell the bus; raises a StoreError when that is not certain."""
+        left = await self._record(drop) if drop.moments else drop.tags
         if drop.everything:
             await self._clear()
             await self._tell(messages(drop))
             return
-        keys = [*map(self._layout.tag, drop.tags)]
+        keys = [*map(self._layout.tag, left)]
         for name in drop.names:
             # Side by side, so that mostly one command takes both.
             keys += (self._layout.lease(name), self._layout.entry(name))
@@ -72,6 +88,13 @@ class Drops:
             # Only when everything is unlinked: in a cluster the bus is on another server than most keys.
             await self._tell(messages(drop))
 
+    async def settle(self, tags: Sequence[str], source: bytes, through: int, spans: Sequence[Span]) -> None:
+        """Mark what tags, and all of them, were dropped for, as far as the store shows it."""
+        asked = [source, struct.pack(">Q", max(0, through)), *words(one for one in spans if one.source == source)]
+        keys = [self._layout.moments_of_all, *map(self._layout.moments, tags)]
+        for some in _chunks(keys, KEYS_A_COMMAND):
+            await every(self._wire.run(_SETTLE, [key], asked, deadline=DROP_SECONDS, always=True) for key in some)
+
     async def mark(self) -> bytes:
         """A place in the stream from which to listen: the id of a message that says nothing."""
         return await self._tell([MARKER])
@@ -79,6 +102,27 @@ class Drops:
     async def tell(self, drop: Drop) -> None:
         """The bus alone, for what is no longer true but was replaced already."""
         await self._tell(messages(drop))
+
+    async def _record(self, drop: Drop) -> tuple[str, ...]:
+        """Remember what this is dropped for, before any version goes; the tags whose versions are still there.
+
+        Whoever reads a version from after the drop reads its moments after that, and finds them.
+        """
+        spans = words(folded(drop.moments))
+        if drop.everything or drop.names or drop.patterns or len(drop.tags) > TAGS_RECORDED_MAX:
+            await self._run_record([self._layout.moments_of_all], spans)
+            return drop.tags
+        # What has braces of its own may have its version in another slot, and then it goes afterwards.
+        apart = tuple(tag for tag in drop.tags if "{" in tag or "}" in tag)
+        together = [tag for tag in drop.tags if tag not in apart] if apart else drop.tags
+        keys = [[self._layout.moments(tag), self._layout.tag(tag)] for tag in together]
+        keys += [[self._layout.moments(tag)] for tag in apart]
+        await every(self._run_record(some, spans) for some in keys)
+        return apart
+
+    def _run_record(self, keys: Sequence[bytes], spans: Sequence[bytes]) -> Awaitable[object]:
+        limits = [int(WINDOW_SECONDS * 1000), RECORDS_EXACT, RECORDS_NEWEST, int(BUCKET_SECONDS * 1000)]
+        return self._wire.run(_RECORD, keys, [*limits, *spans], deadline=DROP_SECONDS, always=True)
 
     async def _unlink(self, keys: Sequence[bytes]) -> None:
         if not self._by_slot:

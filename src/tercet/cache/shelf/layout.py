@@ -6,7 +6,9 @@ import binascii
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec.structs import replace
 
+from tercet.cache.moments.span import Beat, Span, folded
 from tercet.cache.shelf.glob import escaped
 from tercet.cache.shelf.port import Drop
 from tercet.wire import checked_name
@@ -31,7 +33,7 @@ class Layout:
     script may touch both.
     """
 
-    __slots__ = ("_entry", "_lease", "_tag", "bus", "figures", "filled", "prefix", "told")
+    __slots__ = ("_entry", "_lease", "_moments", "_tag", "bus", "figures", "filled", "prefix", "told")
 
     def __init__(self, namespace: str) -> None:
         checked_name(namespace, "namespace", where="Cache")
@@ -39,6 +41,7 @@ class Layout:
         self._entry = f"{self.prefix}e:{{".encode()
         self._lease = f"{self.prefix}l:{{".encode()
         self._tag = f"{self.prefix}t:".encode()
+        self._moments = f"{self.prefix}m:{{".encode()
         # The stream of drops, and the channel on which waiting processes hear that an entry was filled.
         self.bus = f"{self.prefix}inv".encode()
         self.filled = f"{self.prefix}filled".encode()
@@ -61,6 +64,15 @@ class Layout:
     def tag(self, tag: str) -> bytes:
         """Where the version of a tag lies."""
         return self._tag + written(tag)
+
+    def moments(self, tag: str) -> bytes:
+        """Where it lies what a tag was dropped for lately: in its version's slot, where the tag has no braces."""
+        return self._moments + self.tag(tag) + b"}"
+
+    @property
+    def moments_of_all(self) -> bytes:
+        """Where it lies what all tags were dropped for."""
+        return self._moments + b"}"
 
     def name(self, key: bytes) -> str:
         """The name in the key of an entry or a lease."""
@@ -99,6 +111,10 @@ class _Message(msgspec.Struct, frozen=True, array_like=True):
     tags: tuple[bytes, ...]
     patterns: tuple[bytes, ...]
     everything: bool
+    # What a reader from before these does not see: it drops the same, and asks no load what it has seen.
+    moments: tuple[tuple[bytes, int, int], ...] = ()
+    told: tuple[tuple[bytes, int, int], ...] = ()
+    beat: tuple[str, float] | None = None
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -110,15 +126,33 @@ MARKER = _encode(_Message((), (), (), everything=False))
 
 def messages(drop: Drop) -> list[bytes]:
     """A drop as messages, each of a bounded size; none for one of nothing."""
+    moments = tuple(map(_plain, folded(drop.moments)))
+    told = tuple(map(_plain, drop.told))
+    beat = None if drop.beat is None else (drop.beat.name, drop.beat.lag_seconds)
+    parts: list[_Message] = []
     if drop.everything:
-        return [_encode(_Message((), (), (), everything=True))]
-    parts: list[_Message] = [_Message(some, (), (), everything=False) for some in _some(drop.names)]
-    parts += [_Message((), some, (), everything=False) for some in _some(drop.tags)]
-    parts += [_Message((), (), some, everything=False) for some in _some(drop.patterns)]
-    if 0 < len(drop.names) + len(drop.tags) + len(drop.patterns) <= NAMES_A_MESSAGE:
+        parts = [_Message((), (), (), everything=True, moments=moments)]
+    elif len(drop.names) + len(drop.tags) + len(drop.patterns) <= NAMES_A_MESSAGE:
         names, tags, patterns = (tuple(map(written, each)) for each in (drop.names, drop.tags, drop.patterns))
-        parts = [_Message(names, tags, patterns, everything=False)]
+        if drop:
+            parts = [_Message(names, tags, patterns, everything=False, moments=moments)]
+    else:
+        parts = [_Message(some, (), (), everything=False, moments=moments) for some in _some(drop.names)]
+        parts += [_Message((), some, (), everything=False, moments=moments) for some in _some(drop.tags)]
+        parts += [_Message((), (), some, everything=False, moments=moments) for some in _some(drop.patterns)]
+    if parts and len(told) <= NAMES_A_MESSAGE and (len(parts) == 1 or not told):
+        parts[-1] = replace(parts[-1], told=told, beat=beat)
+    else:
+        # Last: a commit is whole once all of it was told.
+        parts += [
+            _Message((), (), (), everything=False, told=told[start : start + NAMES_A_MESSAGE])
+            for start in range(0, len(told), NAMES_A_MESSAGE)
+        ]
     return list(map(_encode, parts))
+
+
+def _plain(span: Span) -> tuple[bytes, int, int]:
+    return span.source, span.first, span.last
 
 
 def message(payload: bytes) -> Drop | None:
@@ -130,6 +164,9 @@ def message(payload: bytes) -> Drop | None:
             tuple(map(read, found.tags)),
             tuple(map(read, found.patterns)),
             found.everything,
+            tuple(Span(*one) for one in found.moments),
+            tuple(Span(*one) for one in found.told),
+            None if found.beat is None else Beat(*found.beat),
         )
     except (msgspec.MsgspecError, ValueError):
         return None

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+    from tercet.cache.moments.span import Beat, Record, Span
 
 # How long a lease holds without being renewed: the longest that others wait for a process that was frozen, or
 # whose death nobody can see. A loader that takes longer renews it at a third.
@@ -36,8 +39,19 @@ class Drop:
     patterns: tuple[str, ...] = ()
     # All there is: clear().
     everything: bool = False
+    # The commits because of which it is no longer true: while a load may not see them, what it brings is not kept.
+    moments: tuple[Span, ...] = ()
+    # The commits that are whole with this: all that they have made old was dropped.
+    told: tuple[Span, ...] = ()
+    # A relay's sign of life.
+    beat: Beat | None = None
 
     def __bool__(self) -> bool:
+        return self.drops or bool(self.told) or self.beat is not None
+
+    @property
+    def drops(self) -> bool:
+        """Whether anything is dropped by it; otherwise it only tells."""
         return bool(self.names or self.tags or self.patterns or self.everything)
 
 
@@ -53,6 +67,8 @@ class Grant:
     holder: bytes | None
     # Of the tags asked for, made where there were none, from before any load of ours.
     versions: Versions
+    # What these tags were dropped for lately, as of a moment after their versions.
+    records: Mapping[str, tuple[Record, ...]] = field(default_factory=lambda: MappingProxyType({}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +150,14 @@ class Shelf(Protocol):
         ...
 
     async def drop(self, drop: Drop) -> None:
-        """Forget what is no longer true, and tell the bus; raises a StoreError when that is not certain."""
+        """Forget what is no longer true, and tell the bus; raises a StoreError when that is not certain.
+
+        Its moments are remembered with its tags, for leases that are asked for afterwards.
+        """
+        ...
+
+    async def settle(self, tags: Sequence[str], source: bytes, through: int, spans: Sequence[Span]) -> None:
+        """What these tags were dropped for, and what all were, is settled up to there, and in these spans."""
         ...
 
     async def holder(self, name: str) -> str | None:

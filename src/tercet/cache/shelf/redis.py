@@ -7,9 +7,11 @@ import hashlib
 import os
 import secrets
 import socket
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from tercet.cache.encoding.frame import unpack
+from tercet.cache.moments.span import read
 from tercet.cache.shelf.bus import Bus
 from tercet.cache.shelf.census import Census
 from tercet.cache.shelf.drops import Drops
@@ -23,6 +25,7 @@ from tercet.wire import Script
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
+    from tercet.cache.moments.span import Record, Span
     from tercet.cache.shelf.port import Figures
     from tercet.clock import Clock
     from tercet.telemetry import Telemetry
@@ -112,11 +115,35 @@ class RedisShelf:
         With tags it takes two round trips: their versions are read first, because a lease says which ones its
         holder has read. Whoever loads what was dropped since does not keep others waiting.
         """
-        versions = await self.versions(tags) if tags else {}
-        grant = await self._take(name, versions, kind="1" if anew else "", instead=instead)
+        kind: Literal["", "1"] = "1" if anew else ""
+        if not tags:
+            return await self._leased(name, {}, kind, instead)
+        versions = await self.versions(tags)
+        # After the versions: a drop is remembered before it takes them away.
+        taking = asyncio.ensure_future(self._leased(name, versions, kind, instead))
+        try:
+            records = await self._recorded(tags)
+            grant = await taking
+        except BaseException:
+            taking.cancel()
+            await asyncio.wait([taking])
+            if not taking.cancelled() and taking.exception() is None:
+                # Granted, and nobody is left who knows it.
+                self._waiting.forsake(name, taking.result().token or b"")
+            raise
+        return replace(grant, records=records) if records else grant
+
+    async def _leased(self, name: str, versions: Versions, kind: Literal["", "1"], instead: bytes | None) -> Grant:
+        grant = await self._take(name, versions, kind=kind, instead=instead)
         if grant.frame is None or grant.token or grant.holder or _is_good(grant.frame, versions):
             return grant
         return await self._take(name, versions, kind="", instead=grant.frame)
+
+    async def _recorded(self, tags: Sequence[str]) -> dict[str, tuple[Record, ...]]:
+        """What these tags were dropped for lately; under the empty name what all of them were."""
+        keys = [*map(self._keys.moments, tags), self._keys.moments_of_all]
+        found = await self._wire.get_many(keys, deadline=self._deadline)
+        return {tag: read(one) for tag, one in zip((*tags, ""), found, strict=True) if one}
 
     async def renew(self, name: str, token: bytes) -> bool:
         """Hold on to a lease for its time again, by the connection that we have now."""
@@ -164,6 +191,10 @@ class RedisShelf:
         Names and tags cost two round trips for thousands, patterns and `everything` a walk through the keyspace.
         """
         await self._drops.deliver(drop)
+
+    async def settle(self, tags: Sequence[str], source: bytes, through: int, spans: Sequence[Span]) -> None:
+        """Mark what these tags, and all of them, were dropped for as settled; one small script a tag."""
+        await self._drops.settle(tags, source, through, spans)
 
     async def holder(self, name: str) -> str | None:
         """Who is loading this entry now, and since when."""

@@ -245,7 +245,7 @@ async def _bus(wire: Wire, layout: Layout) -> tuple[int, Drop | None, float | No
     )
     for number, fields in rows:
         drop = message(fields[1]) if fields and fields[0] == b"d" else None
-        if drop:
+        if drop is not None and drop.drops:
             sent = int(number.partition(b"-")[0]) / 1000
             return count, drop, max(0.0, int(now[0]) + int(now[1]) / 1e6 - sent)
     return count, None, None

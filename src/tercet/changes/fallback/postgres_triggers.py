@@ -176,7 +176,6 @@ class PostgresTriggers:
                 async for commits in self._read(within):
                     yield commits
                     await self._settle(every=_SETTLE_SECONDS)
-                self._place = Place(within)
         finally:
             with suppress(Exception):
                 await self._end()
@@ -213,7 +212,11 @@ class PostgresTriggers:
             if not more:
                 # Nobody's snapshot is held while what has come is taken care of.
                 await self._end()
-            if commits := self._made(read, within):
+            commits = self._made(read, within)
+            if not more:
+                # There is nothing behind them: with the last of them, the whole window is done.
+                self._place = Place(within)
+            if commits:
                 yield commits
 
     def _made(self, rows: Sequence[Any], within: str) -> list[Commit]:

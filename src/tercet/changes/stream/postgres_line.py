@@ -72,8 +72,11 @@ class Line:
         self._address, self._place = address, place
         self._waiter: asyncio.Future[None] | None = None
         self._listening = self._writing = False
+        # A statement is not answered yet; a stream has begun.
+        self._running = self._copying = False
         # More may lie in libpq's own buffer, of which the socket says nothing.
         self._more = False
+        self._read_at = self._loop.time()
         self.closed = False
 
     def written(self, statement: str, values: Mapping[str, object]) -> str:
@@ -134,14 +137,24 @@ class Line:
         finally:
             self._waiter = None
 
+    def read_at(self) -> float:
+        """When the server has last sent anything, by the loop's time; a part of a frame counts."""
+        return self._read_at
+
     def fail(self, error: Exception) -> None:
         """Whoever waits is told this instead."""
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_exception(error)
 
     async def end(self) -> None:
-        """End the stream in order, so that statements can be run again; raises a StoreError."""
+        """End what runs in order, a statement or a stream, so that statements can be run again; raises a StoreError."""
         with self._translated():
+            if self._running:
+                # Whoever has asked was cancelled before the answer came.
+                await self._results(pq.ExecStatus.COPY_BOTH)
+                self._running = False
+            if not self._copying:
+                return
             self._pg.put_copy_end()
             self._flush()
             while True:
@@ -150,6 +163,7 @@ class Line:
                     await self.arrived()
                 elif size < 0:
                     break
+            self._copying = False
             await self._results(None)
 
     async def cancel(self) -> None:
@@ -169,8 +183,10 @@ class Line:
     async def _run(self, text: str, *, until: pq.ExecStatus | None = None) -> list[PGresult]:
         with self._translated():
             self._pg.send_query(text.encode())
+            self._running = True
             self._flush()
             results = await self._results(until)
+            self._running = False
         for result in results:
             if result.status == pq.ExecStatus.FATAL_ERROR:
                 raise refused(result, address=self._address, place=self._place)
@@ -189,6 +205,7 @@ class Line:
                 return results
             results.append(result)
             if result.status == until:
+                self._copying = True
                 return results
             if result.status not in _DONE and result.status != pq.ExecStatus.FATAL_ERROR:
                 # A copy that nobody has asked for does not end by itself.
@@ -236,6 +253,7 @@ class Line:
             self._unlisten()
             waiter.set_exception(self._lost(error))
         else:
+            self._read_at = self._loop.time()
             waiter.set_result(None)
 
     def _unlisten(self) -> None:

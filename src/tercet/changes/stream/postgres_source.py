@@ -30,7 +30,7 @@ CHANGES_AT_ONCE = 10_000
 # A process that was killed holds its slot until the server has noticed, which takes a moment on one machine.
 BUSY_SECONDS = 0.25
 # How long the server is given to end a stream in order, before the connection is closed as it is.
-END_SECONDS = 2.0
+END_SECONDS = 5.0
 
 # The messages after which no transaction is under way: Commit, and the ends of what is streamed.
 _ENDS = frozenset(b"CEcA")
@@ -127,20 +127,20 @@ class PostgresSource:
                 standby.close()
             opened.decoder.close()
             async with asyncio.timeout(END_SECONDS):
-                await self._part(opened.line, streams=standby is not None)
+                await self._part(opened.line)
         except (StoreError, TimeoutError):
             # The connection is closed as it is; the server ends what was temporary when it notices.
             pass
         finally:
             opened.line.close()
 
-    async def _part(self, line: Line, *, streams: bool) -> None:
+    async def _part(self, line: Line) -> None:
         """Leave nothing behind on the server."""
         if self._creating:
+            # Or it would wait on, for transactions of others.
             await line.cancel()
-        elif streams:
-            await line.end()
-        if self._passing and not self._creating:
+        await line.end()
+        if self._passing:
             await line.query(STATEMENTS["drop_passing"], {"slot": sql.Identifier(self._passing)})
 
     def _check(self, facts: Sequence[str | None]) -> None:
@@ -192,7 +192,7 @@ class PostgresSource:
         # The list of publications is itself a text of names.
         publications = sql.Identifier(self._publication).as_string()
         await _patiently(line, name, slot, {"slot": sql.Identifier(slot), "publications": publications})
-        self._standby = Standby(line.send, line.fail, timeout_seconds=opened.timeout, at=opened.position)
+        self._standby = Standby(line.send, line.fail, line.read_at, timeout_seconds=opened.timeout, at=opened.position)
         return self._standby
 
     def _decoded(self, frames: Sequence[bytes], decoder: Decoder, standby: Standby) -> Iterator[list[Commit]]:

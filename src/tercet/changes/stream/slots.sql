@@ -7,8 +7,9 @@ select current_setting('wal_level'),
        (select setting::bigint from pg_settings where name = 'wal_sender_timeout'),
        pg_current_snapshot()::text,
        exists (select from pg_publication where pubname = {publication}),
-       -- A slot that a replica keeps in step: PostgreSQL 17 and newer.
-       exists (select from pg_attribute where attrelid = 'pg_replication_slots'::regclass and attname = 'failover')
+       -- A slot that a replica keeps in step: PostgreSQL 17 and newer, and only the primary has such.
+       not pg_is_in_recovery()
+         and exists (select from pg_attribute where attrelid = 'pg_replication_slots'::regclass and attname = 'failover')
 
 -- name: settle
 select set_config({name}, {value}, false)

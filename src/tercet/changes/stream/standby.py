@@ -32,10 +32,19 @@ class Standby:
     """
 
     def __init__(
-        self, send: Callable[[bytes], None], fail: Callable[[Exception], None], *, timeout_seconds: float, at: int
+        self,
+        send: Callable[[bytes], None],
+        fail: Callable[[Exception], None],
+        read_at: Callable[[], float],
+        *,
+        timeout_seconds: float,
+        at: int,
     ) -> None:
-        """`timeout_seconds` is the server's wal_sender_timeout, 0 for none; `at` is where the slot stands."""
-        self._send, self._fail = send, fail
+        """`read_at` is when the server has last sent anything, by the loop's time.
+
+        `timeout_seconds` is the server's wal_sender_timeout, 0 for none; `at` is where the slot stands.
+        """
+        self._send, self._fail, self._read_at = send, fail, read_at
         self._loop = asyncio.get_running_loop()
         self._interval = min(INTERVAL_SECONDS, timeout_seconds / TIMES_WITHIN_TIMEOUT or INTERVAL_SECONDS)
         # How far the server has come, what of that was handed on, and what was taken care of.
@@ -91,10 +100,9 @@ class Standby:
             self._soon = self._loop.call_later(TELL_SECONDS, self._tell)
 
     def _beat(self) -> None:
-        if self._reading and self._loop.time() - self._heard > max(
-            SILENCE_SECONDS, TIMES_WITHIN_TIMEOUT * self._interval
-        ):
-            self._fail(StoreUnreachable("postgres", reason=f"it has been silent for {SILENCE_SECONDS:.0f} s"))
+        silent = self._loop.time() - max(self._heard, self._read_at())
+        if self._reading and silent > max(SILENCE_SECONDS, TIMES_WITHIN_TIMEOUT * self._interval):
+            self._fail(StoreUnreachable("postgres", reason=f"it has been silent for {silent:.0f} s"))
             return
         self._timer = self._loop.call_later(self._interval, self._beat)
         self._tell(answer=True)

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
-from tercet.errors import FieldMismatch
+from tercet.errors import ExtraMissing, FieldMismatch
 from tercet.router.checking.finding import Finding, found
-from tercet.router.reading.mongo_documents import projection, taken
+from tercet.router.reading.mongo_documents import keys_in, projection, taken
+
+try:
+    from bson import Int64
+except ImportError as error:
+    raise ExtraMissing("A check of mongo(…)", module="bson", extra="mongo") from error
 
 if TYPE_CHECKING:
     from tercet.router.plan import Source
@@ -27,7 +32,8 @@ async def check_collection(database: Mongo, source: Source) -> list[Finding]:
         return [Finding("warning", entity, source.name, says, "Correct its name if documents should be there.")]
     findings = _of_index(source, await collection.index_information())
     sample = await collection.aggregate([{"$sample": {"size": SAMPLE_DOCUMENTS}}, *_project(source)])
-    return findings + _of_sample(source, await sample.to_list())
+    documents = await sample.to_list()
+    return [*findings, *_of_keys(source, documents), *_of_sample(source, documents)]
 
 
 def _project(source: Source) -> list[dict[str, Any]]:
@@ -46,6 +52,22 @@ def _of_index(source: Source, indexes: dict[str, Any]) -> list[Finding]:
         says = f"{on!r} is not unique, and a key with several documents fails."
         return [Finding("warning", entity, source.name, says, f"Make the index on {on} unique.")]
     return []
+
+
+def _of_keys(source: Source, documents: list[dict[str, Any]]) -> list[Finding]:
+    """MongoDB finds no number by a text, and says nothing of it: every load would be without its documents."""
+    on, entity = cast("InDocument", source.declared).on, source.fields[0].entity
+    wanted = source.conversion or source.fields[0].key
+    if not isinstance(wanted, type):
+        # What a function makes, only a load would tell.
+        return []
+    kinds = {type(key) for document in documents for key in keys_in(document, on) if key is not None}
+    strange = sorted(kind.__name__ for kind in kinds if not issubclass(kind, wanted))
+    # Numbers are equal across MongoDB's types.
+    if not strange or (wanted is int and kinds <= {int, float, Int64}):
+        return []
+    says = f"{on!r} holds {', '.join(strange)}, and is asked for by {wanted.__name__}: such documents are never found."
+    return [Finding("error", entity, source.name, says, f"Convert the key where it is declared: key={strange[0]}.")]
 
 
 def _of_sample(source: Source, documents: list[dict[str, Any]]) -> list[Finding]:

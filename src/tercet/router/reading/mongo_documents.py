@@ -61,7 +61,7 @@ class MongoDocuments:
             raise _shared(source)
         found: dict[Key, Found] = {}
         for document in documents:
-            for theirs in _keys_in(document, declared.on):
+            for theirs in keys_in(document, declared.on):
                 for key in own.get(theirs, ()):
                     found[key] = _shared(source) if key in found else taken(source, document)
         # A document without anything of what was asked for is one that was emptied.
@@ -126,7 +126,7 @@ def _at(document: Document, path: str) -> Any:
     return value
 
 
-def _keys_in(document: Document, on: str) -> Iterable[Key]:
+def keys_in(document: Document, on: str) -> Iterable[Key]:
     """The key of a document; of an array MongoDB matches each element."""
     value = _at(document, on)
     if isinstance(value, list):

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from tercet.router.port import EntityTransaction
     from tercet.sessions import Sessions
     from tercet.settings import Settings
-    from tercet.stores.mongo import Document
+    from tercet.stores import Store
+    from tercet.stores.mongo import Document, Mongo
     from tercet.stores.postgres import Isolation, Postgres
     from tercet.stores.reads.postgres_replicas import Replicas
     from tercet.stores.reads.token import ReadToken
@@ -49,6 +50,8 @@ class Features:
     _telemetry: Telemetry
     _clock: Clock
     _replicas: Replicas | None
+    # Whether somebody handles what is saved of entities.
+    _saves: bool = False
 
     if TYPE_CHECKING:
 
@@ -60,6 +63,7 @@ class Features:
         def redis(self) -> Redis: ...
         def has(self, name: str) -> bool: ...
         def need(self, name: str, *, feature: str) -> None: ...
+        def _store(self, name: str, feature: str) -> Store: ...
 
     # ---- on Redis ----
 
@@ -138,15 +142,12 @@ class Features:
 
     @cached_property
     def _mongo_changes(self) -> Changes:
-        from tercet.changes import Changes  # noqa: PLC0415 - see above
-        from tercet.changes.mongo.mongo import sources  # noqa: PLC0415 - see above
-        from tercet.changes.mongo.mongo_leader import leaders  # noqa: PLC0415 - see above
+        from tercet.changes.mongo.mongo_changes import MongoChanges  # noqa: PLC0415 - see above
 
         self.need("mongo", feature="Tercet.changes.mongo")
-        database = cast("AsyncDatabase[Document]", Later(lambda: self.mongo))
-        return Changes(
-            sources(database, clock=self._clock),
-            leaders(database),
+        return MongoChanges(
+            cast("AsyncDatabase[Document]", Later(lambda: self.mongo)),
+            source=lambda: cast("Mongo", self._store("mongo", "Tercet.changes.mongo")).source,
             service=self._settings.application_name,
             clock=self._clock,
             telemetry=self._telemetry,
@@ -225,9 +226,22 @@ class Features:
             telemetry=self._telemetry,
         )
 
+    def entities(self, *entities: type[Entity]) -> None:
+        """Let these be saved and checked: what `save` says in its transaction is written to the other stores here."""
+        from tercet.router import EntitySaved  # noqa: PLC0415 - see above
+
+        self.router.register(*entities)
+        if not self._saves:
+            self._saves = True
+            self.on(EntitySaved, name="tercet.entities")(self.router.apply)
+
     async def load(self, entity: type[E], key: object, *, deadline: str | float | None = None) -> E:
         """The entity under this key, its stores asked at once; see Router.load."""
         return await self.router.load(entity, key, deadline=deadline)
+
+    async def find(self, entity: type[E], key: object, *, deadline: str | float | None = None) -> E | None:
+        """The entity under this key, or None where there is none; for the rest as `load`."""
+        return await self.router.find(entity, key, deadline=deadline)
 
     async def load_many(
         self, entity: type[E], keys: Iterable[object], *, deadline: str | float | None = None

@@ -5,21 +5,20 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from tercet.changes.change import Wants
 from tercet.changes.changes import Changes
 from tercet.changes.fallback.postgres_poll import PostgresPoll
 from tercet.changes.fallback.postgres_triggers import PostgresTriggers
+from tercet.changes.postgres_old_rows import covered_of
 from tercet.changes.setup.choose import choose
-from tercet.changes.setup.findings import place_of
 from tercet.changes.setup.look import look
 from tercet.changes.stream.postgres import PostgresEdge
-from tercet.errors import FeedRefused, LoginRefused, StoreMissing, UsageError
-from tercet.stores.reads.postgres_witness import seen
+from tercet.errors import FeedRefused, LoginRefused, StoreMissing
+from tercet.witness import Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
-    from tercet.changes.change import Commit, Position
+    from tercet.changes.change import Commit, Position, Wants
     from tercet.changes.feeding.place import Place
     from tercet.changes.feeding.port import Lag
     from tercet.changes.port import Hearing, Source
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from tercet.telemetry import Telemetry
     from tercet.witness import Seen
 
+_SNAPSHOT = "SELECT pg_current_snapshot()::text"
 _MEND = "'tercet doctor' says what each way to read changes needs."
 
 _log = logging.getLogger("tercet.changes")
@@ -65,25 +65,16 @@ class PostgresChanges(Changes):
 
     async def seen(self) -> Seen | None:
         """What a read of the primary sees now; None where the server does not say whose count that is by."""
-        async with self._postgres.connection() as connection:
-            text = (await connection.exec_driver_sql("select pg_current_snapshot()::text")).scalar_one()
         source = self._postgres.source
-        return None if source is None else seen(source, text)
+        if source is None:
+            return None
+        async with self._postgres.autocommit() as connection:
+            ((text,),) = (await connection.exec_driver_sql(_SNAPSHOT)).all()
+        return Snapshot.read(source, text)
 
     async def covered(self, tables: Mapping[str, frozenset[str]]) -> Mapping[str, frozenset[str]]:
-        """Of each of these tables, and these columns, the ones whose old values are told where they have changed."""
-        findings = await look(self._postgres, Wants(tables))
-        found = {}
-        for name, columns in tables.items():
-            table = findings.tables.get(place_of(name))
-            if table is None:
-                continue
-            strange = columns - table.columns.keys()
-            if strange:
-                raise UsageError(f"{name} has no column {min(strange)}.", f"It has {', '.join(sorted(table.columns))}.")
-            every = columns if table.triggers else columns.intersection(*(one.covered for one in table.holders))
-            found[name] = frozenset(every)
-        return found
+        """Of each of these tables, the columns whose old values are told where they have changed."""
+        return await covered_of(self._postgres, tables)
 
     def followed_by(self, hearing: Hearing) -> Callable[[], None]:
         """From now on a commit of this process returns once this has heard of it; what is returned ends that."""

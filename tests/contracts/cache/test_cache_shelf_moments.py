@@ -157,11 +157,12 @@ async def test_a_full_server_takes_them(desk: Desk) -> None:
     shelf = desk.shelf()
     await shelf.drop(Drop(tags=("t",), moments=(span(4),)))
     before = (await shelf.versions(["t"]))["t"]
+    before_it = (await desk.redis.config_get("maxmemory"))["maxmemory"]
     await desk.redis.config_set("maxmemory", 1)
     try:
         await shelf.drop(Drop(tags=("t",), moments=(span(5),)))
     finally:
-        await desk.redis.config_set("maxmemory", 0)
+        await desk.redis.config_set("maxmemory", before_it)
     assert (await shelf.versions(["t"]))["t"] != before
     assert await records(shelf, "t") == {"t": [(4, 4, False), (5, 5, False)]}
 

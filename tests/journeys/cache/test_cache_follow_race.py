@@ -14,7 +14,6 @@ import pytest
 from sqlalchemy import text
 
 from tercet.cache import Cache
-from tercet.cache.follow import Known
 from tercet.cache.loading import doubt
 from tercet.changes.stream.postgres import postgres_changes
 from tercet.clock import SystemClock
@@ -81,7 +80,6 @@ class Service:
 
     def __init__(self, db: Tercet, cache: Cache, changes: Any) -> None:
         self.db, self.cache, self.changes = db, cache, changes
-        self.known = Known(changes, db.postgres, db.postgres)
         self.read = 0
         self.tasks: set[asyncio.Task[Any]] = set()
         self.rows = [
@@ -114,10 +112,10 @@ class Service:
         return self.changes.subscribe(Telling(listener, self.again), durable=durable, place=place)
 
     async def seen(self) -> Snapshot | None:
-        return await self.known.seen()
+        return await self.db.changes.seen()
 
     async def covered(self, tables: Mapping[str, frozenset[str]]) -> Mapping[str, frozenset[str]]:
-        return await self.known.covered(tables)
+        return await self.db.changes.covered(tables)
 
     async def until(self, reads: int) -> None:
         """Wait until so many reads have ended."""

@@ -314,8 +314,8 @@ async def test_shapes_that_the_tables_cannot_tell_are_refused_before_anything_is
             ({"plain": "owner:{owner}"}, "replica identity that has owner"),
         ):
             with pytest.raises(UsageError, match=says):
-                await one.cache.follow(one.known, shapes).ready()
-        assert await one.known.covered({"plain": frozenset({"id"})}) == {"plain": frozenset({"id"})}
-        seen = await one.known.seen()
+                await one.cache.follow(one.db.changes, shapes).ready()
+        assert await one.db.changes.covered({"plain": frozenset({"id"})}) == {"plain": frozenset({"id"})}
+        seen = await one.db.changes.seen()
         assert seen is not None
         assert seen.source == one.db.postgres.source

@@ -14,6 +14,7 @@ from tercet.witness import Through
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from bson.timestamp import Timestamp
     from pymongo.asynchronous.database import AsyncDatabase
 
     from tercet.clock import Clock
@@ -36,14 +37,14 @@ class MongoChanges(Changes):
         clock: Clock,
         telemetry: Telemetry,
     ) -> None:
-        self._database, self._named = database, source
+        self._database, self._whose = database, source
         made = sources(database, clock=clock)
         super().__init__(made, leaders(database), service=service, clock=clock, telemetry=telemetry)
 
     async def seen(self) -> Through | None:
         """What a read of the primary sees now; None where the server does not say."""
-        source, answer = self._named(), await self._database.command("ping")
-        at = answer.get("operationTime")
+        source, answer = self._whose(), await self._database.command("ping")
+        at: Timestamp | None = answer.get("operationTime")
         return None if source is None or at is None else Through(source, at.time << _SECONDS_SHIFT | at.inc)
 
     async def covered(self, tables: Mapping[str, frozenset[str]]) -> Mapping[str, frozenset[str]]:

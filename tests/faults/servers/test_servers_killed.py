@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 WHEEL = ("wheel",)
+# For what must come by itself, on a machine that is busy with other things.
+PATIENCE_SECONDS = 90
 _SOURCE = str(Path(tercet.__file__).parents[1])
 
 # Starts the servers, says each step, and then waits for the end that the test gives it.
@@ -71,7 +73,7 @@ class Starter:
     def end(self, how: signal.Signals = signal.SIGKILL) -> int:
         """Send it this and wait until it has gone."""
         self._process.send_signal(how)
-        code = self._process.wait(30)
+        code = self._process.wait(PATIENCE_SECONDS)
         assert self._process.stdout is not None
         self._process.stdout.close()
         return code
@@ -87,7 +89,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 
 def _processes_of(folder: Path) -> list[str]:
     """What runs with this folder in its command line; a server that has its signal may take a moment."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline:
         lines = [" ".join(command_line(int(one.name))) for one in Path("/proc").glob("[0-9]*")]
         found = [line for line in lines if str(folder) in line and "-c" not in line.split(" ")[1:2]]

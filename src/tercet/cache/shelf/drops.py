@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import struct
 from typing import TYPE_CHECKING, TypeVar
 
@@ -50,6 +51,9 @@ FRAMES_A_READ = 32
 # Moments are remembered with each of so many tags; of more they are remembered once, for all tags there are.
 TAGS_RECORDED_MAX = 1_000
 
+# Processes that share a bus are some thousands at most: 64 random bits tell them apart.
+ORIGIN_BYTES = 8
+
 _ANNOUNCE = Script.beside(__file__, "announce")
 _DROP = Script.beside(__file__, "drop")
 _SETTLE = Script.beside(__file__, "settle")
@@ -67,6 +71,8 @@ class Drops:
     def __init__(self, wire: Wire, layout: Layout) -> None:
         self._wire = wire
         self._layout = layout
+        # Whose drops these are, on the bus.
+        self.origin = secrets.token_bytes(ORIGIN_BYTES)
         # A cluster refuses one command for several slots; that is seen when it happens.
         self._by_slot = False
 
@@ -80,7 +86,7 @@ class Drops:
         left = await self._record(drop) if drop.moments else drop.tags
         if drop.everything:
             await self._clear()
-            await self._tell(messages(drop))
+            await self._tell(messages(drop, self.origin))
             return
         keys = self._gone(left, drop.names)
         if keys:
@@ -89,7 +95,7 @@ class Drops:
             await self._unlink_matching(Globs(drop.patterns))
         if drop:
             # Only when everything is unlinked: in a cluster the bus is on another server than most keys.
-            await self._tell(messages(drop))
+            await self._tell(messages(drop, self.origin))
 
     async def settle(self, tags: Sequence[str], source: bytes, through: int, spans: Sequence[Span]) -> None:
         """Mark what tags, and all of them, were dropped for, as far as the store shows it."""
@@ -104,7 +110,7 @@ class Drops:
 
     async def tell(self, drop: Drop) -> None:
         """The bus alone, for what is no longer true but was replaced already."""
-        await self._tell(messages(drop))
+        await self._tell(messages(drop, self.origin))
 
     def _gone(self, tags: Sequence[str], names: Sequence[str]) -> list[bytes]:
         """The keys that go: versions first, then leases, then entries."""
@@ -126,7 +132,7 @@ class Drops:
         """Do it in one step; False where it is for several servers, a walk through the keyspace, or too much."""
         if self._by_slot or drop.everything or drop.patterns or len(drop.tags) + len(drop.names) > KEYS_A_COMMAND:
             return False
-        moments, gone, told = self._remembering(drop), self._gone(drop.tags, drop.names), messages(drop)
+        moments, gone, told = self._remembering(drop), self._gone(drop.tags, drop.names), messages(drop, self.origin)
         if not gone or sum(map(len, (*moments, *gone, *told))) > BYTES_A_COMMAND:
             return False
         try:

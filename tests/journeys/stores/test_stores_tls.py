@@ -104,7 +104,7 @@ async def redis_port(tmp_path: Path) -> AsyncIterator[int]:
     command += ["--tls-ca-cert-file", str(tmp_path / "ours.crt"), "--dir", str(tmp_path)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:
-        for _ in range(100):
+        for _ in range(1000):
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 0.1):
                 break
             if process.poll() is not None:

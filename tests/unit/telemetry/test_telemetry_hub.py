@@ -111,7 +111,7 @@ def test_a_block_that_ends_well_is_an_operation_that_is_ok() -> None:
     event = notebook.only_operation()
     assert (event.room, event.name, event.store) == ("rollups", "refresh", "postgres")
     assert (event.outcome, event.error) == ("ok", None)
-    assert 0 <= event.seconds < 1
+    assert 0 <= event.seconds < 60
 
 
 @pytest.mark.parametrize(

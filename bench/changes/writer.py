@@ -168,14 +168,14 @@ async def read(arm: str, url: str) -> dict[str, float]:
         subscription = changes.subscribe(ear, durable=PLACE)
         await subscription.ready()
         # The server may not have noticed yet that the reader of the round before has gone.
-        while subscription.status().state != "reading":
+        while subscription.status().state != "reading":  # noqa: ASYNC110 - a status is looked at, it calls nobody
             await asyncio.sleep(0.01)
     began, worked = time.monotonic(), time.process_time()
     print("ready", flush=True)
     await asyncio.to_thread(sys.stdin.readline)
     share = (time.process_time() - worked) / (time.monotonic() - began)
     deadline = time.monotonic() + PATIENCE_SECONDS
-    while not ear.heard and time.monotonic() < deadline:
+    while not ear.heard and time.monotonic() < deadline:  # noqa: ASYNC110 - a count is looked at
         await asyncio.sleep(0.01)
     if polling is not None:
         polling.cancel()

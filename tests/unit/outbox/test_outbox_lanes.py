@@ -18,6 +18,7 @@ from tercet.changes.outbox.delivery import WAIT_SECONDS_MAX, Work, backoff, perm
 from tercet.clock import StoppedClock
 from tercet.errors import (
     LockBusy,
+    NotOpen,
     PoolExhausted,
     Refused,
     SettingInvalid,
@@ -256,6 +257,7 @@ def test_errors_that_trying_again_cannot_help_are_known() -> None:
     assert permanent(UsageError("Wrong."))
     assert not permanent(LockBusy("the work"))
     assert not permanent(ValueError("x"))
+    assert not permanent(NotOpen("This Tercet", closed=True))
     work = Work("i", "c", "t", "k", b"")
     work.failed(PoolExhausted("postgres", size=1, waited=1.0, held=None, holder=None), attempts=1, chance=0.0)
     assert (work.state, work.attempts) == ("failed", 0)

@@ -278,7 +278,8 @@ class Outbox:
                 found = await step()
             except Exception as error:  # noqa: BLE001 - see below
                 # A server that is away comes back, and whatever else it is must not end the others' events.
-                if well:
+                # One whose Tercet is being closed is closed in a moment too.
+                if well and not isinstance(error, NotOpen):
                     _log.warning("The outbox %s waits: %s", self.name, error)
                 well = False
                 await _nap(closing, AFTER_ERROR_SECONDS)

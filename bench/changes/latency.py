@@ -223,7 +223,9 @@ def measure(urls: dict[str, str], store: str, options: argparse.Namespace) -> di
             assert said == {"relay": role == "relay"}, f"the {role} says {said}"
         children.append(Child("write", urls, options, store))
         returned = children[-1].line()
-        relay, hearer = children[0].end(), children[1].end()
+        # The hearer first: it would lead as soon as the relay is gone.
+        hearer = children[1].end()
+        relay = children[0].end()
     finally:
         for child in children:
             child.close()

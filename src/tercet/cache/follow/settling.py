@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from tercet.cache.moments.span import WINDOW_SECONDS, digest, folded
 from tercet.cache.shelf import Drop
-from tercet.errors import StoreError
+from tercet.errors import NotOpen, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -71,6 +71,10 @@ class Settling:
             settled = False
             try:
                 settled = await self.step()
+            except NotOpen as error:
+                if error.closed:
+                    # There is nobody to ask any more, and never will be.
+                    return
             except StoreError as error:
                 _log.debug("what was dropped is not settled yet (%s)", type(error).__name__)
             except Exception:  # noqa: BLE001 - logged; what asks the store is not ours

@@ -87,6 +87,26 @@ async def test_after_its_last_attempt_an_event_is_dead_and_its_key_goes_on(book:
     assert "hunter2" not in row.work.reason
 
 
+async def test_a_handler_that_awaited_something_cancelled_has_failed(book: Any, clock: StoppedClock) -> None:
+    """It counts as an attempt and says so, or its key would wait for ever and nobody would know."""
+    outbox, seen = _outbox(book, clock), list[int]()
+
+    @outbox.on(Did, name="mine", attempts=2)
+    async def handle(event: Did) -> None:
+        seen.append(event.n)
+        if event.n == 1:
+            raise asyncio.CancelledError
+
+    await outbox.relay.take(await _contents(outbox, book, Did(key=1, n=1), Did(key=1, n=2)))
+    for _ in range(2):
+        clock.advance(1.0)
+        await outbox.relay.retry()
+        await outbox.relay.settled()
+    assert seen == [1, 1, 2]
+    (row,) = book.rows
+    assert (row.work.state, row.work.error) == ("dead", "CancelledError")
+
+
 async def test_a_store_that_is_away_kills_no_letter(book: Any, clock: StoppedClock) -> None:
     """It is tried for as long as that lasts, and the attempts that count begin afterwards."""
     outbox, seen = _outbox(book, clock), list[int]()

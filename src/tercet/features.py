@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     import tercet.changes.outbox
     from tercet.changes import Changes, Hearing
     from tercet.changes.outbox import Outbox
-    from tercet.changes.outbox.port import Once
+    from tercet.changes.outbox.port import Feed, Once
     from tercet.changes.postgres import PostgresChanges
     from tercet.changes.transaction import Transaction, Transactions
     from tercet.clock import Clock
@@ -38,7 +39,10 @@ if TYPE_CHECKING:
 H = TypeVar("H", bound="Callable[..., Awaitable[object]]")
 E = TypeVar("E", bound="Entity")
 
-# The place in the changes from which the outbox is read.
+# The outbox's name. All services of a database share it, whatever they are called: who emits and who handles are often
+# two of them.
+OUTBOX = "tercet"
+# The place in the changes from which it is read.
 OUTBOX_PLACE = "outbox"
 
 
@@ -190,14 +194,21 @@ class Features:
         self.need("postgres", feature="Tercet.outbox")
         return Outbox(
             cast("Postgres", Later(lambda: self.postgres)),
-            slot=Place(self._settings.application_name, OUTBOX_PLACE, durable=True).slot,
-            feed=self.changes,
+            slot=lambda: Place(self._outbox_service(), OUTBOX_PLACE, durable=True).slot,
+            name=OUTBOX,
+            feed=cast("Feed", Later(lambda: self.changes)),
             place=OUTBOX_PLACE,
+            service=self._outbox_service,
             mongo=Later(lambda: self.mongo) if self.has("mongo") else None,
             redis=Later(lambda: self.redis) if self.has("redis") else None,
             telemetry=self._telemetry,
             clock=self._clock,
         )
+
+    def _outbox_service(self) -> str:
+        """What all share that use the outbox of this database; a server has one list of slots for all databases."""
+        url = self._settings.url("postgres")
+        return OUTBOX if url is None else f"{OUTBOX}_{url.database}"
 
     def on(
         self,
@@ -280,9 +291,11 @@ class Features:
 
     async def _end(self) -> None:
         """End all rooms, those first that stand on others; what was never used was never made."""
-        for room in ("outbox", "changes", "_mongo_changes", "router", "locks", "wire"):
-            if room in self.__dict__:
-                await getattr(self, room).close()
+        async with AsyncExitStack() as rooms:
+            # The last that is handed to it comes first, and each is closed also where another one fails.
+            for room in ("wire", "locks", "router", "_mongo_changes", "changes", "outbox"):
+                if room in self.__dict__:
+                    rooms.push_async_callback(getattr(self, room).close)
 
 
 class Later:

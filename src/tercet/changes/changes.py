@@ -63,13 +63,21 @@ class Changes:
         self._subscriptions: dict[str, tuple[Subscription, Feed]] = {}
         self._closed = False
 
-    def subscribe(self, listener: Listener, *, durable: str | None = None, place: str | None = None) -> Subscription:
+    def subscribe(
+        self,
+        listener: Listener,
+        *,
+        durable: str | None = None,
+        place: str | None = None,
+        service: str | None = None,
+    ) -> Subscription:
         """Tell `listener` what is committed from now on.
 
         `durable` names a place that the store keeps: it goes on where it was, at least once, and its listener is
         asked again until it has taken care of what it was told. Without it the place is ephemeral: after any gap, and
         at the beginning, `resync` is called. `place` names an ephemeral place; otherwise its name is made of the
-        listener's class and of what it wants, which is the same in every process that runs the same program.
+        listener's class and of what it wants, which is the same in every process that runs the same program. `service`
+        is given where processes of several services share the place.
 
         Without a running loop it begins with `start()`, or with the subscription's `ready()`.
         """
@@ -88,7 +96,7 @@ class Changes:
                 shown=repr(name),
                 wanted="the name of a place that nobody in this process reads",
             )
-        where = Place(self._service, name, durable=durable is not None)
+        where = Place(service or self._service, name, durable=durable is not None)
         leader = self._leaders(where)
         feed = Feed(listener, where, self._sources, leader, clock=self._clock, telemetry=self._telemetry)
         subscription = Subscription(feed, self)

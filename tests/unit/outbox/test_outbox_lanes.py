@@ -328,3 +328,51 @@ async def test_what_is_kept_is_kept_before_it_is_handled(book: Any, clock: Stopp
 
     await outbox.relay.take(await _contents(outbox, book, Did(key=1, n=1)))
     assert kept == [1]
+
+
+async def test_a_handler_that_runs_when_it_is_closed_may_end(book: Any, clock: StoppedClock) -> None:
+    """Also one that the feed has begun: it is not cut off, and what stands behind it is parked and not begun."""
+    feed, seen, go = _Feed(), list[str](), asyncio.Event()
+    outbox = _outbox(book, clock, feed=feed, place="place", durable="slot", slot="slot")
+
+    @outbox.on(Did, name="mine")
+    async def handle(event: Did) -> None:
+        seen.append(f"began {event.n}")
+        await go.wait()
+        seen.append(f"ended {event.n}")
+
+    said = await _contents(outbox, book, Did(key=1, n=1), Did(key=1, n=2))
+    await outbox.open()
+    told = feed.tell(outbox, said)
+    while not seen:
+        await asyncio.sleep(0)
+    closing = asyncio.create_task(outbox.close())
+    while not outbox.relay.is_closing:
+        await asyncio.sleep(0)
+    go.set()
+    await closing
+    assert told.done()
+    assert not told.cancelled()
+    assert seen == ["began 1", "ended 1"]
+    (row,) = book.rows
+    assert row.work.state == "waiting"
+
+
+class _Feed:
+    """Tells a listener in a task of its own, which ends with the subscription."""
+
+    def __init__(self) -> None:
+        self._task: asyncio.Task[None] | None = None
+
+    def subscribe(self, _listener: Any, *, durable: str | None = None, service: str | None = None) -> _Feed:
+        assert (durable, service) == ("place", None)
+        return self
+
+    def tell(self, outbox: Outbox, said: list[bytes]) -> asyncio.Task[None]:
+        self._task = asyncio.create_task(outbox.relay.take(said))
+        return self._task
+
+    async def close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])

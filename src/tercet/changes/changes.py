@@ -11,6 +11,8 @@ from tercet.changes.feeding.place import PLACE_CHARS_MAX, Place, checked_place
 from tercet.errors import NotOpen, SettingInvalid
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tercet.changes.feeding.port import Leaders, Sources
     from tercet.changes.feeding.status import SubscriptionStatus
     from tercet.changes.port import Listener
@@ -56,7 +58,18 @@ class Changes:
     leads and tells its own listener, and when it dies another one takes over.
     """
 
-    def __init__(self, sources: Sources, leaders: Leaders, *, service: str, clock: Clock, telemetry: Telemetry) -> None:
+    def __init__(
+        self,
+        sources: Sources,
+        leaders: Leaders,
+        *,
+        service: str,
+        clock: Clock,
+        telemetry: Telemetry,
+        is_open: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """`is_open` says whether the store can be asked yet; until then, `start()` begins what was subscribed."""
+        self._is_open = is_open
         self._sources, self._leaders = sources, leaders
         self._service = service
         self._clock, self._telemetry = clock, telemetry
@@ -79,7 +92,7 @@ class Changes:
         listener's class and of what it wants, which is the same in every process that runs the same program. `service`
         is given where processes of several services share the place.
 
-        Without a running loop it begins with `start()`, or with the subscription's `ready()`.
+        Without a running loop, or a store that is open, it begins with `start()`, or with the subscription's `ready()`.
         """
         if self._closed:
             raise NotOpen("The feed of changes", closed=True)
@@ -101,7 +114,7 @@ class Changes:
         feed = Feed(listener, where, self._sources, leader, clock=self._clock, telemetry=self._telemetry)
         subscription = Subscription(feed, self)
         self._subscriptions[name] = (subscription, feed)
-        if _running():
+        if _running() and self._is_open():
             feed.start()
         return subscription
 

@@ -52,11 +52,12 @@ class PostgresChanges(Changes):
         followed: Callable[[Hearing], Callable[[], None]],
         clock: Clock,
         telemetry: Telemetry,
+        is_open: Callable[[], bool] = lambda: True,
     ) -> None:
         self._postgres, self._settings, self._mongo, self._followed = postgres, settings, mongo, followed
         self._edge: PostgresEdge | None = None
         service = settings().application_name
-        super().__init__(self._source, self._leader, service=service, clock=clock, telemetry=telemetry)
+        super().__init__(self._source, self._leader, service=service, clock=clock, telemetry=telemetry, is_open=is_open)
 
     @property
     def mongo(self) -> Changes:
@@ -127,7 +128,7 @@ class _Best:
 
     async def open(self, wants: Wants, since: Position | None) -> Position:
         """Begin to read where the place stands, or now."""
-        choice = choose(await look(self._postgres, wants))
+        choice = choose(await look(self._postgres, wants), slot=self._place.slot if self._place.durable else None)
         if choice.kind is None:
             raise FeedRefused("postgres", reason=choice.why.rstrip("."), mend=_MEND)
         if choice.kind != "stream":

@@ -18,7 +18,7 @@ from tercet.cache.moments.recent import RELAY_SILENCE_SECONDS
 from tercet.cache.moments.span import WINDOW_SECONDS
 from tercet.cache.shelf import Drop
 from tercet.changes import Change, Commit
-from tercet.errors import DeadlinePassed, StoreMissing, StoreUnreachable, UsageError
+from tercet.errors import DeadlinePassed, NotOpen, StoreMissing, StoreUnreachable, UsageError
 from tercet.witness import Moment, Snapshot, current
 
 if TYPE_CHECKING:
@@ -511,3 +511,23 @@ def test_it_can_be_declared_before_there_is_a_loop() -> None:
 
     asyncio.run(run())
     assert feed.closed == 1
+
+
+async def test_a_store_that_was_closed_first_is_no_fault_to_be_logged(each: Bench, caplog: Any) -> None:
+    """A Tercet may be closed before the cache that follows it: nothing is asked any more, and nothing is lamented."""
+    feed = Feed()
+    following = follow(each, feed)
+    settling = following._settling
+    assert settling is not None
+    asked = asyncio.Event()
+
+    async def closed() -> Snapshot | None:
+        asked.set()
+        raise NotOpen("This Tercet", closed=True)
+
+    settling._sees = closed
+    await following.hear([commit(10, 1)])
+    await asked.wait()
+    await asyncio.sleep(0)
+    await following.close()
+    assert not [one for one in caplog.records if one.levelname == "ERROR"]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from tercet.cache.moments.span import WINDOW_SECONDS, digest, folded
 from tercet.cache.shelf import Drop
-from tercet.errors import StoreError
+from tercet.errors import NotOpen, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -71,7 +71,7 @@ class Settling:
             settled = False
             try:
                 settled = await self.step()
-            except StoreError as error:
+            except (StoreError, NotOpen) as error:
                 _log.debug("what was dropped is not settled yet (%s)", type(error).__name__)
             except Exception:  # noqa: BLE001 - logged; what asks the store is not ours
                 _log.exception("what was dropped could not be settled, and is tried again")

@@ -6,6 +6,8 @@ from contextlib import AsyncExitStack
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from tercet.errors import UsageError
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
     from contextlib import AbstractAsyncContextManager
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from tercet.router.port import EntityTransaction
     from tercet.sessions import Sessions
     from tercet.settings import Settings
-    from tercet.stores import Store
+    from tercet.stores import Gate, Store
     from tercet.stores.mongo import Document, Mongo
     from tercet.stores.postgres import Isolation, Postgres
     from tercet.stores.reads.postgres_replicas import Replicas
@@ -54,6 +56,7 @@ class Features:
     _telemetry: Telemetry
     _clock: Clock
     _replicas: Replicas | None
+    _gate: Gate
     # Whether somebody handles what is saved of entities.
     _saves: bool = False
 
@@ -139,6 +142,7 @@ class Features:
             followed=self._followed,
             clock=self._clock,
             telemetry=self._telemetry,
+            is_open=lambda: self._gate.is_open,
         )
 
     def _followed(self, hearing: Hearing) -> Callable[[], None]:
@@ -155,6 +159,7 @@ class Features:
             service=self._settings.application_name,
             clock=self._clock,
             telemetry=self._telemetry,
+            is_open=lambda: self._gate.is_open,
         )
 
     @cached_property
@@ -218,8 +223,16 @@ class Features:
         within: str | float = "30s",
         attempts: int | None = None,
     ) -> Callable[[H], H]:
-        """Let the function below handle these events, from the opening of this Tercet on; see Outbox.on."""
+        """Let the function below handle these events, from the opening of this Tercet on; see Outbox.on.
+
+        One that is open takes more handlers if it had one when it was opened: then its outbox hands events on.
+        """
         words: dict[str, Any] = {} if attempts is None else {"attempts": attempts}
+        if self._gate.is_open and not self.outbox.is_open:
+            raise UsageError(
+                "A handler was declared on a Tercet that is open and has no others, so nothing would be handed to it.",
+                "Declare it before the Tercet is opened; or say db.outbox.on(…), and then await db.outbox.open().",
+            )
         return self.outbox.on(*types, once=once, name=name, within=within, **words)
 
     # ---- over all stores ----
@@ -243,8 +256,8 @@ class Features:
 
         self.router.register(*entities)
         if not self._saves:
-            self._saves = True
             self.on(EntitySaved, name="tercet.entities")(self.router.apply)
+            self._saves = True
 
     async def load(self, entity: type[E], key: object, *, deadline: str | float | None = None) -> E:
         """The entity under this key, its stores asked at once; see Router.load."""

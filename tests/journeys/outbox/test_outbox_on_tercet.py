@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
+from asyncio.subprocess import PIPE
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+import pytest
 import pytest_asyncio
 
 from tercet import Tercet
+from tercet.changes import Wants
 from tercet.changes.feeding.place import Place
 from tercet.changes.outbox import Event
+from tercet.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
+
+    from tercet.changes import Commit
 
 # Both cores may be taken: nothing here is about how fast an event arrives.
 PATIENCE_SECONDS = 90.0
@@ -131,6 +139,85 @@ async def test_a_handler_that_runs_while_it_is_closed_has_its_stores(db: Tercet,
     async with db.postgres.connection() as connection:
         left = await connection.exec_driver_sql("select id from tercet.outbox union all select id from tercet.parked")
         assert left.all() == []
+
+
+async def test_a_handler_that_is_declared_too_late_is_refused_or_works(db: Tercet, postgres_url: str) -> None:
+    """On a Tercet that hands nothing on it says so; on one that does, it is told what is emitted from then on."""
+    await db.outbox.install()
+    seen: list[int] = []
+
+    async def handle(event: Told) -> None:
+        seen.append(event.n)
+
+    async with Tercet(postgres=postgres_url) as other:
+        with pytest.raises(UsageError, match="open"):
+            other.on(Told, name="late")(handle)
+    other = Tercet(postgres=postgres_url)
+
+    @other.on(Told, name="early")
+    async def early(event: Told) -> None:
+        seen.append(-event.n)
+
+    async with other:
+        other.on(Told, name="late")(handle)
+        async with other.transaction() as tx:
+            tx.emit(Told(n=1))
+        await _told(seen, 2)
+    assert sorted(seen) == [-1, 1]
+
+
+async def test_what_is_subscribed_before_the_opening_begins_with_it(logged: Tercet, postgres_url: str) -> None:
+    """Also where the loop runs already: nothing is asked of a store that is not open, and nothing has failed."""
+    assert logged.has("postgres")
+    other = Tercet(postgres=postgres_url)
+    subscription = other.changes.subscribe(_Deaf())
+    # Whatever it would begin by itself has its turn here.
+    await asyncio.sleep(0.3)
+    assert subscription.status().error is None
+    async with asyncio.timeout(PATIENCE_SECONDS), other:
+        await subscription.ready()
+    assert subscription.status().state == "closed"
+
+
+class _Deaf:
+    """A listener who wants nothing."""
+
+    wants = Wants()
+
+    async def hear(self, commits: Sequence[Commit]) -> None:
+        """Nothing comes."""
+
+    async def resync(self, why: str) -> None:
+        """Nothing was missed."""
+
+
+_WITHOUT_PSYCOPG = """
+import asyncio, sys
+
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "psycopg":
+            raise ImportError(name)
+
+sys.meta_path.insert(0, Missing())
+from tercet import Tercet
+
+async def main():
+    async with Tercet(postgres=sys.argv[1]) as db, db.transaction() as tx:
+        print((await tx.session.connection()).closed)
+
+asyncio.run(main())
+"""
+
+
+async def test_a_transaction_needs_no_driver_of_the_feed(postgres_url: str) -> None:
+    """Whoever follows nothing has not installed the extra that brings psycopg."""
+    run = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", _WITHOUT_PSYCOPG, postgres_url, stdout=PIPE, stderr=PIPE,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )  # fmt: skip
+    out, errors = await run.communicate()
+    assert (out, run.returncode) == (b"False\n", 0), errors.decode()
 
 
 async def test_an_event_of_another_key_does_not_queue_behind_the_table(logged: Tercet, postgres_url: str) -> None:

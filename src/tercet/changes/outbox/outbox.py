@@ -104,6 +104,7 @@ class Outbox:
         self._catalogue = Catalogue()
         self._consumers: dict[str, Consumer] = {}
         self._inboxes: dict[Once, Inbox] = {}
+        self._prepared: set[Once] = set()
         heard: dict[str, Any] = {"clock": self._clock, "telemetry": telemetry or Telemetry(), "chance": chance}
         runner = Runner(self._catalogue, self._consumers, self._inboxes, parallel=parallel, **heard)
         kept: dict[str, Any] = {"prefix": PREFIX + name, "keep": self._kept is not None, "lease": self._lease}
@@ -228,15 +229,18 @@ class Outbox:
     ) -> None:
         await self.close()
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it hands events on."""
+        return bool(self._tasks)
+
     async def open(self) -> None:
         """Begin to hand events on, if there are handlers; a program that only emits need not open it."""
         if self._tasks or not self._consumers:
             return
         self.relay.opened()
         self._closing = asyncio.Event()
-        await self.relay.enrol()
-        for inbox in self._inboxes.values():
-            await inbox.prepare()
+        await self._enrol()
         self._tasks = tuple(asyncio.create_task(one) for one in self._loops(self._closing))
         if self._feed is not None:
             place = self._place or said(self._slot)
@@ -267,12 +271,20 @@ class Outbox:
         loops = [
             self._loop(closing, self.relay.retry, self._poll),
             self._loop(closing, self.relay.renew, self._lease / RENEWALS),
-            self._loop(closing, self.relay.enrol, ENROL_SECONDS),
+            self._loop(closing, self._enrol, ENROL_SECONDS),
             self._loop(closing, self._prune, PRUNE_SECONDS),
         ]
         if self._tables:
             loops.append(self._loop(closing, self.relay.drain, self._poll))
         return loops
+
+    async def _enrol(self) -> None:
+        """Say who consumes here, and make what effects need, also of handlers that were declared later."""
+        await self.relay.enrol()
+        for once, inbox in tuple(self._inboxes.items()):
+            if once not in self._prepared:
+                await inbox.prepare()
+                self._prepared.add(once)
 
     async def _prune(self) -> None:
         await self._book.prune(kept=self._kept, inbox=self._marks)

@@ -11,6 +11,7 @@ from tercet.changes.fallback.postgres_triggers import PostgresTriggers
 from tercet.changes.postgres_old_rows import covered_of
 from tercet.changes.setup.choose import choose
 from tercet.changes.setup.look import look
+from tercet.changes.setup.publication import untold
 from tercet.changes.stream.postgres import PostgresEdge
 from tercet.errors import FeedRefused, LoginRefused, StoreMissing
 from tercet.witness import Snapshot
@@ -128,9 +129,12 @@ class _Best:
 
     async def open(self, wants: Wants, since: Position | None) -> Position:
         """Begin to read where the place stands, or now."""
-        choice = choose(await look(self._postgres, wants), slot=self._place.slot if self._place.durable else None)
+        findings = await look(self._postgres, wants)
+        choice = choose(findings, slot=self._place.slot if self._place.durable else None)
         if choice.kind is None:
             raise FeedRefused("postgres", reason=choice.why.rstrip("."), mend=_MEND)
+        if choice.kind != "triggers" and (refused := untold(findings, wants)) is not None:
+            raise refused
         if choice.kind != "stream":
             _log.info("the changes of %s: %s", self._place.name, choice)
         self._source = self._made(choice.kind)

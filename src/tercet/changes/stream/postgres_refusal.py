@@ -124,5 +124,5 @@ def publication_missing(what: str) -> FeedRefused:
     return FeedRefused(
         "postgres",
         reason=what,
-        mend="Make it with the set-up of tercet.changes, or by CREATE PUBLICATION; tercet doctor says what it needs.",
+        mend="Set it up: tercet doctor --setup TABLE:COLUMN,… --apply; for messages alone, CREATE PUBLICATION tercet.",
     )

@@ -8,7 +8,7 @@ UV := $(BIN)/uv $(if $(wildcard /etc/ssl/certs/ca-certificates.crt),--system-cer
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format docs bench bench-ladder bench-cache check-staleness lock clean
+.PHONY: help setup demo test check format docs bench bench-ladder bench-cache bench-changes check-staleness lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 18
@@ -55,6 +55,10 @@ bench-ladder: setup ## the ladder at its full size: 1,000,000 users, 5,000,000 o
 bench-cache: setup .venv-bench/.ready ## the cache, locks and limits beside their peers, in .venv-bench (half an hour)
 	@.venv-bench/bin/python bench/cache/run.py --results bench/results $(ARGS)
 	@$(BIN)/python bench/cache/report.py --readme
+
+bench-changes: setup ## changes, outbox and entities: latency, backlog, races, faults (half an hour)
+	@$(BIN)/python bench/changes/run.py --results bench/results $(ARGS)
+	@$(BIN)/python bench/changes/report.py --readme
 
 .venv-bench/.ready: requirements/bench.txt pyproject.toml
 	@test -x .venv-bench/bin/python || $(PYTHON) -m venv .venv-bench

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator
     from pathlib import Path
 
+    import asyncpg
+    from pymongo import AsyncMongoClient
+
 T = TypeVar("T")
 
 # The database that every test's own is a copy of.
@@ -74,6 +77,9 @@ class TestServers:
         self._portal: Portal | None = None
         self._started: dict[str, Servers] = {}
         self._urls: dict[str, str] = {}
+        # Kept for all tests of this worker: hundreds of them ask for a database.
+        self._administrator: asyncpg.Connection | None = None
+        self._mongo: AsyncMongoClient[dict[str, Any]] | None = None
 
     @property
     def postgres(self) -> str:
@@ -95,8 +101,31 @@ class TestServers:
         self._portal = self._portal or Portal()
         return self._portal.run(work)
 
+    async def administer(self, url: str, statement: str) -> None:
+        """Run this in PostgreSQL's own database."""
+        import asyncpg
+
+        if self._administrator is None or self._administrator.is_closed():
+            self._administrator = await asyncpg.connect(url)
+        await self._administrator.execute(statement)
+
+    async def drop_mongo(self, url: str, name: str) -> None:
+        """Drop this database of MongoDB's."""
+        from pymongo import AsyncMongoClient
+
+        self._mongo = self._mongo or AsyncMongoClient[dict[str, Any]](url)
+        await self._mongo.drop_database(name)
+
+    async def _leave(self) -> None:
+        if self._administrator is not None:
+            await self._administrator.close()
+        if self._mongo is not None:
+            await self._mongo.close()
+
     def close(self) -> None:
         """Stop what was started and leave nothing behind."""
+        if self._portal is not None:
+            self.run(self._leave())
         for servers in self._started.values():
             self.run(servers.stop())
         if self._portal is not None:
@@ -131,13 +160,6 @@ async def _postgres(url: str, *statements: str) -> None:
         await connection.close()
 
 
-async def _drop_mongo(url: str, name: str) -> None:
-    from pymongo import AsyncMongoClient
-
-    async with AsyncMongoClient[dict[str, Any]](url) as client:
-        await client.drop_database(name)
-
-
 async def _flush_redis(url: str) -> None:
     import redis.asyncio as driver
 
@@ -163,17 +185,19 @@ def _numbers() -> Iterator[int]:
 def postgres_url(servers: TestServers, _numbers: Iterator[int]) -> Iterator[str]:
     """A fresh PostgreSQL database, a copy of the template, dropped afterwards with whoever is still in it."""
     name = f"test_{next(_numbers)}"
-    servers.run(_postgres(servers.postgres, f"create database {name} template {_TEMPLATE}"))
-    yield servers.postgres.rpartition("/")[0] + f"/{name}"
-    servers.run(_postgres(servers.postgres, f"drop database if exists {name} with (force)"))
+    url = servers.postgres
+    servers.run(servers.administer(url, f"create database {name} template {_TEMPLATE}"))
+    yield url.rpartition("/")[0] + f"/{name}"
+    servers.run(servers.administer(url, f"drop database if exists {name} with (force)"))
 
 
 @pytest.fixture
 def mongo_url(servers: TestServers, _numbers: Iterator[int]) -> Iterator[str]:
     """A fresh MongoDB database, dropped afterwards."""
     name = f"test_{next(_numbers)}"
-    yield servers.mongo.replace("/tercet?", f"/{name}?")
-    servers.run(_drop_mongo(servers.mongo, name))
+    url = servers.mongo
+    yield url.replace("/tercet?", f"/{name}?")
+    servers.run(servers.drop_mongo(url, name))
 
 
 @pytest.fixture

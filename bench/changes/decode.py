@@ -1,13 +1,18 @@
-"""What decoding PostgreSQL's changes costs, alone: `python bench/changes/decode.py`.
+"""What decoding PostgreSQL's changes costs, alone; prints JSON.
+
+    python bench/changes/decode.py [--rows 20000] [--rounds 7]
 
 CPU time a row, best of several rounds, on payloads as a server sends them: no server takes part.
 """
 
 from __future__ import annotations
 
+import argparse
 import struct
 import time
 from typing import TYPE_CHECKING
+
+import asked
 
 from tercet.changes.change import Wants
 from tercet.changes.pgoutput import Decoder
@@ -16,9 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from tercet.changes.change import Commit
-
-ROUNDS = 7
-ROWS = 20_000
 
 # A table of eight columns: its key, a number, two times, texts, a price and a document.
 _COLUMNS = (
@@ -54,26 +56,26 @@ def _commit(xid: int) -> bytes:
     return b"C" + struct.pack(">BQQq", 0, xid * 100, xid * 100 + 50, 0)
 
 
-def _large() -> list[bytes]:
-    return [_begin(900), _relation(), *(_insert(row) for row in range(ROWS)), _commit(900)]
+def _large(rows: int) -> list[bytes]:
+    return [_begin(900), _relation(), *(_insert(row) for row in range(rows)), _commit(900)]
 
 
-def _small() -> list[bytes]:
-    each = [(_begin(900 + row), _insert(row), _commit(900 + row)) for row in range(ROWS)]
+def _small(rows: int) -> list[bytes]:
+    each = [(_begin(900 + row), _insert(row), _commit(900 + row)) for row in range(rows)]
     return [_begin(899), _relation(), _commit(899), *(payload for three in each for payload in three)]
 
 
-def _cost(payloads: Sequence[bytes], wants: Wants) -> float:
+def _cost(payloads: Sequence[bytes], wants: Wants, rows: int, rounds: int) -> float:
     """Microseconds of CPU a row."""
     best = float("inf")
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         feed: Callable[[bytes], Iterable[Commit]] = Decoder(wants, source="pg:1", near=1000).feed
         begin = time.process_time()
         for payload in payloads:
             for _commit_made in feed(payload):
                 pass
         best = min(best, time.process_time() - begin)
-    return best / ROWS * 1e6
+    return best / rows * 1e6
 
 
 def main() -> None:
@@ -84,9 +86,19 @@ def main() -> None:
         "key and user": Wants({"orders": frozenset({"id", "user_id"})}),
         "all eight columns": Wants({"orders": None}),
     }
-    for kind, payloads in (("one large transaction", _large()), ("one-row transactions", _small())):
-        for what, asked in wants.items():
-            print(f"{kind:24} {what:20} {_cost(payloads, asked):6.2f} us a row")
+    words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    words.add_argument("--rows", type=int, default=20_000)
+    words.add_argument("--rounds", type=int, default=7)
+    given = words.parse_args()
+    kinds = {"one large transaction": _large(given.rows), "one-row transactions": _small(given.rows)}
+    asked.told(
+        {
+            "cpu_us_a_row": {
+                kind: {what: round(_cost(payloads, one, given.rows, given.rounds), 2) for what, one in wants.items()}
+                for kind, payloads in kinds.items()
+            }
+        }
+    )
 
 
 if __name__ == "__main__":

@@ -16,18 +16,15 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+import asked
 import psycopg
 
 from tercet.changes import Changes, Wants
 from tercet.changes.stream.postgres import postgres_changes
 from tercet.clock import SystemClock
-from tercet.proof.machine import describe_machine
-from tercet.servers import Servers
 from tercet.settings import Settings
 from tercet.telemetry import Telemetry
 
@@ -101,7 +98,7 @@ async def latency(url: str, count: int, rate: float) -> dict[str, float]:
     await changes.close()
     # The first ones pay for imports and plans.
     late = sorted((ear.at[key] - at) * 1000 for key, at in list(returned.items())[count // 20 :])
-    shares = {f"p{share}": round(late[len(late) * share // 100], 3) for share in (50, 95, 99)}
+    shares: dict[str, float] = asked.shares(late)
     first = sum(one < 0 for one in late) / len(late)
     return shares | {"commits": len(late), "rate": rate, "cpu_share": round(busy, 4), "listener_first": round(first, 3)}
 
@@ -139,19 +136,19 @@ def made(url: str) -> Changes:
 
 async def measure(rows: int, seconds: float, rate: float, runs: int) -> dict[str, object]:
     """All of it."""
-    with tempfile.TemporaryDirectory() as folder:
-        async with Servers(Path(folder), ("postgres",)) as addresses:
-            url = addresses.postgres or ""
-            execute(url, SCHEMA)
-            late = await latency(url, round(seconds * rate), rate)
-            many = [await backlog(url, rows, f"call fill({rows})") for _ in range(runs)]
-            large = [await backlog(url, rows, ROWS.format(n=rows)) for _ in range(runs)]
-            return {
-                "machine": str(describe_machine()),
-                "commit_to_listener_ms": late,
-                "one_row_commits": [round(one) for one in many],
-                "rows_of_one_commit": [round(one) for one in large],
-            }
+    async with asked.running("postgres") as addresses:
+        url = addresses.postgres or ""
+        execute(url, SCHEMA)
+        late = await latency(url, round(seconds * rate), rate)
+        many = [await backlog(url, rows, f"call fill({rows})") for _ in range(runs)]
+        large = [await backlog(url, rows, ROWS.format(n=rows)) for _ in range(runs)]
+        return {
+            "servers": await asked.versions(addresses),
+            "rows": rows,
+            "commit_to_listener_ms": late,
+            "one_row_commits": [round(one) for one in many],
+            "rows_of_one_commit": [round(one) for one in large],
+        }
 
 
 def main() -> None:
@@ -165,7 +162,7 @@ def main() -> None:
     words.add_argument("--rate", type=float, default=100.0)
     words.add_argument("--runs", type=int, default=3)
     given = words.parse_args()
-    print(json.dumps(asyncio.run(measure(given.rows, given.seconds, given.rate, given.runs)), indent=2))
+    asked.told(asyncio.run(measure(given.rows, given.seconds, given.rate, given.runs)))
 
 
 if __name__ == "__main__":

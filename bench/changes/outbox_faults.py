@@ -31,6 +31,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import asked
 import redis.asyncio as driver
 from pymongo import AsyncMongoClient
 from sqlalchemy import text
@@ -41,7 +42,7 @@ from tercet.changes.outbox import Event, Outbox
 from tercet.changes.stream.postgres import postgres_changes
 from tercet.clock import SystemClock
 from tercet.errors import Refused, TercetError
-from tercet.servers import Servers, status
+from tercet.servers import Addresses, Servers, status
 from tercet.telemetry import Telemetry
 
 if TYPE_CHECKING:
@@ -215,7 +216,7 @@ class Own:
         """Start it, however often that takes: what was killed may still hold its files for a moment."""
         until = time.monotonic() + 120
         while True:
-            servers = Servers(self.folder, (self.store,), ready_seconds=60)
+            servers = Servers(self.folder, (self.store,), ready_seconds=60, sources=asked.SOURCES)
             try:
                 found = getattr(await servers.start(), self.store)
             except TercetError as error:
@@ -284,6 +285,7 @@ async def storm(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     owns = {store: Own(store, folder) for store in STORES}
     await asyncio.gather(*(own.start() for own in owns.values()))
     urls = {store: own.url for store, own in owns.items()}
+    servers = await asked.versions(Addresses(**urls))
     async with Tercet(postgres=urls["postgres"]) as db:
         await make_outbox(db, options).install()
         async with db.postgres.autocommit() as connection:
@@ -315,7 +317,7 @@ async def storm(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
             children.wanted = False
             children.kill(every=True)
         await asyncio.gather(*(own.stop() for own in owns.values()))
-    return {"seconds": options.seconds, "seed": options.seed, "durable": options.durable, **found}
+    return {"servers": servers, "seconds": options.seconds, "seed": options.seed, "durable": options.durable, **found}
 
 
 async def begun(urls: dict[str, str], children: tuple[Children, Children]) -> None:

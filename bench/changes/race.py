@@ -11,22 +11,18 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
-import sys
-import tempfile
 import time
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import asked
 import asyncpg
 
 from tercet.cache import Cache
 from tercet.cache.loading import doubt
 from tercet.changes.stream.postgres import postgres_changes
 from tercet.clock import SystemClock
-from tercet.proof import describe_machine
-from tercet.servers import Servers
+from tercet.servers import Addresses
 from tercet.settings import Settings
 from tercet.telemetry import Telemetry
 from tercet.witness import Snapshot, current
@@ -216,17 +212,15 @@ async def _main(words: argparse.Namespace) -> dict[str, Any]:
     async with AsyncExitStack() as stack:
         postgres, redis = words.postgres, words.redis
         if postgres is None:
-            folder = stack.enter_context(tempfile.TemporaryDirectory())
             stores = ("postgres", "redis") if words.shared else ("postgres",)
-            servers = Servers(Path(folder), stores, durable=True)
-            addresses = await servers.start()
-            stack.push_async_callback(servers.stop)
+            addresses = await stack.enter_async_context(asked.running(*stores))
             postgres, redis = addresses.postgres, addresses.redis if words.shared else None
+        servers = await asked.versions(Addresses(postgres=postgres, redis=redis))
         found = {
             name: await arm(postgres, redis, rows=words.rows, reads=words.reads, rule=name == "rule")
             for name in words.arms.split(",")
         }
-    return {"machine": describe_machine(), "tier": "redis" if redis else "memory", "arms": found}
+    return {"servers": servers, "tier": "redis" if redis else "memory", "arms": found}
 
 
 if __name__ == "__main__":
@@ -237,5 +231,4 @@ if __name__ == "__main__":
     parser.add_argument("--postgres", help="a PostgreSQL with wal_level=logical, instead of one of its own")
     parser.add_argument("--redis", help="a Redis, with --postgres")
     parser.add_argument("--shared", action="store_true", help="with a Redis of its own, as processes share it")
-    json.dump(asyncio.run(_main(parser.parse_args())), sys.stdout, indent=2, default=str)
-    print()
+    asked.told(asyncio.run(_main(parser.parse_args())))

@@ -15,8 +15,10 @@ import pytest_asyncio
 from sqlalchemy import func, select
 
 from tercet import Tercet
+from tercet_shop import mongo as documents
 from tercet_shop import prepare
 from tercet_shop.models import Base
+from tercet_shop.mongo import LOADING
 
 ROOT = Path(__file__).parents[2]
 
@@ -107,22 +109,50 @@ async def test_two_loads_at_once_end_with_one_whole_shop(db: Tercet) -> None:
     assert (await _count(db, "orders"), await db.mongo["orders"].count_documents({})) == (ORDERS, ORDERS)
 
 
-async def test_a_batch_that_fails_is_told_by_itself_and_the_shop_is_not_marked_whole(db: Tercet) -> None:
+async def test_what_a_killed_load_still_had_under_way_comes_among_no_other_documents(db: Tercet) -> None:
+    """The server goes on with a dead process's batches, also while the next load puts its own in."""
+    begun = asyncio.Event()
+
+    def watch(part: str, done: int, total: int) -> None:
+        if part == "documents":
+            begun.set()
+
+    load = asyncio.create_task(prepare(db, users=USERS, orders=ORDERS, lined_orders=100, on_progress=watch))
+    await begun.wait()
+    load.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await load
+    (left,) = await _loading(db)
+    tasks: list[asyncio.Future[object]] = []
+
+    def go_on(part: str, done: int, total: int) -> None:
+        if part == "documents" and not done:
+            tasks.append(asyncio.ensure_future(db.mongo[left].insert_one({"_id": ORDERS})))
+
+    await prepare(db, users=USERS, orders=ORDERS, lined_orders=100, on_progress=go_on)
+    assert await asyncio.gather(*tasks)
+    assert await db.mongo["orders"].count_documents({}) == ORDERS
+
+
+async def _loading(db: Tercet) -> list[str]:
+    """The collections of loads that are not done."""
+    return [name for name in await db.mongo.list_collection_names() if name.startswith(LOADING)]
+
+
+async def test_a_batch_that_fails_is_told_by_itself_and_the_shop_is_not_marked_whole(
+    db: Tercet, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """MongoDB's refusal comes out as it is, not wrapped in a group, and the next load begins anew."""
     from pymongo.errors import BulkWriteError
 
-    await db.mongo["shop_facts"].insert_one({"_id": "orders", "facts": {}, "finished": False})
-
-    def meddle(part: str, done: int, total: int) -> None:
-        if part == "documents" and done == 0:
-            tasks.append(asyncio.ensure_future(db.mongo["orders"].insert_one({"_id": ORDERS})))
-
-    tasks: list[asyncio.Future[object]] = []
+    batches = documents._batches
+    monkeypatch.setattr(documents, "_batches", lambda source: [*batches(source), *batches(source)])
     with pytest.raises(BulkWriteError):
-        await prepare(db, users=USERS, orders=ORDERS, lined_orders=100, on_progress=meddle)
-    await asyncio.gather(*tasks)
+        await prepare(db, users=USERS, orders=ORDERS, lined_orders=100)
     mark = await db.mongo["shop_facts"].find_one({"_id": "orders"})
     assert mark is not None
     assert mark["finished"] is False
+    monkeypatch.undo()
     await prepare(db, users=USERS, orders=ORDERS, lined_orders=100)
     assert await db.mongo["orders"].count_documents({}) == ORDERS
+    assert await _loading(db) == []

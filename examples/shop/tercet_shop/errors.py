@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from tercet.errors import UsageError
+from typing import TYPE_CHECKING
+
+from tercet.errors import Refused, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class FileUnfit(UsageError):
@@ -50,3 +55,30 @@ class StatusUnknown(UsageError):
     def __init__(self, status: str, *, known: tuple[str, ...]) -> None:
         super().__init__(f"{status!r} is no status of a user.", f"It should be one of {', '.join(known)}.")
         self.status, self.known = status, known
+
+
+class BasketUnfit(UsageError):
+    """An order of this cannot be made; `reason` says why not."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"This basket cannot be ordered: {reason}.", "Nothing was changed.")
+        self.reason = reason
+
+
+class ProductsUnknown(UsageError):
+    """There are no such products."""
+
+    def __init__(self, ids: tuple[int, ...]) -> None:
+        super().__init__(f"No product has the id {', '.join(map(str, ids))}.", "Nothing was changed.")
+        self.ids = ids
+
+
+class StockShort(Refused):
+    """There is less of these products than was wanted; `left` is what there is."""
+
+    def __init__(self, left: Mapping[int, int]) -> None:
+        super().__init__(
+            f"Too little is left: {', '.join(f'{count} of product {name}' for name, count in left.items())}.",
+            "Nothing was changed; order less.",
+        )
+        self.left = dict(left)

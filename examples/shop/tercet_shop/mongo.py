@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -19,11 +20,16 @@ from tercet_shop.tables import BLOCK, Source, blocks, no_lines, read_facts
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from pymongo.asynchronous.collection import AsyncCollection
     from pymongo.asynchronous.database import AsyncDatabase
 
     from tercet_shop.port import Progress
 
 ORDERS = "orders"
+# Where documents are put until all are there, with a mark that no other load has: the batches of a killed one may be
+# under way in the server still, and would come among these.
+LOADING = "orders_loading_"
+_MARK_BYTES = 6
 # One document of its own says what `orders` holds, and whether all of it is there.
 FACTS = "shop_facts"
 FACTS_ID = "orders"
@@ -48,8 +54,12 @@ async def load_mongo(mongo: AsyncDatabase[dict[str, Any]], source: Source, on_pr
     started, cpu_started = time.perf_counter(), time.process_time()
     facts = msgspec.to_builtins(source.facts)
     await mongo[FACTS].replace_one({"_id": FACTS_ID}, {"facts": facts, "finished": False}, upsert=True)
-    await mongo[ORDERS].drop()
-    sent = await _insert_all(mongo, source, on_progress)
+    for name in await mongo.list_collection_names(filter={"name": {"$regex": f"^({ORDERS}$|{LOADING})"}}):
+        await mongo[name].drop()
+    # Made by name: a shop may have no order at all.
+    orders = await mongo.create_collection(f"{LOADING}{secrets.token_hex(_MARK_BYTES)}")
+    sent = await _insert_all(orders, source, on_progress)
+    await orders.rename(ORDERS, dropTarget=True)
     finished = {"facts": facts, "finished": True, "loaded_at": datetime.now(UTC)}
     # The mark's write waits for the journal, and with it for everything before it.
     marks = mongo[FACTS].with_options(write_concern=WriteConcern("majority", j=True))
@@ -62,10 +72,10 @@ async def load_mongo(mongo: AsyncDatabase[dict[str, Any]], source: Source, on_pr
     )
 
 
-async def _insert_all(mongo: AsyncDatabase[dict[str, Any]], source: Source, on_progress: Progress) -> int:
+async def _insert_all(to: AsyncCollection[dict[str, Any]], source: Source, on_progress: Progress) -> int:
     """Send every document; the bytes of all of them."""
     # Single batches need not be waited for until they are on disk: the mark at the end is.
-    orders = mongo[ORDERS].with_options(write_concern=WriteConcern(1, j=False))
+    orders = to.with_options(write_concern=WriteConcern(1, j=False))
     free = asyncio.Semaphore(BATCHES_AT_ONCE)
     total, sent, done = source.facts.orders, 0, 0
 

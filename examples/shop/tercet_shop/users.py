@@ -18,12 +18,16 @@ if TYPE_CHECKING:
 
     from tercet import Cache, Tercet
     from tercet.cache import Cached
+    from tercet.cache.follow import Following
 
 # What fits on a page of the office's list.
 PAGE = 50
 
 # The list that has users of every status.
 ALL = "all"
+
+# What a changed row may make untrue, for whoever follows the table instead of the writers.
+SHAPES = {"users": ("user:{id}", f"users:{ALL}", "users:{status}", "users:count")}
 
 
 class Account(msgspec.Struct, frozen=True):
@@ -119,6 +123,10 @@ class UserCacheService:
             # Also where the commit failed half-way and nobody knows: dropping too much costs a read.
             await self._drop(dropped)
         return after
+
+    def follow(self) -> Following:
+        """Have the database tell what has become untrue, whoever has written it; `ready()` of it says from when on."""
+        return self._cache.follow(self._db.changes, SHAPES)
 
     async def deactivate(self, user_id: int) -> Account:
         """Take a user out of the active ones."""

@@ -134,7 +134,8 @@ class Straight:
         entry, codec, tags, policy = None if frame is None else unpack(frame), ask.codec, ask.tags, ask.policy
         if entry is None:
             return _LACKING if frame is None else _UNSURE
-        if entry.schema != codec.schema or entry.key != ask.full or entry.tags != tags:
+        readable = entry.schema == codec.schema or codec.reads(entry.schema)
+        if not readable or entry.key != ask.full or entry.tags != tags:
             return _UNSURE
         # A new connection may lead to a server that has lost our drops, so it is asked again whether any is owed.
         delivery = self._far.delivery

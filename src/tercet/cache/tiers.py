@@ -228,6 +228,9 @@ class Tiers:
     def _hear(self, drop: Drop | None) -> None:
         if drop is None:
             self.counts.flushed += 1
+        elif drop.drops and self.far.shelf is not None and drop.origin == self.far.shelf.origin:
+            # It was dropped here before others were told, and again after: what is kept by now is newer.
+            return
         self._drop_here(drop)
 
     def _trust(self, until: float) -> None:

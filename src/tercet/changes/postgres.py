@@ -5,25 +5,29 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from tercet.changes.change import Wants
 from tercet.changes.changes import Changes
 from tercet.changes.fallback.postgres_poll import PostgresPoll
 from tercet.changes.fallback.postgres_triggers import PostgresTriggers
 from tercet.changes.postgres_old_rows import covered_of
+from tercet.changes.setup.apply import apply
 from tercet.changes.setup.choose import choose
 from tercet.changes.setup.look import look
+from tercet.changes.setup.plan import plan
 from tercet.changes.setup.publication import untold
 from tercet.changes.stream.postgres import PostgresEdge
 from tercet.errors import FeedRefused, LoginRefused, StoreMissing
 from tercet.witness import Snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 
-    from tercet.changes.change import Commit, Position, Wants
+    from tercet.changes.change import Commit, Position
     from tercet.changes.feeding.place import Place
     from tercet.changes.feeding.port import Lag
     from tercet.changes.port import Hearing, Source
     from tercet.changes.setup.choose import Kind
+    from tercet.changes.setup.step import Step
     from tercet.changes.stream.postgres_leader import PostgresLeader
     from tercet.clock import Clock
     from tercet.settings import Settings
@@ -77,6 +81,17 @@ class PostgresChanges(Changes):
     async def covered(self, tables: Mapping[str, frozenset[str]]) -> Mapping[str, frozenset[str]]:
         """Of each of these tables, the columns whose old values are told where they have changed."""
         return await covered_of(self._postgres, tables)
+
+    async def set_up(self, wants: Wants | None = None, *, full: Collection[str] = ()) -> tuple[Step, ...]:
+        """Take the steps after which these changes can be told, with the old values of the columns named; those taken.
+
+        It is `plan` and `apply` of `tercet.changes.setup` in one, and nothing where all is there; a migration has the
+        same as SQL (`tercet doctor --setup`). Without wants it is what messages need, and the outbox no more. Tables
+        named in `full` tell the whole old row. Raises PublicationUnsafe for what would break the program's own writes.
+        """
+        wanted = wants or Wants()
+        found = await look(self._postgres, wanted, pooled=self._settings().postgres_pooler)
+        return await apply(self._postgres, plan(found, wanted, full=full))
 
     def followed_by(self, hearing: Hearing) -> Callable[[], None]:
         """From now on a commit of this process returns once this has heard of it; what is returned ends that."""

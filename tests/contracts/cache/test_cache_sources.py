@@ -362,3 +362,25 @@ async def test_a_drop_costs_one_write_whatever_carries_the_tag(pair: tuple[Cache
         assert await meter.read() == {"unlink": 1, "evalsha": 1, "xtrim": 1, "xadd": 1}
     there.clear_memory()
     assert await there.get_many(keys, int) == {}
+
+
+async def test_what_one_has_set_stays_in_its_own_memory(pair: tuple[Cache, Cache], redis: Any) -> None:
+    """It hears its own message on the bus, and knows that there is nothing new for it in it."""
+    here, there = pair
+
+    async def heard_by_both() -> None:
+        ((last, _),) = await redis.xrevrange("tercet:2:inv", count=1)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while {one._tiers.far.shelf.bus.last_id for one in pair} != {last.decode()}:
+                await asyncio.sleep(0.01)
+
+    await there.set("k", 1)
+    await heard_by_both()
+    await here.set("k", 2)
+    await heard_by_both()
+    meter = Meter(redis)
+    await meter.begin()
+    assert await here.get("k", int) == 2
+    assert await meter.read() == {}
+    assert await there.get("k", int) == 2
+    assert await meter.read() == {"mget": 1}

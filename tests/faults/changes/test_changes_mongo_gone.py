@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 # Long enough that only a fault reaches it.
-SECONDS = 60.0
+SECONDS = 100.0
 DOCUMENTS = 120
 WANTS = Wants({"orders": frozenset({"_id"})})
 KEPT = Place("shop", "orders", durable=True)
@@ -136,7 +136,7 @@ async def test_nothing_is_missing_after_a_server_was_killed_twice(own: Own) -> N
         await asyncio.gather(*tasks)
     assert acknowledged == list(range(DOCUMENTS))
     assert list(dict.fromkeys(told)) == acknowledged
-    assert {type(error).__mro__[1] for error in errors} <= {StoreUnreachable, DeadlinePassed}
+    assert [error for error in errors if not isinstance(error, StoreUnreachable | DeadlinePassed)] == []
 
 
 async def test_a_frozen_server_ends_the_reading_in_time_and_closing_does_not_wait_for_it(

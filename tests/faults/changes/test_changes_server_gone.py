@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tercet.changes.stream import postgres_leader
+from tercet.changes.stream import postgres_leader, postgres_source
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -48,6 +48,7 @@ async def test_a_frozen_server_costs_leadership_and_is_read_on_when_it_is_back(
 ) -> None:
     """Nobody waits for it for ever, and nothing is lost."""
     monkeypatch.setattr(postgres_leader, "ANSWER_SECONDS", 1.0)
+    monkeypatch.setattr(postgres_source, "END_SECONDS", 0.5)
     listener = heard()
     subscription = own_postgres.changes().subscribe(listener, durable="orders")
     await subscription.ready()

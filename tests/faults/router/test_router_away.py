@@ -11,7 +11,7 @@ from tercet.errors import DeadlinePassed, StoreMissing
 from tercet.router import Failed, Router
 
 # Long enough for stores that do answer, on a machine that is busy with other things.
-DEADLINE = "2s"
+DEADLINE = "3s"
 PATIENCE_SECONDS = 60
 
 

@@ -6,7 +6,7 @@ A standby that is waited for and never answers holds commits back after they are
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
@@ -28,14 +28,11 @@ if TYPE_CHECKING:
 
     from tercet.cache.follow import Following
     from tercet.changes import Commit, Wants
-    from tercet.witness import Snapshot
+    from tercet.witness import Seen
 
 # On a machine that does other things too: nothing here is about how fast it is.
 PATIENCE_SECONDS = 120.0
 DEADLINE = "30s"
-
-# A commit that has not ended by then waits for the standby.
-PROBE_SECONDS = 0.3
 
 # Rows that are told and not to be seen at one time, how often, and how many caches read each of them at once.
 HELD, TIMES, READS = 25, 4, 10
@@ -111,7 +108,7 @@ class Service:
     def subscribe(self, listener: Any, *, durable: str | None = None, place: str | None = None) -> Any:
         return self.changes.subscribe(Telling(listener, self.again), durable=durable, place=place)
 
-    async def seen(self) -> Snapshot | None:
+    async def seen(self) -> Seen | None:
         return await self.db.changes.seen()
 
     async def covered(self, tables: Mapping[str, frozenset[str]]) -> Mapping[str, frozenset[str]]:
@@ -134,11 +131,9 @@ class Server:
         """Let commits wait from now on."""
         await self._set("ALTER SYSTEM SET synchronous_standby_names = 'nobody'", "nobody")
         # Another process of the server has to see it too; until then a commit does not wait.
-        with suppress(TimeoutError):
-            async with asyncio.timeout(PATIENCE_SECONDS):
-                while True:
-                    probe = self.pool.execute("SELECT pg_logical_emit_message(true, 'probe', '')")
-                    await asyncio.wait_for(probe, PROBE_SECONDS)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not await self._waits():
+                pass
 
     async def release(self) -> None:
         """Let those go that wait."""
@@ -149,6 +144,21 @@ class Server:
         return [
             asyncio.ensure_future(self.pool.execute("UPDATE things SET n = n + 1 WHERE id = $1", row)) for row in rows
         ]
+
+    async def _waits(self) -> bool:
+        """Whether a commit waits for the standby; the one that is tried is given up."""
+        probe = asyncio.ensure_future(self.pool.execute("SELECT pg_logical_emit_message(true, 'probe', '')"))
+        waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'SyncRep'"
+        try:
+            while not probe.done():
+                if await self.pool.fetchval(waiting):
+                    return True
+                await asyncio.sleep(0.002)
+            await probe
+            return False
+        finally:
+            probe.cancel()
+            await asyncio.wait([probe])
 
     async def _set(self, statement: str, until: str) -> None:
         connection = await asyncpg.connect(self.url)

@@ -216,3 +216,15 @@ async def test_triggers_are_set_up_found_widened_and_taken_away(db: Tercet) -> N
     assert not found.server.change_table
     assert not any(table.triggers for table in found.tables.values())
     await _run(db, "insert into orders values (1, 1)", "truncate orders, parts")
+
+
+async def test_a_tercet_sets_its_feed_up_in_one_word_and_twice_is_fine(db: Tercet) -> None:
+    """First for messages alone, which need a publication of nothing; then for a table, and its old values."""
+    says = [step.says for step in await db.changes.set_up()]
+    assert says == ["publish messages alone"]
+    assert await db.changes.set_up() == ()
+    says = [step.says for step in await db.changes.set_up(USER)]
+    assert says[-1] == "publish orders"
+    assert len(says) == 3
+    assert await db.changes.set_up(USER) == ()
+    assert choose(await look(db.postgres, USER)).kind == "stream"

@@ -301,7 +301,7 @@ async def test_a_transaction_of_many_rows_comes_in_parts_and_whole(
 async def test_a_feed_without_its_publication_says_how_to_make_it(shop: Shop, heard: Callable[..., Heard]) -> None:
     """And reads as soon as it is there."""
     subscription = shop.changes(publication="Another One").subscribe(heard("t"))
-    with pytest.raises(FeedRefused, match=r"'Another One' does not exist.*CREATE PUBLICATION"):
+    with pytest.raises(FeedRefused, match=r"'Another One' does not exist.*doctor --setup"):
         await subscription.ready()
     assert subscription.status().state == "away"
     assert await shop.slots() == []

@@ -45,11 +45,7 @@ class SqlFeed:
 
     async def drop(self) -> None:
         """The slot is gone, if it was there."""
-        async with self._db.postgres.autocommit() as connection:
-            await connection.execute(
-                text("select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name = :slot"),
-                {"slot": self.slot},
-            )
+        await _drop_slots(self._db, self.slot)
 
     async def peek(self) -> list[Commit]:
         """What was committed with messages of an outbox and not confirmed."""
@@ -112,16 +108,24 @@ class SqlFeed:
             await asyncio.gather(self._task, return_exceptions=True)
 
 
+async def _drop_slots(db: Tercet, like: str) -> None:
+    """Drop the slots of these names; whoever was told to read no more may hold his for a moment."""
+    mine = "from pg_replication_slots where database = current_database() and slot_name like :like"
+    async with asyncio.timeout(PATIENCE_SECONDS), db.postgres.autocommit() as connection:
+        while True:
+            drop = text(f"select pg_drop_replication_slot(slot_name) {mine} and not active")
+            await connection.execute(drop, {"like": like})
+            if not (await connection.execute(text(f"select count(*) {mine}"), {"like": like})).scalar_one():
+                return
+            await asyncio.sleep(0.01)
+
+
 @pytest.fixture
 async def db(postgres_url: str, mongo_url: str, redis_url: str) -> AsyncIterator[Tercet]:
     """All three stores, open; slots that a test leaves are gone, so that its database can go too."""
     async with Tercet(postgres=postgres_url, mongo=mongo_url, redis=redis_url) as opened:
         yield opened
-        async with opened.postgres.autocommit() as connection:
-            await connection.exec_driver_sql(
-                "select pg_drop_replication_slot(slot_name) from pg_replication_slots "
-                "where database = current_database()"
-            )
+        await _drop_slots(opened, "%")
 
 
 @pytest.fixture

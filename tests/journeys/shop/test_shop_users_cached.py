@@ -12,6 +12,7 @@ from sqlalchemy import select, text
 from sqlalchemy.exc import IntegrityError
 
 from tercet import Cache, Tercet
+from tercet.changes import Wants
 from tercet_shop.errors import StatusUnknown, UserMissing
 from tercet_shop.models import User, create_schema
 from tercet_shop.users import Account, UserCacheService
@@ -224,3 +225,37 @@ async def test_updates_at_once_in_two_processes_leave_nothing_old(shop: Shop) ->
         async with asyncio.timeout(PATIENCE_SECONDS):
             while not await shop.true(service):
                 await asyncio.sleep(0.01)
+
+
+@pytest_asyncio.fixture
+async def slotless(shop: Shop) -> AsyncIterator[Shop]:
+    """The shop, and no slot left behind: a database that has one cannot be dropped."""
+    yield shop
+    for cache in shop.caches:
+        await cache.close()
+    await shop.db.changes.close()
+    async with asyncio.timeout(PATIENCE_SECONDS), shop.db.postgres.autocommit() as connection:
+        # A server ends a connection, and lets go of its slot, some time after its client has.
+        while (
+            await connection.execute(
+                text("select count(*) from pg_replication_slots where database = current_database()")
+            )
+        ).scalar_one():
+            await asyncio.sleep(0.02)
+
+
+async def test_who_follows_the_table_hears_of_writers_that_say_nothing(slotless: Shop) -> None:
+    """A statement by hand, and a status of which nobody has said what it was before."""
+    shop = slotless
+    await shop.db.changes.set_up(Wants({"users": frozenset({"status"})}))
+    following = shop.here.follow()
+    await following.ready()
+    await shop.warm()
+    async with shop.db.transaction(hear=PATIENCE_SECONDS) as tx:
+        await tx.session.execute(text("update users set status = 'active' where id = 3"))
+    lists = {"list all 1", *BOTH_LISTS_OF_ACTIVE, "list pending 1"}
+    assert await shop.gone(shop.here) == {"user 3", "profile 3", "count", *lists}
+    assert await shop.true(shop.here)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not await shop.true(shop.there):
+            await asyncio.sleep(0.01)

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 class Twin:
     """What the shelf promises, kept in two dicts; several tiers may share one, as processes do."""
 
+    # Nobody's drops here say whose they are: each is heard by all.
+    origin = b"twin"
+
     def __init__(self) -> None:
         self.entries: dict[str, bytes] = {}
         self.leases: dict[str, bytes] = {}

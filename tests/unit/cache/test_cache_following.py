@@ -13,9 +13,9 @@ from tercet.cache import Cache
 from tercet.cache.follow import Following, Shapes
 from tercet.cache.follow import following as room
 from tercet.cache.follow.following import Store
-from tercet.cache.follow.settling import PENDING_MAX, RETELL_SECONDS
+from tercet.cache.follow.settling import PENDING_MAX, RETELL_SECONDS, Settling
 from tercet.cache.moments.recent import RELAY_SILENCE_SECONDS
-from tercet.cache.moments.span import WINDOW_SECONDS
+from tercet.cache.moments.span import WINDOW_SECONDS, Span
 from tercet.cache.shelf import Drop
 from tercet.changes import Change, Commit
 from tercet.errors import DeadlinePassed, NotOpen, StoreMissing, StoreUnreachable, UsageError
@@ -513,21 +513,17 @@ def test_it_can_be_declared_before_there_is_a_loop() -> None:
     assert feed.closed == 1
 
 
-async def test_a_store_that_was_closed_first_is_no_fault_to_be_logged(each: Bench, caplog: Any) -> None:
-    """A Tercet may be closed before the cache that follows it: nothing is asked any more, and nothing is lamented."""
-    feed = Feed()
-    following = follow(each, feed)
-    settling = following._settling
-    assert settling is not None
-    asked = asyncio.Event()
+async def test_nothing_is_settled_any_more_once_the_store_is_closed(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A cache that outlives its Tercet says nothing of it, and asks no more."""
 
-    async def closed() -> Snapshot | None:
-        asked.set()
+    async def closed() -> Snapshot:
         raise NotOpen("This Tercet", closed=True)
 
-    settling._sees = closed
-    await following.hear([commit(10, 1)])
-    await asked.wait()
-    await asyncio.sleep(0)
-    await following.close()
-    assert not [one for one in caplog.records if one.levelname == "ERROR"]
+    settling = Settling(bench.tiers, closed, bench.tiers.clock.monotonic)
+    settling.add(Drop(tags=("t:1",), moments=(Span.of(Moment(PG, 10)),)))
+    async with asyncio.timeout(60):
+        await settling.run()
+    assert caplog.text == ""
+    await bench.tiers.close()

@@ -316,6 +316,20 @@ async def test_what_people_must_mend_is_raised_to_whoever_waits(bench: Bench) ->
     assert subscription.status().error is None
 
 
+async def test_what_was_mended_before_somebody_waits_is_not_raised(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A refusal from before a set-up is not its answer: it is asked anew at once, however long the pause was to be."""
+    monkeypatch.setattr(feeding, "REFUSED_SECONDS", 10 * PATIENCE_SECONDS)
+    bench.store.fails = [FeedRefused("test", reason="no publication", mend="Make one.")]
+    subscription = bench.subscribe("orders")
+    await until(lambda: subscription.status().state == "away")
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await subscription.ready()
+    assert subscription.status().state == "reading"
+    assert subscription.status().error is None
+
+
 async def test_a_fault_of_ours_does_not_end_the_feed(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     """It is logged, and the place is opened again."""
     bench.store.fails = [ZeroDivisionError("a fault")]

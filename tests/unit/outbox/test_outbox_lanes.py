@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import random
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tercet.changes import Commit
+from tercet.changes.feeding.place import NO_SLOT
 from tercet.changes.outbox import Delivery, Event, Outbox
 from tercet.changes.outbox.delivery import WAIT_SECONDS_MAX, Work, backoff, permanent, reason_of
 from tercet.clock import StoppedClock
@@ -22,6 +25,7 @@ from tercet.errors import (
     StoreUnreachable,
     UsageError,
 )
+from tercet.witness import Moment
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -376,3 +380,15 @@ class _Feed:
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
+
+
+async def test_a_place_that_is_new_alarms_nobody_and_one_that_was_lost_does(
+    book: Any, clock: StoppedClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing was said into a log that nobody read; a slot that goes while it is read takes something along."""
+    relay = _outbox(book, clock).relay
+    await relay.resync(NO_SLOT)
+    await relay.resync("the server has cut its slot off")
+    await relay.hear([Commit(Moment("test", 1), 1, datetime(2024, 1, 1, tzinfo=UTC))])
+    await relay.resync(NO_SLOT)
+    assert [one.levelname for one in caplog.records if "begins anew" in one.message] == ["WARNING", "WARNING"]

@@ -71,7 +71,11 @@ class Settling:
             settled = False
             try:
                 settled = await self.step()
-            except (StoreError, NotOpen) as error:
+            except NotOpen as error:
+                if error.closed:
+                    # There is nobody to ask any more, and never will be.
+                    return
+            except StoreError as error:
                 _log.debug("what was dropped is not settled yet (%s)", type(error).__name__)
             except Exception:  # noqa: BLE001 - logged; what asks the store is not ours
                 _log.exception("what was dropped could not be settled, and is tried again")

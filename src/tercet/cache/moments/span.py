@@ -89,7 +89,7 @@ def folded(spans: Iterable[Span]) -> tuple[Span, ...]:
 
 
 def told(held: Iterable[Record], spans: Iterable[Span], now_ms: int) -> list[Record]:
-    """The records of a tag that is dropped for these spans now; record.lua does the same."""
+    """The records of a tag that is dropped for these spans now; drop.lua does the same."""
     kept = [one for one in held if one.told_ms > now_ms - WINDOW_SECONDS * 1000]
     for span in spans:
         same = [one for one in kept if (one.source, one.first, one.last) == (span.source, span.first, span.last)]

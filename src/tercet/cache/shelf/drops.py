@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import struct
 from typing import TYPE_CHECKING, TypeVar
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from tercet.cache.moments.span import Span
     from tercet.cache.shelf.layout import Layout
     from tercet.cache.shelf.port import Drop
-    from tercet.wire import Wire
+    from tercet.wire import Wire, Word
 
 T = TypeVar("T")
 
@@ -50,43 +51,51 @@ FRAMES_A_READ = 32
 # Moments are remembered with each of so many tags; of more they are remembered once, for all tags there are.
 TAGS_RECORDED_MAX = 1_000
 
+# Processes that share a bus are some thousands at most: 64 random bits tell them apart.
+ORIGIN_BYTES = 8
+
 _ANNOUNCE = Script.beside(__file__, "announce")
-_RECORD = Script.beside(__file__, "record")
+_DROP = Script.beside(__file__, "drop")
 _SETTLE = Script.beside(__file__, "settle")
 
 
 class Drops:
     """What is done to Redis for a drop.
 
-    Versions go first, then leases, then entries: a load that began before the drop finds its lease gone or its
-    versions changed, whenever it fills. The bus hears of it last: whoever forgets because of a message finds
-    nothing old in Redis any more. A crash in between has acknowledged nothing.
+    On one server it is one step. On several, versions go first, then leases, then entries: a load that began
+    before the drop finds its lease gone or its versions changed, whenever it fills. The bus hears of it last:
+    whoever forgets because of a message finds nothing old in Redis any more. A crash in between has acknowledged
+    nothing.
     """
 
     def __init__(self, wire: Wire, layout: Layout) -> None:
         self._wire = wire
         self._layout = layout
+        # Whose drops these are, on the bus.
+        self.origin = secrets.token_bytes(ORIGIN_BYTES)
         # A cluster refuses one command for several slots; that is seen when it happens.
         self._by_slot = False
 
     async def deliver(self, drop: Drop) -> None:
-        """Forget all this and tell the bus; raises a StoreError when that is not certain."""
+        """Forget all this and tell the bus; raises a StoreError when that is not certain.
+
+        Where everything lies on one server, and it is not too much, that is one step and one round trip.
+        """
+        if await self._at_once(drop):
+            return
         left = await self._record(drop) if drop.moments else drop.tags
         if drop.everything:
             await self._clear()
-            await self._tell(messages(drop))
+            await self._tell(messages(drop, self.origin))
             return
-        keys = [*map(self._layout.tag, left)]
-        for name in drop.names:
-            # Side by side, so that mostly one command takes both.
-            keys += (self._layout.lease(name), self._layout.entry(name))
+        keys = self._gone(left, drop.names)
         if keys:
             await self._unlink(keys)
         if drop.patterns:
             await self._unlink_matching(Globs(drop.patterns))
         if drop:
             # Only when everything is unlinked: in a cluster the bus is on another server than most keys.
-            await self._tell(messages(drop))
+            await self._tell(messages(drop, self.origin))
 
     async def settle(self, tags: Sequence[str], source: bytes, through: int, spans: Sequence[Span]) -> None:
         """Mark what tags, and all of them, were dropped for, as far as the store shows it."""
@@ -101,28 +110,62 @@ class Drops:
 
     async def tell(self, drop: Drop) -> None:
         """The bus alone, for what is no longer true but was replaced already."""
-        await self._tell(messages(drop))
+        await self._tell(messages(drop, self.origin))
+
+    def _gone(self, tags: Sequence[str], names: Sequence[str]) -> list[bytes]:
+        """The keys that go: versions first, then leases, then entries."""
+        keys = [*map(self._layout.tag, tags)]
+        for name in names:
+            # Side by side, so that mostly one command takes both.
+            keys += (self._layout.lease(name), self._layout.entry(name))
+        return keys
+
+    def _remembering(self, drop: Drop) -> list[bytes]:
+        """Where it is remembered what this is dropped for: with each tag, or once for all tags there are."""
+        if not drop.moments:
+            return []
+        if drop.everything or drop.names or drop.patterns or len(drop.tags) > TAGS_RECORDED_MAX:
+            return [self._layout.moments_of_all]
+        return [*map(self._layout.moments, drop.tags)]
+
+    async def _at_once(self, drop: Drop) -> bool:
+        """Do it in one step; False where it is for several servers, a walk through the keyspace, or too much."""
+        if self._by_slot or drop.everything or drop.patterns or len(drop.tags) + len(drop.names) > KEYS_A_COMMAND:
+            return False
+        moments, gone, told = self._remembering(drop), self._gone(drop.tags, drop.names), messages(drop, self.origin)
+        if not gone or sum(map(len, (*moments, *gone, *told))) > BYTES_A_COMMAND:
+            return False
+        try:
+            await self._step(moments, gone, drop.moments, bus=told)
+        except CommandRefused as error:
+            self._see_cluster(error)
+            return False
+        return True
 
     async def _record(self, drop: Drop) -> tuple[str, ...]:
         """Remember what this is dropped for, before any version goes; the tags whose versions are still there.
 
         Whoever reads a version from after the drop reads its moments after that, and finds them.
         """
-        spans = words(folded(drop.moments))
-        if drop.everything or drop.names or drop.patterns or len(drop.tags) > TAGS_RECORDED_MAX:
-            await self._run_record([self._layout.moments_of_all], spans)
+        where = self._remembering(drop)
+        if where == [self._layout.moments_of_all]:
+            await self._step(where, [], drop.moments)
             return drop.tags
         # What has braces of its own may have its version in another slot, and then it goes afterwards.
         apart = tuple(tag for tag in drop.tags if "{" in tag or "}" in tag)
-        together = [tag for tag in drop.tags if tag not in apart] if apart else drop.tags
-        keys = [[self._layout.moments(tag), self._layout.tag(tag)] for tag in together]
-        keys += [[self._layout.moments(tag)] for tag in apart]
-        await every(self._run_record(some, spans) for some in keys)
+        gone = [[] if tag in apart else [self._layout.tag(tag)] for tag in drop.tags]
+        await every(self._step([one], some, drop.moments) for one, some in zip(where, gone, strict=True))
         return apart
 
-    def _run_record(self, keys: Sequence[bytes], spans: Sequence[bytes]) -> Awaitable[object]:
+    def _step(
+        self, moments: Sequence[bytes], gone: Sequence[bytes], spans: Sequence[Span], *, bus: Sequence[bytes] = ()
+    ) -> Awaitable[object]:
+        """One run of the script, which is one step for everybody; see drop.lua."""
+        said = words(folded(spans))
         limits = [int(WINDOW_SECONDS * 1000), RECORDS_EXACT, RECORDS_NEWEST, int(BUCKET_SECONDS * 1000)]
-        return self._wire.run(_RECORD, keys, [*limits, *spans], deadline=DROP_SECONDS, always=True)
+        keys = [*moments, *gone, *([self._layout.bus] if bus else ())]
+        asked: list[Word] = [len(moments), len(gone), *limits, len(said), *said, MESSAGES_MAX, *bus]
+        return self._wire.run(_DROP, keys, asked, deadline=DROP_SECONDS, always=True)
 
     async def _unlink(self, keys: Sequence[bytes]) -> None:
         if not self._by_slot:

@@ -115,6 +115,8 @@ class _Message(msgspec.Struct, frozen=True, array_like=True):
     moments: tuple[tuple[bytes, int, int], ...] = ()
     told: tuple[tuple[bytes, int, int], ...] = ()
     beat: tuple[str, float] | None = None
+    # Who says so: it has forgotten already, before and after it told others.
+    origin: bytes = b""
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -124,8 +126,8 @@ _decode = msgspec.msgpack.Decoder(_Message).decode
 MARKER = _encode(_Message((), (), (), everything=False))
 
 
-def messages(drop: Drop) -> list[bytes]:
-    """A drop as messages, each of a bounded size; none for one of nothing."""
+def messages(drop: Drop, origin: bytes = b"") -> list[bytes]:
+    """A drop as messages of whoever says so, each of a bounded size; none for one of nothing."""
     moments = tuple(map(_plain, folded(drop.moments)))
     told = tuple(map(_plain, drop.told))
     beat = None if drop.beat is None else (drop.beat.name, drop.beat.lag_seconds)
@@ -148,7 +150,7 @@ def messages(drop: Drop) -> list[bytes]:
             _Message((), (), (), everything=False, told=told[start : start + NAMES_A_MESSAGE])
             for start in range(0, len(told), NAMES_A_MESSAGE)
         ]
-    return list(map(_encode, parts))
+    return [_encode(replace(one, origin=origin)) for one in parts]
 
 
 def _plain(span: Span) -> tuple[bytes, int, int]:
@@ -167,6 +169,7 @@ def message(payload: bytes) -> Drop | None:
             tuple(Span(*one) for one in found.moments),
             tuple(Span(*one) for one in found.told),
             None if found.beat is None else Beat(*found.beat),
+            found.origin,
         )
     except (msgspec.MsgspecError, ValueError):
         return None

@@ -45,6 +45,8 @@ class Drop:
     told: tuple[Span, ...] = ()
     # A relay's sign of life.
     beat: Beat | None = None
+    # Who says so on the bus; nothing says the same of no one.
+    origin: bytes = field(default=b"", compare=False)
 
     def __bool__(self) -> bool:
         return self.drops or bool(self.told) or self.beat is not None
@@ -94,6 +96,11 @@ class Shelf(Protocol):
     Every method costs one round trip, unless it says another number, and raises a StoreError within its
     deadline where the place is not there.
     """
+
+    @property
+    def origin(self) -> bytes:
+        """What the drops of this process say on the bus of who makes them."""
+        ...
 
     def read_one(self, name: str, *, big: bool = False) -> Awaitable[bytes | None]:
         """The entry of this name, or None; `big` reads it where large values keep no small ones waiting."""

@@ -229,6 +229,11 @@ class RedisShelf:
         await self._bus.tried()
 
     @property
+    def origin(self) -> bytes:
+        """Whose the drops are that this process makes."""
+        return self._drops.origin
+
+    @property
     def bus(self) -> BusState:
         """How the bus stands."""
         return self._bus.state

@@ -8,6 +8,7 @@ from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
 from tercet.changes.fallback.pace import Pace
+from tercet.changes.feeding.place import NO_SLOT
 from tercet.changes.pgoutput import Decoder, lsn_text
 from tercet.changes.setup.findings import PUBLICATION
 from tercet.changes.setup.sqlstate import sqlstate
@@ -106,7 +107,7 @@ class PostgresPoll:
     def _standing(self, rows: Sequence[Any]) -> int:
         """Where the slot stands."""
         if not rows:
-            raise self._lost("it has no slot yet, or it was dropped")
+            raise self._lost(NO_SLOT)
         plugin, active, _, status, here, confirmed, why = rows[0]
         if status == "lost" or why is not None:
             raise self._lost(f"its slot was cut off ({why or 'max_slot_wal_keep_size'})")

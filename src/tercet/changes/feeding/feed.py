@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -59,7 +60,8 @@ class Feed:
         self._clock = clock
         self._telemetry = telemetry
         self._task: asyncio.Task[None] | None = None
-        self._changed = asyncio.Event()
+        self._changed, self._wanted = asyncio.Event(), asyncio.Event()
+        self._failures = 0
         self._error: Exception | None = None
         self._warned = ""
         self.status = SubscriptionStatus(place.name, place.durable, "opening")
@@ -67,19 +69,24 @@ class Feed:
     def start(self) -> None:
         """Begin, in the running loop; nothing when it has begun, or was closed."""
         if self._task is None and self.status.state != "closed":
-            self._changed = asyncio.Event()
+            self._changed, self._wanted = asyncio.Event(), asyncio.Event()
             self._task = asyncio.get_running_loop().create_task(self._run(), name=f"tercet-feed-{self._place.name}")
 
     async def ready(self) -> None:
         """Return once changes are heard, by this process or by the one that leads.
 
         Raises what people must mend first (FeedRefused, LoginRefused, a UsageError), and NotOpen after the end; a
-        store that is away is waited for.
+        store that is away is waited for. What was refused before somebody waits is asked anew first, at once: it may
+        have been mended.
         """
+        asked = self._failures
+        if self.status.state == "away":
+            self._wanted.set()
         while self.status.state not in {"reading", "following", "retrying"}:
             if self.status.state == "closed":
                 raise NotOpen(f"The subscription {self._place.name}", closed=True)
-            if self.status.state == "away" and isinstance(self._error, FeedRefused | LoginRefused | UsageError):
+            refused = self.status.state == "away" and self._failures > asked
+            if refused and isinstance(self._error, FeedRefused | LoginRefused | UsageError):
                 raise self._error
             await self._changed.wait()
 
@@ -101,7 +108,7 @@ class Feed:
                     await self._while_leading()
                 except Exception as error:  # noqa: BLE001 - told and logged; a feed that had ended would never be missed
                     self._fail(error)
-                await asyncio.sleep(self._wait(pause))
+                await self._nap(self._wait(pause))
         finally:
             await self._leader.close()
 
@@ -146,7 +153,7 @@ class Feed:
                 await source.close()
             if self._clock.monotonic() - began > RECONNECT_SECONDS[1]:
                 pause.well()
-            await asyncio.sleep(self._wait(pause))
+            await self._nap(self._wait(pause))
 
     async def _hand_on(self, source: Source, pause: Pause) -> None:
         self._become("reading")
@@ -206,6 +213,13 @@ class Feed:
                 return
             await asyncio.sleep(pause.next())
 
+    async def _nap(self, seconds: float) -> None:
+        """Wait so long, or until somebody waits for this feed."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._wanted.wait()
+        self._wanted.clear()
+
     def _wait(self, pause: Pause) -> float:
         """Seconds until the next try."""
         due = pause.next()
@@ -247,6 +261,7 @@ class Feed:
             _log.log(logging.DEBUG if again else logging.WARNING, "the feed of %s: %s", self._place.name, error)
         else:
             _log.error("the feed of %s has failed, and begins anew", self._place.name, exc_info=error)
+        self._failures += 1
         self._become("away", error)
 
     def _become(self, state: State, error: Exception | None = None) -> None:

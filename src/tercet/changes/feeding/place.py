@@ -13,6 +13,9 @@ NAME_BYTES_MAX = 63
 # What leaves room for the service's name beside it.
 PLACE_CHARS_MAX = 40
 
+# Why a place begins that may never have been there before: the store cannot tell the two.
+NO_SLOT = "it has no slot yet, or it was dropped"
+
 _PLACE = re.compile(rf"[a-z0-9_]{{1,{PLACE_CHARS_MAX}}}")
 _NOT_IN_A_SLOT = re.compile(r"[^a-z0-9_]")
 # Enough that two names which are cut, or written alike, do not meet.

@@ -59,7 +59,8 @@ def meant(error: DBAPIError) -> Exception | None:
     if state in _MISSING and "tercet" in str(error.orig):
         return UsageError(
             "The outbox has no tables in this database.",
-            "Make them once, with the migrations: tercet changes install; or await outbox.install(), before one opens.",
+            "Make them once, with the migrations: tercet changes install, or db.outbox.install() of a Tercet "
+            "that handles nothing.",
         )
     if state == _FORBIDDEN:
         return StoreError(

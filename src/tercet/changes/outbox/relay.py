@@ -13,6 +13,7 @@ import uuid
 from typing import TYPE_CHECKING
 
 from tercet.changes.change import Wants
+from tercet.changes.feeding.place import NO_SLOT
 from tercet.changes.outbox.delivery import Work
 from tercet.changes.outbox.event import Catalogue, Unreadable, unwrap
 from tercet.changes.outbox.lanes import Lane, Runner, lanes
@@ -73,6 +74,8 @@ class Relay:
         # Lanes that are walked right now, and whether they are to begin nothing more.
         self._paths: set[Lane] = set()
         self._closing = False
+        # Whether this process was ever told something of the log.
+        self._told = False
         # The claims that tasks of ours still work on.
         self._held: dict[str, int] = {}
         # Set one by one, each when what was given to `take` is safe.
@@ -87,13 +90,20 @@ class Relay:
 
     async def hear(self, commits: Sequence[Commit]) -> None:
         """Handle what these have said; what is not handled when it returns is parked or dead, in PostgreSQL."""
+        self._told = True
         said = [one.content for commit in commits for one in commit.messages if one.prefix == self._prefix]
         for start in range(0, len(said), PORTION):
             await self.take(said[start : start + PORTION])
 
     async def resync(self, why: str) -> None:
         """What the log had and was not handed on is gone; it is said, for nobody can bring it back."""
-        _log.warning("The outbox's place in the log begins anew (%s): what was said before and not heard is lost", why)
+        # A place that is new has lost nothing: what is said without a slot goes into the table.
+        new = why == NO_SLOT and not self._told
+        _log.log(
+            logging.INFO if new else logging.WARNING,
+            "The outbox's place in the log begins anew (%s): what was said into the log before, and not heard, is lost",
+            why,
+        )
 
     # ---- what has come
 

@@ -116,7 +116,8 @@ def _by_log(
     if there is not None:
         yield from widened(there, wanted)
     yield from (aimed.switch for aimed in aims if aimed.switch)
-    if wanted:
+    # Who wants no table wants messages, which need a publication of nothing.
+    if wanted or not wants.tables:
         yield from published(findings, publication, wanted, everything="*" in wants.tables)
 
 

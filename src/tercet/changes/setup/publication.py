@@ -104,6 +104,9 @@ def untold(findings: Findings, wants: Wants, name: str = PUBLICATION) -> FeedRef
 
 
 def _created(findings: Findings, name: str, wanted: Sequence[Wanted], *, everything: bool) -> Step:
+    if not wanted:
+        statement = f"create publication {identifier(name)} with (publish_via_partition_root = true)"
+        return Step("publish messages alone", (statement,), _NO_LOCK)
     every = everything and findings.server.superuser
     what = "for all tables" if every else f"for table {_list(wanted)}"
     lock = _NO_LOCK if every else _locks([table for table, _ in wanted])

@@ -124,5 +124,5 @@ def publication_missing(what: str) -> FeedRefused:
     return FeedRefused(
         "postgres",
         reason=what,
-        mend="Set it up: tercet doctor --setup TABLE:COLUMN,… --apply; for messages alone, CREATE PUBLICATION tercet.",
+        mend="Let the set-up make it: tercet doctor --setup TABLE:COLUMN --apply, or db.changes.set_up(…).",
     )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from psycopg import sql
 
 from tercet.changes.change import Wants
+from tercet.changes.feeding.place import NO_SLOT
 from tercet.changes.pgoutput import SETTINGS, XLOG_DATA, XLOG_HEADER, Decoder, lsn_read
 from tercet.changes.stream.postgres_refusal import SlotBusy, publication_missing
 from tercet.changes.stream.standby import Standby
@@ -154,7 +155,7 @@ class PostgresSource:
         """Where the durable slot stands; raises PositionLost where there is none that can be read on."""
         rows = await line.query(STATEMENTS["slot"], {"slot": self._place.slot})
         if not rows:
-            raise PositionLost("postgres", place=self._place.name, reason="it has no slot yet, or it was dropped")
+            raise PositionLost("postgres", place=self._place.name, reason=NO_SLOT)
         ours, kind, plugin, _pid, wal, position = rows[0]
         if ours != "t" or kind != "logical" or plugin != "pgoutput":
             raise FeedRefused(

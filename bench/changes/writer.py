@@ -170,6 +170,10 @@ async def read(arm: str, url: str) -> dict[str, float]:
     print("ready", flush=True)
     await asyncio.to_thread(sys.stdin.readline)
     share = (time.process_time() - worked) / (time.monotonic() - began)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        # A short round on a slow machine may be over before the first is heard.
+        while not ear.heard:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.02)
     if polling is not None:
         polling.cancel()
         await asyncio.wait([polling])

@@ -39,9 +39,10 @@ if TYPE_CHECKING:
 
 PLACE = "bench"
 # The log is cut by checkpoints. Here there is one after so much, as a busy server makes them by max_wal_size; beside
-# what slots hold back, a server keeps what it has written since the last one, and a file in advance.
+# what slots hold back, a server keeps what it has written since the last one, the file that it writes, and one
+# in advance.
 CHECKPOINT_MB, FILE_MB = 16, 16
-OWN_MB = CHECKPOINT_MB + FILE_MB
+OWN_MB = CHECKPOINT_MB + 2 * FILE_MB
 # Written between two looks; one message of the log is half a megabyte.
 STEP_MB, MESSAGE_BYTES = 4, 512 << 10
 # The feed looks at its slot every second.

@@ -188,7 +188,7 @@ async def _set_up(settings: Settings, wish: _Wish, screen: Screen, *, run: bool)
             for step in steps:
                 screen.aside(f"{step.says} …")
                 await apply(db.postgres, (step,))
-            screen.result(f"-- {len(steps)} steps were taken.")
+            screen.result("-- One step was taken." if len(steps) == 1 else f"-- {len(steps)} steps were taken.")
         else:
             screen.result(migration(steps).rstrip())
 

@@ -59,7 +59,8 @@ def _wrong(questions: Mapping[str, Any]) -> float | None:
     if "lost" not in found:
         return None
     kinds = ("lost", "made_up", "twice", "out_of_order")
-    return sum(sum(found[kind].values()) for kind in kinds) + found["dead_for_another_reason"] + found["missing"]
+    wrong = sum(sum(found[kind].values()) for kind in kinds)
+    return float(wrong + found["dead_for_another_reason"] + found["missing"])
 
 
 def _worst(figure: Callable[[Mapping[str, Any]], float | bool]) -> Callable[[Mapping[str, Any]], float | None]:

@@ -116,8 +116,8 @@ class Notes:
             await hear(following, commits)
             self.redis |= dict.fromkeys(rows, time.monotonic_ns())
 
-        Memory.drop_tags = dropping  # type: ignore[method-assign]  # the very place that is measured
-        Following.hear = hearing  # type: ignore[method-assign]  # as above
+        Memory.drop_tags = dropping  # type: ignore[assignment, method-assign]  # the very place that is measured
+        Following.hear = hearing  # type: ignore[assignment, method-assign]  # as above
 
 
 def _id(change: Change) -> int:
@@ -223,11 +223,14 @@ def measure(urls: dict[str, str], store: str, options: argparse.Namespace) -> di
             assert said == {"relay": role == "relay"}, f"the {role} says {said}"
         children.append(Child("write", urls, options, store))
         returned = children[-1].line()
-        relay, hearer = children[0].end(), children[1].end()
+        # The hearer first: it would lead as soon as the relay is gone.
+        hearer = children[1].end()
+        relay = children[0].end()
     finally:
         for child in children:
             child.close()
-    assert (relay["relay"], hearer["relay"], relay["old"], hearer["old"]) == (True, False, 0, 0), "an old row is shown"
+    ended = (relay["relay"], hearer["relay"], relay["old"], hearer["old"])
+    assert ended == (True, False, 0, 0), f"another leads, or an old row is shown: {ended}"
     rows = list(returned)[len(returned) // WARM_SHARE :]
 
     def since(times: dict[str, int]) -> dict[str, float]:

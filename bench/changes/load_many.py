@@ -269,7 +269,8 @@ async def frozen(db: Tercet, keys: list[int], pid: int) -> dict[str, Any]:
                     assert all(isinstance(one, Failed) and isinstance(one.error, DeadlinePassed) for one in outcomes)
                 else:
                     assert all(isinstance(one, Loaded) and one.entity.meta.degraded for one in outcomes)
-                    assert all(one.taste is None and one.name and one.status.page for one in outcomes.entities)
+                    guests: list[Any] = outcomes.entities
+                    assert all(one.taste is None and one.name and one.status.page for one in guests)
     finally:
         os.kill(pid, signal.SIGCONT)
     await made.close()

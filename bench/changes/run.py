@@ -88,16 +88,17 @@ def _write(path: Path, answers: dict[str, Any], options: argparse.Namespace) -> 
 
 def _answers_of(path: Path, options: argparse.Namespace) -> dict[str, Any]:
     """What was answered today already, which questions asked anew are put in place of."""
-    whole = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"quick": None}
-    answers: dict[str, Any] = whole["questions"] if whole["quick"] == options.quick else {}
-    return answers
+    if not path.exists():
+        return {}
+    whole: dict[str, Any] = report.read(path)
+    return whole["questions"] if whole["quick"] == options.quick else {}
 
 
 def _asked(name: str, options: argparse.Namespace) -> dict[str, Any]:
     """One question's answers; what it says beside them goes on to whoever watches."""
     question = QUESTIONS[name]
     command = [sys.executable, str(HERE / question.script), *(question.quick if options.quick else question.full)]
-    limit = LIMIT_SECONDS
+    limit: float = LIMIT_SECONDS
     if name == "faults":
         seconds = QUICK_STORM_SECONDS if options.quick else options.seconds
         command += ["--seconds", str(seconds)]

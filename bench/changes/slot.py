@@ -39,9 +39,9 @@ if TYPE_CHECKING:
 
 PLACE = "bench"
 # The log is cut by checkpoints. Here there is one after so much, as a busy server makes them by max_wal_size; beside
-# what slots hold back, a server keeps what it has written since the last but one, and two files in advance.
-CHECKPOINT_MB = 16
-OWN_MB = 2 * CHECKPOINT_MB + 2 * 16
+# what slots hold back, a server keeps what it has written since the last one, and a file in advance.
+CHECKPOINT_MB, FILE_MB = 16, 16
+OWN_MB = CHECKPOINT_MB + FILE_MB
 # Written between two looks; one message of the log is half a megabyte.
 STEP_MB, MESSAGE_BYTES = 4, 512 << 10
 # The feed looks at its slot every second.
@@ -214,7 +214,8 @@ class Case:
         wanted = list(range(10, 10 + NEW_ROWS))
 
         async def all_told() -> bool:
-            return (await self.reader.ask())["rows"][-NEW_ROWS:] == wanted
+            rows: list[int] = (await self.reader.ask())["rows"]
+            return rows[-NEW_ROWS:] == wanted
 
         await until(all_told, "the new rows are told, in order")
         said = await self.reader.ask()
@@ -232,7 +233,8 @@ class Case:
         }
 
     async def _reads(self) -> bool:
-        return bool((await self.reader.ask())["state"] == "reading")
+        state: str = (await self.reader.ask())["state"]
+        return state == "reading"
 
     async def _told(self, count: int) -> bool:
         return len((await self.reader.ask())["rows"]) >= count

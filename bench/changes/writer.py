@@ -100,7 +100,7 @@ async def emitted() -> Recorder:
     """What Outbox.emit runs for one event, statement and values."""
     recorder = Recorder()
     nowhere: Any = None
-    await Outbox(nowhere, slot=SLOT).emit(recorder, [EVENT])  # type: ignore[arg-type]  # it is asked for execute alone
+    await Outbox(nowhere, slot=SLOT).emit(recorder, [EVENT])
     assert recorder.statement == statements()["emit_auto"].text
     return recorder
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import NoReturn
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 _HIDDEN = "***"
 _SCHEMES = {
@@ -50,6 +50,13 @@ class Url:
         parts = urlsplit(self._text)
         host = parts.netloc.rpartition("@")[2]
         return host or ",".join(parse_qs(parts.query).get("host", ())) or parts.path
+
+    @property
+    def database(self) -> str:
+        """The database of PostgreSQL or MongoDB that it names; PostgreSQL's is the user's where it names none."""
+        parts = urlsplit(self._text)
+        said = parse_qs(parts.query).get("dbname", [""])[-1]
+        return said or unquote(parts.path.removeprefix("/")) or unquote(parts.username or "")
 
     def __str__(self) -> str:
         return mask(self._text)

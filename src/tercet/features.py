@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from tercet.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -16,7 +19,7 @@ if TYPE_CHECKING:
     import tercet.changes.outbox
     from tercet.changes import Changes, Hearing
     from tercet.changes.outbox import Outbox
-    from tercet.changes.outbox.port import Once
+    from tercet.changes.outbox.port import Feed, Once
     from tercet.changes.postgres import PostgresChanges
     from tercet.changes.transaction import Transaction, Transactions
     from tercet.clock import Clock
@@ -27,7 +30,7 @@ if TYPE_CHECKING:
     from tercet.router.port import EntityTransaction
     from tercet.sessions import Sessions
     from tercet.settings import Settings
-    from tercet.stores import Store
+    from tercet.stores import Gate, Store
     from tercet.stores.mongo import Document, Mongo
     from tercet.stores.postgres import Isolation, Postgres
     from tercet.stores.reads.postgres_replicas import Replicas
@@ -38,7 +41,10 @@ if TYPE_CHECKING:
 H = TypeVar("H", bound="Callable[..., Awaitable[object]]")
 E = TypeVar("E", bound="Entity")
 
-# The place in the changes from which the outbox is read.
+# The outbox's name. All services of a database share it, whatever they are called: who emits and who handles are often
+# two of them.
+OUTBOX = "tercet"
+# The place in the changes from which it is read.
 OUTBOX_PLACE = "outbox"
 
 
@@ -50,6 +56,7 @@ class Features:
     _telemetry: Telemetry
     _clock: Clock
     _replicas: Replicas | None
+    _gate: Gate
     # Whether somebody handles what is saved of entities.
     _saves: bool = False
 
@@ -135,6 +142,7 @@ class Features:
             followed=self._followed,
             clock=self._clock,
             telemetry=self._telemetry,
+            is_open=lambda: self._gate.is_open,
         )
 
     def _followed(self, hearing: Hearing) -> Callable[[], None]:
@@ -151,6 +159,7 @@ class Features:
             service=self._settings.application_name,
             clock=self._clock,
             telemetry=self._telemetry,
+            is_open=lambda: self._gate.is_open,
         )
 
     @cached_property
@@ -190,14 +199,21 @@ class Features:
         self.need("postgres", feature="Tercet.outbox")
         return Outbox(
             cast("Postgres", Later(lambda: self.postgres)),
-            slot=Place(self._settings.application_name, OUTBOX_PLACE, durable=True).slot,
-            feed=self.changes,
+            slot=lambda: Place(self._outbox_service(), OUTBOX_PLACE, durable=True).slot,
+            name=OUTBOX,
+            feed=cast("Feed", Later(lambda: self.changes)),
             place=OUTBOX_PLACE,
+            service=self._outbox_service,
             mongo=Later(lambda: self.mongo) if self.has("mongo") else None,
             redis=Later(lambda: self.redis) if self.has("redis") else None,
             telemetry=self._telemetry,
             clock=self._clock,
         )
+
+    def _outbox_service(self) -> str:
+        """What all share that use the outbox of this database; a server has one list of slots for all databases."""
+        url = self._settings.url("postgres")
+        return OUTBOX if url is None else f"{OUTBOX}_{url.database}"
 
     def on(
         self,
@@ -207,8 +223,16 @@ class Features:
         within: str | float = "30s",
         attempts: int | None = None,
     ) -> Callable[[H], H]:
-        """Let the function below handle these events, from the opening of this Tercet on; see Outbox.on."""
+        """Let the function below handle these events, from the opening of this Tercet on; see Outbox.on.
+
+        One that is open takes more handlers if it had one when it was opened: then its outbox hands events on.
+        """
         words: dict[str, Any] = {} if attempts is None else {"attempts": attempts}
+        if self._gate.is_open and not self.outbox.is_open:
+            raise UsageError(
+                "A handler was declared on a Tercet that is open and has no others, so nothing would be handed to it.",
+                "Declare it before the Tercet is opened; or say db.outbox.on(…), and then await db.outbox.open().",
+            )
         return self.outbox.on(*types, once=once, name=name, within=within, **words)
 
     # ---- over all stores ----
@@ -232,8 +256,8 @@ class Features:
 
         self.router.register(*entities)
         if not self._saves:
-            self._saves = True
             self.on(EntitySaved, name="tercet.entities")(self.router.apply)
+            self._saves = True
 
     async def load(self, entity: type[E], key: object, *, deadline: str | float | None = None) -> E:
         """The entity under this key, its stores asked at once; see Router.load."""
@@ -280,9 +304,11 @@ class Features:
 
     async def _end(self) -> None:
         """End all rooms, those first that stand on others; what was never used was never made."""
-        for room in ("outbox", "changes", "_mongo_changes", "router", "locks", "wire"):
-            if room in self.__dict__:
-                await getattr(self, room).close()
+        async with AsyncExitStack() as rooms:
+            # The last that is handed to it comes first, and each is closed also where another one fails.
+            for room in ("wire", "locks", "router", "_mongo_changes", "changes", "outbox"):
+                if room in self.__dict__:
+                    rooms.push_async_callback(getattr(self, room).close)
 
 
 class Later:

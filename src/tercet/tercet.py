@@ -101,6 +101,8 @@ class Tercet(Features):
         self._clock = clock or SystemClock()
         self._gate = Gate("This Tercet")
         self._opening = False
+        # Whoever closes it second waits for the first.
+        self._closing: asyncio.Future[None] | None = None
         self._stores: dict[str, Store] = {}
         self._health: HealthCheck | None = None
         self._replicas: Replicas | None = None
@@ -134,10 +136,10 @@ class Tercet(Features):
             return
         if self._gate.is_open:
             self._gate.check()
-        self._gate.close()
         with self._telemetry.operation("stores", "close"):
             # Finished even when whoever closes is cancelled: half a close would leave connections behind.
-            await _to_its_end(self._close_all())
+            self._closing = self._closing or asyncio.ensure_future(self._close_all())
+            await _to_its_end(self._closing)
 
     async def __aenter__(self) -> Self:
         return await self.open()
@@ -198,10 +200,17 @@ class Tercet(Features):
             await one.open()
 
     async def _close_all(self) -> None:
+        try:
+            # Handlers end in order, and what became of them is written down: for that they still need the stores.
+            await self._end()
+        finally:
+            self._gate.close()
+            await self._close_stores()
+
+    async def _close_stores(self) -> None:
         health, self._health = self._health, None
         if health is not None:
             await health.close()
-        await self._end()
         if self._replicas is not None:
             await self._replicas.close()
         closing = [one.close() for one in self._stores.values()]
@@ -290,8 +299,7 @@ class Tercet(Features):
         return Liveness("pass", self._gate.is_open, self._clock.now())
 
 
-async def _to_its_end(work: object) -> None:
-    task = asyncio.ensure_future(cast("asyncio.Future[None]", work))
+async def _to_its_end(task: asyncio.Future[None]) -> None:
     try:
         await asyncio.shield(task)
     except asyncio.CancelledError:

@@ -11,6 +11,8 @@ from tercet.changes.feeding.place import PLACE_CHARS_MAX, Place, checked_place
 from tercet.errors import NotOpen, SettingInvalid
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tercet.changes.feeding.port import Leaders, Sources
     from tercet.changes.feeding.status import SubscriptionStatus
     from tercet.changes.port import Listener
@@ -56,22 +58,41 @@ class Changes:
     leads and tells its own listener, and when it dies another one takes over.
     """
 
-    def __init__(self, sources: Sources, leaders: Leaders, *, service: str, clock: Clock, telemetry: Telemetry) -> None:
+    def __init__(
+        self,
+        sources: Sources,
+        leaders: Leaders,
+        *,
+        service: str,
+        clock: Clock,
+        telemetry: Telemetry,
+        is_open: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """`is_open` says whether the store can be asked yet; until then, `start()` begins what was subscribed."""
+        self._is_open = is_open
         self._sources, self._leaders = sources, leaders
         self._service = service
         self._clock, self._telemetry = clock, telemetry
         self._subscriptions: dict[str, tuple[Subscription, Feed]] = {}
         self._closed = False
 
-    def subscribe(self, listener: Listener, *, durable: str | None = None, place: str | None = None) -> Subscription:
+    def subscribe(
+        self,
+        listener: Listener,
+        *,
+        durable: str | None = None,
+        place: str | None = None,
+        service: str | None = None,
+    ) -> Subscription:
         """Tell `listener` what is committed from now on.
 
         `durable` names a place that the store keeps: it goes on where it was, at least once, and its listener is
         asked again until it has taken care of what it was told. Without it the place is ephemeral: after any gap, and
         at the beginning, `resync` is called. `place` names an ephemeral place; otherwise its name is made of the
-        listener's class and of what it wants, which is the same in every process that runs the same program.
+        listener's class and of what it wants, which is the same in every process that runs the same program. `service`
+        is given where processes of several services share the place.
 
-        Without a running loop it begins with `start()`, or with the subscription's `ready()`.
+        Without a running loop, or a store that is open, it begins with `start()`, or with the subscription's `ready()`.
         """
         if self._closed:
             raise NotOpen("The feed of changes", closed=True)
@@ -88,12 +109,12 @@ class Changes:
                 shown=repr(name),
                 wanted="the name of a place that nobody in this process reads",
             )
-        where = Place(self._service, name, durable=durable is not None)
+        where = Place(service or self._service, name, durable=durable is not None)
         leader = self._leaders(where)
         feed = Feed(listener, where, self._sources, leader, clock=self._clock, telemetry=self._telemetry)
         subscription = Subscription(feed, self)
         self._subscriptions[name] = (subscription, feed)
-        if _running():
+        if _running() and self._is_open():
             feed.start()
         return subscription
 

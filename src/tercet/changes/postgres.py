@@ -14,6 +14,7 @@ from tercet.changes.setup.apply import apply
 from tercet.changes.setup.choose import choose
 from tercet.changes.setup.look import look
 from tercet.changes.setup.plan import plan
+from tercet.changes.setup.publication import untold
 from tercet.changes.stream.postgres import PostgresEdge
 from tercet.errors import FeedRefused, LoginRefused, StoreMissing
 from tercet.witness import Snapshot
@@ -56,11 +57,12 @@ class PostgresChanges(Changes):
         followed: Callable[[Hearing], Callable[[], None]],
         clock: Clock,
         telemetry: Telemetry,
+        is_open: Callable[[], bool] = lambda: True,
     ) -> None:
         self._postgres, self._settings, self._mongo, self._followed = postgres, settings, mongo, followed
         self._edge: PostgresEdge | None = None
         service = settings().application_name
-        super().__init__(self._source, self._leader, service=service, clock=clock, telemetry=telemetry)
+        super().__init__(self._source, self._leader, service=service, clock=clock, telemetry=telemetry, is_open=is_open)
 
     @property
     def mongo(self) -> Changes:
@@ -142,9 +144,12 @@ class _Best:
 
     async def open(self, wants: Wants, since: Position | None) -> Position:
         """Begin to read where the place stands, or now."""
-        choice = choose(await look(self._postgres, wants))
+        findings = await look(self._postgres, wants)
+        choice = choose(findings, slot=self._place.slot if self._place.durable else None)
         if choice.kind is None:
             raise FeedRefused("postgres", reason=choice.why.rstrip("."), mend=_MEND)
+        if choice.kind != "triggers" and (refused := untold(findings, wants)) is not None:
+            raise refused
         if choice.kind != "stream":
             _log.info("the changes of %s: %s", self._place.name, choice)
         self._source = self._made(choice.kind)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pymongo import AsyncMongoClient
 
+from tercet import Tercet
 from tercet.changes import Changes, Commit, Wants
 from tercet.changes.mongo.mongo import sources
 from tercet.changes.mongo.mongo_leader import leaders
@@ -110,3 +111,13 @@ async def test_an_ephemeral_place_begins_anew_and_leaves_nothing(database: Any) 
         finally:
             await changes.close()
     assert await database.tercet_places.count_documents({}) == 0
+
+
+async def test_a_tercet_that_is_not_open_yet_can_be_subscribed_to(mongo_url: str) -> None:
+    """It is read from its opening on, as PostgreSQL is."""
+    listener, db = Hears(), Tercet(mongo=mongo_url)
+    subscription = db.changes.mongo.subscribe(listener)
+    async with asyncio.timeout(SECONDS), db:
+        await subscription.ready()
+        await db.mongo.orders.insert_one({"_id": 1})
+        await listener.until(lambda: listener.heard == [1])

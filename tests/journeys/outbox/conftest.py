@@ -90,7 +90,7 @@ class SqlFeed:
             await self.confirm(commits[-1])
         return len(commits)
 
-    def subscribe(self, listener: Listener, *, durable: str | None = None) -> SqlFeed:
+    def subscribe(self, listener: Listener, *, durable: str | None = None, service: str | None = None) -> SqlFeed:
         """Do so until it is closed."""
         assert durable is not None
         self._task = asyncio.create_task(self._read(listener))

@@ -49,6 +49,22 @@ async def test_an_edit_writes_its_fields_and_no_others(world: Any) -> None:
     assert (document["address"], document["big"]) == ({"city": "Busan", "zip": "1"}, "x")
 
 
+async def test_of_two_saves_in_one_transaction_the_second_counts(world: Any) -> None:
+    """Nothing else is written between them, and yet their versions differ; and no value stands in an event's text."""
+    world.router.register(world.customer)
+    await world.add(1)
+    async with world.db.postgres.session() as session, session.begin():
+        tx = Tx(session)
+        for city in ("A", "B", "C"):
+            await world.router.save(world.customer.edit(1, city=city), tx=tx)
+    versions = [event.version for event in tx.events]
+    assert versions == sorted(set(versions))
+    for event in tx.events:
+        await world.router.apply(event)
+    assert (await world.router.load(world.customer, 1)).city == "C"
+    assert "'C'" not in repr(tx.events[-1])
+
+
 async def test_an_older_event_never_overwrites_a_newer_one(world: Any) -> None:
     """Whatever comes again or late changes nothing that is newer, field by field."""
     world.router.register(world.customer)

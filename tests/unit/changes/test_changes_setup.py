@@ -11,7 +11,17 @@ from tercet.changes.fallback.pace import BUSY_SECONDS, IDLE_SECONDS, Pace
 from tercet.changes.fallback.places import Place
 from tercet.changes.setup.apply import migration
 from tercet.changes.setup.choose import choose
-from tercet.changes.setup.findings import Column, Findings, Publication, Published, Server, Table, place_of, written_of
+from tercet.changes.setup.findings import (
+    Column,
+    Findings,
+    Publication,
+    Published,
+    Server,
+    Slot,
+    Table,
+    place_of,
+    written_of,
+)
 from tercet.changes.setup.identity import gaps
 from tercet.changes.setup.plan import plan
 from tercet.errors import FeedRefused, PublicationUnsafe
@@ -84,6 +94,14 @@ def test_what_was_tried_counts_more_than_what_is_supposed() -> None:
     refused = choose(_found(), replication=False)
     assert (refused.kind, "pg_hba.conf" in str(refused)) == ("poll", True)
     assert choose(_found(server=replace(SERVER, pooled=True)), replication=True).kind == "stream"
+
+
+def test_a_slot_that_is_there_is_read_also_where_all_are_taken() -> None:
+    """It needs no other: whoever goes on where it was must not be told to make triggers meanwhile."""
+    ours = Slot("tercet_shop_orders", "pgoutput", False, False, "reserved", True, 0, 0, None)
+    full = replace(_found(server=replace(SERVER, slots=10)), slots=(ours,))
+    assert choose(full, slot="tercet_shop_orders").kind == "stream"
+    assert choose(full, slot="tercet_shop_users").kind == "triggers"
 
 
 def test_where_there_can_be_no_feed_the_plan_is_refused() -> None:

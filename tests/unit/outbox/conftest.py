@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from tercet.changes.outbox.event import Envelope
+    from tercet.changes.outbox.port import Barred
 
 
 @dataclass
@@ -49,11 +50,12 @@ class ListBook:
     async def keep(self, envelopes: Sequence[tuple[Envelope, bytes]]) -> None:
         self.kept += (content for _, content in envelopes)
 
-    async def barred(self, works: Sequence[Work]) -> tuple[set[tuple[str, str]], set[tuple[str, str]]]:
+    async def barred(self, works: Sequence[Work], known: Mapping[str, Sequence[str]]) -> Barred:
         self._reach()
         return (
             {row.work.lane for row in self.rows if row.work.state != "dead"},
             {(row.work.consumer, row.work.id) for row in self.rows if row.work.state == "dead"},
+            {name: types for name, types in self.known.items() if known.get(name) != types},
         )
 
     async def park(self, works: Sequence[Work], token: str, lease: float) -> None:

@@ -18,6 +18,7 @@ from tercet.changes.outbox.delivery import WAIT_SECONDS_MAX, Work, backoff, perm
 from tercet.clock import StoppedClock
 from tercet.errors import (
     LockBusy,
+    NotOpen,
     PoolExhausted,
     Refused,
     SettingInvalid,
@@ -89,6 +90,26 @@ async def test_after_its_last_attempt_an_event_is_dead_and_its_key_goes_on(book:
     (row,) = book.rows
     assert (row.work.state, row.work.attempts, row.work.error) == ("dead", 2, "ValueError")
     assert "hunter2" not in row.work.reason
+
+
+async def test_a_handler_that_awaited_something_cancelled_has_failed(book: Any, clock: StoppedClock) -> None:
+    """It counts as an attempt and says so, or its key would wait for ever and nobody would know."""
+    outbox, seen = _outbox(book, clock), list[int]()
+
+    @outbox.on(Did, name="mine", attempts=2)
+    async def handle(event: Did) -> None:
+        seen.append(event.n)
+        if event.n == 1:
+            raise asyncio.CancelledError
+
+    await outbox.relay.take(await _contents(outbox, book, Did(key=1, n=1), Did(key=1, n=2)))
+    for _ in range(2):
+        clock.advance(1.0)
+        await outbox.relay.retry()
+        await outbox.relay.settled()
+    assert seen == [1, 1, 2]
+    (row,) = book.rows
+    assert (row.work.state, row.work.error) == ("dead", "CancelledError")
 
 
 async def test_a_store_that_is_away_kills_no_letter(book: Any, clock: StoppedClock) -> None:
@@ -256,6 +277,7 @@ def test_errors_that_trying_again_cannot_help_are_known() -> None:
     assert permanent(UsageError("Wrong."))
     assert not permanent(LockBusy("the work"))
     assert not permanent(ValueError("x"))
+    assert not permanent(NotOpen("This Tercet", closed=True))
     work = Work("i", "c", "t", "k", b"")
     work.failed(PoolExhausted("postgres", size=1, waited=1.0, held=None, holder=None), attempts=1, chance=0.0)
     assert (work.state, work.attempts) == ("failed", 0)
@@ -312,6 +334,54 @@ async def test_what_is_kept_is_kept_before_it_is_handled(book: Any, clock: Stopp
 
     await outbox.relay.take(await _contents(outbox, book, Did(key=1, n=1)))
     assert kept == [1]
+
+
+async def test_a_handler_that_runs_when_it_is_closed_may_end(book: Any, clock: StoppedClock) -> None:
+    """Also one that the feed has begun: it is not cut off, and what stands behind it is parked and not begun."""
+    feed, seen, go = _Feed(), list[str](), asyncio.Event()
+    outbox = _outbox(book, clock, feed=feed, place="place", durable="slot", slot="slot")
+
+    @outbox.on(Did, name="mine")
+    async def handle(event: Did) -> None:
+        seen.append(f"began {event.n}")
+        await go.wait()
+        seen.append(f"ended {event.n}")
+
+    said = await _contents(outbox, book, Did(key=1, n=1), Did(key=1, n=2))
+    await outbox.open()
+    told = feed.tell(outbox, said)
+    while not seen:
+        await asyncio.sleep(0)
+    closing = asyncio.create_task(outbox.close())
+    while not outbox.relay.is_closing:
+        await asyncio.sleep(0)
+    go.set()
+    await closing
+    assert told.done()
+    assert not told.cancelled()
+    assert seen == ["began 1", "ended 1"]
+    (row,) = book.rows
+    assert row.work.state == "waiting"
+
+
+class _Feed:
+    """Tells a listener in a task of its own, which ends with the subscription."""
+
+    def __init__(self) -> None:
+        self._task: asyncio.Task[None] | None = None
+
+    def subscribe(self, _listener: Any, *, durable: str | None = None, service: str | None = None) -> _Feed:
+        assert (durable, service) == ("place", None)
+        return self
+
+    def tell(self, outbox: Outbox, said: list[bytes]) -> asyncio.Task[None]:
+        self._task = asyncio.create_task(outbox.relay.take(said))
+        return self._task
+
+    async def close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
 
 
 async def test_a_place_that_is_new_alarms_nobody_and_one_that_was_lost_does(

@@ -17,7 +17,7 @@ from tercet.cache.moments.recent import RELAY_SILENCE_SECONDS
 from tercet.cache.moments.span import digest
 from tercet.cache.shelf import Drop
 from tercet.changes.port import MARK
-from tercet.errors import StoreError, UsageError
+from tercet.errors import NotOpen, StoreError, UsageError
 from tercet.telemetry import Operation
 
 if TYPE_CHECKING:
@@ -304,7 +304,7 @@ class Following:
         while True:
             try:
                 await self.tend()
-            except StoreError as error:
+            except (StoreError, NotOpen) as error:
                 _log.debug("a following could not be tended (%s)", type(error).__name__)
             except Exception:  # noqa: BLE001 - logged; one that had ended would leave others without a relay
                 _log.exception("a following could not be tended, and is again in a moment")

@@ -36,10 +36,11 @@ class MongoChanges(Changes):
         service: str,
         clock: Clock,
         telemetry: Telemetry,
+        is_open: Callable[[], bool] = lambda: True,
     ) -> None:
         self._database, self._whose = database, source
         made = sources(database, clock=clock)
-        super().__init__(made, leaders(database), service=service, clock=clock, telemetry=telemetry)
+        super().__init__(made, leaders(database), service=service, clock=clock, telemetry=telemetry, is_open=is_open)
 
     async def seen(self) -> Through | None:
         """What a read of the primary sees now; None where the server does not say."""

@@ -21,6 +21,7 @@ from tercet.errors import StoreError, StoreUnreachable, TercetError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from pymongo.asynchronous.collection import AsyncCollection
     from pymongo.asynchronous.database import AsyncDatabase
 
     from tercet.changes.feeding.place import Place
@@ -68,13 +69,18 @@ class MongoLeader:
         seconds: float = LEASE_SECONDS,
         every: float | None = None,
     ) -> None:
-        self._leases = database[collection].with_options(write_concern=WriteConcern("majority"))
+        self._database, self._collection = database, collection
         self._key, self._seconds = key, seconds
         # How often it is asked for, and renewed.
         self._every = seconds / RENEWALS if every is None else every
         self._holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(_HOLDER_BYTES)}"
         # Until when this process leads, by its loop's clock; it may be passed already.
         self._until: float | None = None
+
+    @property
+    def _leases(self) -> AsyncCollection[dict[str, Any]]:
+        # Asked for when it is used: a place is subscribed to before the Tercet is open.
+        return self._database[self._collection].with_options(write_concern=WriteConcern("majority"))
 
     async def lead(self, follows: Callable[[], None]) -> None:
         """Return once this process leads; `follows` is called when another one does. Raises a StoreError."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from tercet.address import mask
 from tercet.changes.outbox.event import Unreadable
-from tercet.errors import PoolExhausted, Refused, StoreUnreachable, TercetError, UsageError
+from tercet.errors import NotOpen, PoolExhausted, Refused, StoreUnreachable, TercetError, UsageError
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -93,6 +93,9 @@ def backoff(attempts: int, chance: float) -> float:
 
 def permanent(error: BaseException) -> bool:
     """Whether trying again cannot help: the program is wrong, or said no for good."""
+    if isinstance(error, NotOpen):
+        # A handler that is at it while its Tercet is being closed; another process, or the next one, can.
+        return False
     if isinstance(error, Unreadable | UsageError):
         return True
     return isinstance(error, Refused) and not error.retryable

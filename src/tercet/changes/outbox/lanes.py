@@ -88,9 +88,14 @@ class Runner:
             inbox = self._inboxes[consumer.once] if consumer.once is not None else None
             async with asyncio.timeout(consumer.within):
                 await consumer.handle(event, delivery, inbox)
-        except asyncio.CancelledError:
-            work.state = "waiting"
-            raise
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                work.state = "waiting"
+                raise
+            # Nobody has ended us: the handler has awaited something that was cancelled, and that is its fault.
+            outcome = "failed"
+            work.failed(error, attempts=consumer.attempts, chance=self._chance())
         except Unreadable as error:
             outcome = "failed"
             work.undelivered(error)

@@ -11,6 +11,7 @@ from tercet.changes.outbox.consumer import Consumer, consumer
 from tercet.changes.outbox.delivery import ATTEMPTS
 from tercet.changes.outbox.event import Catalogue, Event, EventType, Format, Upcast, wrap
 from tercet.changes.outbox.lanes import Runner
+from tercet.changes.outbox.port import said
 from tercet.changes.outbox.relay import ENROL_SECONDS, LEASE_SECONDS, Relay
 from tercet.clock import Clock, SystemClock
 from tercet.errors import NotOpen, SettingInvalid, StoreMissing, UsageError
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from types import TracebackType
 
-    from tercet.changes.outbox.port import Book, Database, Feed, Inbox, Once, Subscription, Transaction
+    from tercet.changes.outbox.port import Book, Database, Feed, Inbox, Late, Once, Subscription, Transaction
     from tercet.changes.outbox.postgres import Durable
 
 H = TypeVar("H", bound="Callable[..., Awaitable[object]]")
@@ -55,7 +56,9 @@ _log = logging.getLogger("tercet.outbox")
 class Outbox:
     """Says events in a transaction, and hands them to their consumers at least once, in order for each key.
 
-    `slot` is the replication slot whose reader hears this outbox, and `feed` what reads it, from the place `place`.
+    `slot` is the replication slot whose reader hears this outbox, and `feed` what reads it, from the place `place` of
+    `service`, which is the same for all that share the outbox: two slots would tell every event twice. Names that
+    nobody knows yet are functions, asked once the database is open.
     `durable` says where events go: "slot" only into the log, "table" only into the table, "auto" into the log while
     the slot is there. `lease` is for how long what a process works on is its own once it is dead. `keep` lets events
     be replayed for so long after they were handled.
@@ -66,10 +69,11 @@ class Outbox:
         database: Database,
         *,
         name: str = "tercet",
-        slot: str | None = None,
+        slot: Late | None = None,
         durable: Durable = "auto",
         feed: Feed | None = None,
         place: str | None = None,
+        service: Late | None = None,
         mongo: Any = None,
         redis: Any = None,
         keep: str | float | None = None,
@@ -89,7 +93,8 @@ class Outbox:
 
         _check(durable, slot, parallel)
         self.name = checked(name)
-        self._database, self._feed, self._place = database, feed, place or slot
+        self._database, self._feed, self._slot = database, feed, slot
+        self._place, self._service = place, service
         self._book = book or PostgresBook(database, outbox=name, slot=slot, durable=durable)
         self._tables = durable != "slot"
         self._stores = {"postgres": database, "mongo": mongo, "redis": redis}
@@ -99,6 +104,7 @@ class Outbox:
         self._catalogue = Catalogue()
         self._consumers: dict[str, Consumer] = {}
         self._inboxes: dict[Once, Inbox] = {}
+        self._prepared: set[Once] = set()
         heard: dict[str, Any] = {"clock": self._clock, "telemetry": telemetry or Telemetry(), "chance": chance}
         runner = Runner(self._catalogue, self._consumers, self._inboxes, parallel=parallel, **heard)
         kept: dict[str, Any] = {"prefix": PREFIX + name, "keep": self._kept is not None, "lease": self._lease}
@@ -223,20 +229,24 @@ class Outbox:
     ) -> None:
         await self.close()
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it hands events on."""
+        return bool(self._tasks)
+
     async def open(self) -> None:
         """Begin to hand events on, if there are handlers; a program that only emits need not open it."""
         if self._tasks or not self._consumers:
             return
         self.relay.opened()
         self._closing = asyncio.Event()
-        await self.relay.enrol()
-        for inbox in self._inboxes.values():
-            await inbox.prepare()
+        await self._enrol()
         self._tasks = tuple(asyncio.create_task(one) for one in self._loops(self._closing))
         if self._feed is not None:
-            if self._place is None:
+            place = self._place or said(self._slot)
+            if place is None:
                 raise NotOpen("The outbox's place in the feed", closed=False)
-            self._subscription = self._feed.subscribe(self.relay, durable=self._place)
+            self._subscription = self._feed.subscribe(self.relay, durable=place, service=said(self._service))
 
     async def close(self) -> None:
         """Begin nothing more, and let handlers that run end soon; others go on with the rest. Twice is fine."""
@@ -246,8 +256,9 @@ class Outbox:
             self._closing.set()
         self.relay.stop()
         try:
-            if tasks:
-                await asyncio.wait(tasks, timeout=CLOSE_SECONDS)
+            # What the feed has told is worked on in a task of the feed's.
+            if under_way := (*tasks, *self.relay.taking):
+                await asyncio.wait(under_way, timeout=CLOSE_SECONDS)
             if subscription is not None:
                 await subscription.close()
         finally:
@@ -260,12 +271,20 @@ class Outbox:
         loops = [
             self._loop(closing, self.relay.retry, self._poll),
             self._loop(closing, self.relay.renew, self._lease / RENEWALS),
-            self._loop(closing, self.relay.enrol, ENROL_SECONDS),
+            self._loop(closing, self._enrol, ENROL_SECONDS),
             self._loop(closing, self._prune, PRUNE_SECONDS),
         ]
         if self._tables:
             loops.append(self._loop(closing, self.relay.drain, self._poll))
         return loops
+
+    async def _enrol(self) -> None:
+        """Say who consumes here, and make what effects need, also of handlers that were declared later."""
+        await self.relay.enrol()
+        for once, inbox in tuple(self._inboxes.items()):
+            if once not in self._prepared:
+                await inbox.prepare()
+                self._prepared.add(once)
 
     async def _prune(self) -> None:
         await self._book.prune(kept=self._kept, inbox=self._marks)
@@ -278,7 +297,8 @@ class Outbox:
                 found = await step()
             except Exception as error:  # noqa: BLE001 - see below
                 # A server that is away comes back, and whatever else it is must not end the others' events.
-                if well:
+                # One whose Tercet is being closed is closed in a moment too.
+                if well and not isinstance(error, NotOpen):
                     _log.warning("The outbox %s waits: %s", self.name, error)
                 well = False
                 await _nap(closing, AFTER_ERROR_SECONDS)
@@ -297,7 +317,7 @@ async def _nap(closing: asyncio.Event, pace: float) -> None:
         return
 
 
-def _check(durable: str, slot: str | None, parallel: int) -> None:
+def _check(durable: str, slot: Late | None, parallel: int) -> None:
     if durable not in {"auto", "slot", "table"} or (durable == "slot" and slot is None):
         raise SettingInvalid(
             "durable", where="An outbox", shown=repr(durable), wanted="'auto', 'table', or 'slot' with slot=…"

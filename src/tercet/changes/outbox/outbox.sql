@@ -95,30 +95,29 @@ order by e.n
 
 -- name: emit_auto
 -- Into the log where the slot is there, and into the table otherwise. While an event of the same key still waits
--- in the table, later ones queue behind it.
+-- in the table, later ones queue behind it, and those of other keys do not: theirs may be in the log.
 with here as materialized (
     select exists (
         select from pg_replication_slots s
         where s.slot_name = :slot and s.database = current_database()
           and s.confirmed_flush_lsn is not null and s.wal_status is distinct from 'lost'
-    ) and not exists (
-        select from tercet.outbox o where o.outbox = :outbox and o.key = any (cast(:keys as text[]))
     ) as slot
-), said as (
-    select pg_logical_emit_message(true, :prefix, m.content)
-    from (
-        select content from unnest(cast(:contents as bytea[])) with ordinality as e (content, n), here
-        where here.slot order by n
-    ) m
-), kept as (
-    insert into tercet.outbox (id, outbox, type, key, content)
-    select e.id, :outbox, e.type, e.key, e.content
+), said as materialized (
+    select e.*, here.slot and not exists (
+        select from tercet.outbox o where o.outbox = :outbox and o.key = e.key
+    ) as logged
     from unnest(cast(:ids as uuid[]), cast(:types as text[]), cast(:keys as text[]), cast(:contents as bytea[]))
         with ordinality as e (id, type, key, content, n), here
-    where not here.slot
+), logged as (
+    select pg_logical_emit_message(true, :prefix, m.content)
+    from (select content from said where logged order by n) m
+), kept as (
+    insert into tercet.outbox (id, outbox, type, key, content)
+    select e.id, :outbox, e.type, e.key, e.content from said e
+    where not e.logged
     order by e.n
 )
-select here.slot, (select count(*) from said) from here
+select here.slot, (select count(*) from logged) from here
 
 -- name: fresh
 -- Each statement has to see what was claimed before it, whatever the database's default is.
@@ -157,7 +156,7 @@ where outbox = :outbox and token = any (cast(:tokens as uuid[]))
 delete from tercet.outbox where seq = any (cast(:seqs as bigint[])) and token = cast(:token as uuid)
 
 -- name: barred
--- Which lanes have something that waits, and which of these are dead already.
+-- Which lanes have something that waits, which of these are dead already, and whom we do not know yet.
 select 'lane' as what, p.consumer, p.key from tercet.parked p
 join unnest(cast(:consumers as text[]), cast(:keys as text[])) as l (consumer, key) using (consumer, key)
 where p.outbox = :outbox and not p.dead
@@ -165,6 +164,10 @@ union
 select 'dead', p.consumer, p.id::text from tercet.parked p
 join unnest(cast(:consumers as text[]), cast(:ids as uuid[])) as d (consumer, id) using (consumer, id)
 where p.outbox = :outbox and p.dead
+union
+select 'new', c.consumer, array_to_string(c.types, chr(10)) from tercet.consumers c
+where c.outbox = :outbox and c.seen > now() - make_interval(secs => :within)
+  and c.consumer || chr(10) || array_to_string(c.types, chr(10)) <> all (cast(:known as text[]))
 
 -- name: park
 insert into tercet.parked

@@ -14,8 +14,15 @@ if TYPE_CHECKING:
 
 Once = Literal["postgres", "mongo", "redis"]
 
+# A name, or what will know it.
+Late: TypeAlias = "str | Callable[[], str]"
+
 # Makes a consumer's effect, given what belongs to the store's transaction: a connection, a session, a pipeline.
 Effect: TypeAlias = "Callable[[Any], Awaitable[object]]"
+
+
+# Lanes, letters, and the consumers with their types that were not known.
+Barred: TypeAlias = "tuple[set[tuple[str, str]], set[tuple[str, str]], Mapping[str, Sequence[str]]]"
 
 
 class Transaction(Protocol):
@@ -37,8 +44,8 @@ class Database(Protocol):
 class Feed(Protocol):
     """Tells a listener of commits, for good and in one process of all; `db.changes` does."""
 
-    def subscribe(self, listener: Listener, *, durable: str | None = None) -> Subscription:
-        """Tell it from a place that is kept."""
+    def subscribe(self, listener: Listener, *, durable: str | None = None, service: str | None = None) -> Subscription:
+        """Tell it from a place that is kept, in one process of all that name the same service."""
         ...
 
 
@@ -61,8 +68,8 @@ class Book(Protocol):
         """Keep these, so that they can be replayed; those that are kept already are left."""
         ...
 
-    async def barred(self, works: Sequence[Work]) -> tuple[set[tuple[str, str]], set[tuple[str, str]]]:
-        """Which lanes of these have something that waits, and which of these (consumer, id) are dead."""
+    async def barred(self, works: Sequence[Work], known: Mapping[str, Sequence[str]]) -> Barred:
+        """Which lanes of these have something that waits, which of these (consumer, id) are dead; and who is new."""
         ...
 
     async def park(self, works: Sequence[Work], token: str, lease: float) -> None:
@@ -108,3 +115,8 @@ class Inbox(Protocol):
     async def once(self, consumer: str, event_id: str, effect: Effect) -> bool:
         """Make the effect together with a mark that it was made; False where the mark was there already."""
         ...
+
+
+def said(name: Late | None) -> str | None:
+    """The name, asked for now where it was not known before."""
+    return name() if callable(name) else name

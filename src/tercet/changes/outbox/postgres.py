@@ -7,6 +7,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Literal
 
 from tercet.changes.outbox.delivery import Work
+from tercet.changes.outbox.port import said
 from tercet.errors import ExtraMissing, SchemaInvalid, StoreError, UsageError
 
 try:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from tercet.changes.outbox.event import Envelope
-    from tercet.changes.outbox.port import Database, Effect, Transaction
+    from tercet.changes.outbox.port import Barred, Database, Effect, Late, Transaction
 
 Durable = Literal["auto", "slot", "table"]
 
@@ -83,13 +84,13 @@ class PostgresBook:
 
     __slots__ = ("_database", "_durable", "_outbox", "_slot")
 
-    def __init__(self, database: Database, *, outbox: str, slot: str | None, durable: Durable) -> None:
+    def __init__(self, database: Database, *, outbox: str, slot: Late | None, durable: Durable) -> None:
         self._database, self._outbox, self._slot, self._durable = database, outbox, slot, durable
 
     async def emit(self, transaction: Transaction, events: Sequence[tuple[Envelope, bytes]]) -> None:
         """One statement, whatever their number."""
         values = {"outbox": self._outbox, **_columns(events)}
-        slot = {"slot": self._slot, "prefix": PREFIX + self._outbox}
+        slot = {"slot": said(self._slot), "prefix": PREFIX + self._outbox}
         if self._durable == "table" or self._slot is None:
             await self._run(transaction, "emit_table", values)
         elif self._durable == "auto":
@@ -99,7 +100,7 @@ class PostgresBook:
             if not answer.first()[0]:
                 raise StoreError(
                     "postgres",
-                    f"Nobody would hear these events: the slot {self._slot!r} is not there, or has lost its place.",
+                    f"Nobody would hear these events: the slot {slot['slot']!r} is not there, or has lost its place.",
                     "Start the service that reads it, or emit with durable='auto', which uses the table meanwhile.",
                 )
 
@@ -107,13 +108,15 @@ class PostgresBook:
         """One statement."""
         await self._write("keep", _columns(envelopes))
 
-    async def barred(self, works: Sequence[Work]) -> tuple[set[tuple[str, str]], set[tuple[str, str]]]:
-        """One statement, by two indexes."""
-        names, keys, ids = [w.consumer for w in works], [w.key for w in works], [w.id for w in works]
+    async def barred(self, works: Sequence[Work], known: Mapping[str, Sequence[str]]) -> Barred:
+        """One statement, by two indexes; consumers are few."""
+        values: dict[str, Any] = {"consumers": [w.consumer for w in works], "keys": [w.key for w in works]}
+        values |= {"ids": [w.id for w in works], "within": FORGOTTEN_SECONDS}
+        values |= {"known": ["\n".join((name, *types)) for name, types in known.items()]}
         found: dict[str, set[tuple[str, str]]] = defaultdict(set)
-        for what, consumer, which in await self._read("barred", {"consumers": names, "keys": keys, "ids": ids}):
+        for what, consumer, which in await self._read("barred", values):
             found[what].add((consumer, which))
-        return found["lane"], found["dead"]
+        return found["lane"], found["dead"], {name: tuple(types.split("\n")) for name, types in found["new"]}
 
     async def park(self, works: Sequence[Work], token: str, lease: float) -> None:
         """One statement, numbered in this order."""

@@ -43,7 +43,7 @@ SETTLE_AGAIN_SECONDS = (0.2, 1.0, 3.0, 5.0)
 # Lanes out of those parked that one process walks at once.
 LANES_MAX = 64
 
-# How often consumers tell of themselves and are asked for: as long as one that is new may be unknown elsewhere.
+# How often consumers tell of themselves, so that nobody takes them for gone.
 ENROL_SECONDS = 5.0
 
 _log = logging.getLogger("tercet.outbox")
@@ -78,6 +78,8 @@ class Relay:
         self._told = False
         # The claims that tasks of ours still work on.
         self._held: dict[str, int] = {}
+        # Set one by one, each when what was given to `take` is safe.
+        self.taking: set[asyncio.Future[None]] = set()
 
     # ---- as a listener
 
@@ -110,12 +112,26 @@ class Relay:
 
         Raises what PostgreSQL raises where they could not be parked: then they are to be given again.
         """
+        safe: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.taking.add(safe)
+        try:
+            await self._take(contents)
+        finally:
+            self.taking.discard(safe)
+            safe.set_result(None)
+
+    async def _take(self, contents: Sequence[bytes]) -> None:
         works, envelopes = self._works(contents)
         if self._keep and envelopes:
             await self._book.keep(envelopes)
-        if not works:
+        if not contents:
             return
-        barred, dead = await self._book.barred(works)
+        barred, dead, new = await self._book.barred(works, self._elsewhere)
+        if new:
+            # Whoever has come since we last asked is to have what was emitted after that.
+            self._elsewhere = {**self._elsewhere, **new}
+            works, _ = self._works(contents)
+            barred, dead, _ = await self._book.barred(works, self._elsewhere)
         # What died before and comes again, after a crash, stays dead.
         works = [one for one in works if (one.consumer, one.id) not in dead]
         ours = [one for one in works if one.consumer in self._consumers and one.lane not in barred]
@@ -154,7 +170,7 @@ class Relay:
         """Walk a lane; what was still running when the others were parked is settled afterwards."""
         await self._walk(path)
         late = [one for one in path.works if one.leased]
-        if late or path.stopped:
+        if late:
             await kept.wait()
             await self._settle([one for one in path.works if one.leased], token)
 
@@ -272,6 +288,11 @@ class Relay:
         """Wait until nothing that has begun is still under way."""
         while self._walking:
             await asyncio.wait(tuple(self._walking))
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether no handler begins any more."""
+        return self._closing
 
     def opened(self) -> None:
         """Handlers may begin."""

@@ -25,14 +25,16 @@ class Choice:
         return " ".join((f"{self.kind or 'none'}: {self.why}", *self.against))
 
 
-def choose(findings: Findings, *, replication: bool | None = None) -> Choice:
+def choose(findings: Findings, *, replication: bool | None = None, slot: str | None = None) -> Choice:
     """The best feed that this server gives; `replication` says whether a replication connection was let in, if tried.
+
+    `slot` is the one to be read: where it is there already, it does not matter that all are taken.
 
     A stream tells a commit within a millisecond; polling the same log does so within a quarter of a second, over
     ordinary connections; triggers need no log, and their writers pay.
     """
     server, against = findings.server, []
-    undecoded = _undecoded(server)
+    undecoded = _undecoded(server, standing=any(one.name == slot for one in findings.slots))
     if undecoded is None:
         unstreamed = _unstreamed(server, replication=replication)
         if unstreamed is None:
@@ -47,7 +49,7 @@ def choose(findings: Findings, *, replication: bool | None = None) -> Choice:
     return Choice(None, f"{untriggered}.", tuple(against))
 
 
-def _undecoded(server: Server) -> str | None:
+def _undecoded(server: Server, *, standing: bool) -> str | None:
     """Why its log cannot be decoded, if so."""
     if server.wal_level != "logical":
         return f"wal_level is {server.wal_level} (set it to logical, and restart the server)"
@@ -55,7 +57,7 @@ def _undecoded(server: Server) -> str | None:
         return f"the login {server.login} may not replicate (alter role … replication)"
     if server.replica and server.number < DECODING_REPLICA:
         return "it is a replica, and they decode their log from PostgreSQL 16 on (ask the primary)"
-    if server.slots >= server.slots_max:
+    if server.slots >= server.slots_max and not standing:
         return f"all {server.slots_max} replication slots are taken (drop one, or raise max_replication_slots)"
     return None
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias
 
-from tercet.changes.setup.findings import COLUMN_LISTS
+from tercet.changes.setup.findings import COLUMN_LISTS, PUBLICATION, place_of
 from tercet.changes.setup.step import Problem, Step
+from tercet.errors import FeedRefused
 from tercet.sql import identifier
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from tercet.changes.change import Wants
     from tercet.changes.setup.findings import Findings, Publication, Published, Table
 
     # A table, and the columns to be published of it; None is all of them.
@@ -75,6 +77,30 @@ def published(findings: Findings, name: str, wanted: Sequence[Wanted], *, everyt
     if added:
         statement = f"alter publication {quoted} add table {_list(added)}"
         yield Step(f"publish {_names(added)}", (statement,), _locks([table for table, _ in added]))
+
+
+def untold(findings: Findings, wants: Wants, name: str = PUBLICATION) -> FeedRefused | None:
+    """What of these wants the publication would never tell, as an error with its mend; None where it tells all.
+
+    A table that is not there yet is none of them, nor is anything where there is no publication at all.
+    """
+    found = findings.publication(name)
+    for written, columns in wants.tables.items():
+        table = findings.tables.get(place_of(written))
+        if found is None or table is None:
+            continue
+        # Whoever wants all columns takes those that are told.
+        wanted = [(table, columns or frozenset())]
+        lacking = [*widened(found, wanted), *published(findings, name, wanted, everything=False)]
+        if lacking:
+            says = "; ".join(one.says if isinstance(one, Step) else str(one) for one in lacking)
+            listed = f":{','.join(sorted(columns))}" if columns else ""
+            return FeedRefused(
+                "postgres",
+                reason=f"of {table} it would not tell all that is wanted, and nobody would notice (to do: {says})",
+                mend=f"Set it up: tercet doctor --setup '{table}{listed}' --apply",
+            )
+    return None
 
 
 def _created(findings: Findings, name: str, wanted: Sequence[Wanted], *, everything: bool) -> Step:

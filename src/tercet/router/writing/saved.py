@@ -35,6 +35,10 @@ class EntitySaved(Event, key="thing", name_as="tercet.EntitySaved", frozen=True)
     version: int
     values: dict[str, Any]
 
+    def __repr__(self) -> str:
+        """What was saved and when, and no values, for an event gets into logs."""
+        return f"<EntitySaved {self.thing} at {self.version}: {', '.join(self.values)}>"
+
 
 def told(edit: Edit, version: int) -> EntitySaved | None:
     """The event of an edit, with what PostgreSQL does not keep itself; None where there is nothing of the kind."""

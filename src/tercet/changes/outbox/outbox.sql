@@ -280,6 +280,9 @@ select
         union all (select parked from tercet.parked where outbox = :outbox and not dead order by seq limit 1)
     ) oldest)
 
+-- name: there
+select to_regclass('tercet.outbox') is not null
+
 -- name: outboxes
 select distinct outbox from (
     select outbox from tercet.outbox union select outbox from tercet.parked

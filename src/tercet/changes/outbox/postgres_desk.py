@@ -93,7 +93,10 @@ class Desk:
         self._database = database
 
     async def outboxes(self) -> Sequence[OutboxState]:
-        """All that have something to tell."""
+        """All that have something to tell; none where no outbox was ever installed."""
+        ((there,),) = await self._ask("there", {})
+        if not there:
+            return []
         return [await self._state(name) for (name,) in await self._ask("outboxes", {})]
 
     async def slots(self) -> Sequence[SlotState]:

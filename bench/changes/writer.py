@@ -174,9 +174,6 @@ async def read(arm: str, url: str) -> dict[str, float]:
     print("ready", flush=True)
     await asyncio.to_thread(sys.stdin.readline)
     share = (time.process_time() - worked) / (time.monotonic() - began)
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not ear.heard and time.monotonic() < deadline:  # noqa: ASYNC110 - a count is looked at
-        await asyncio.sleep(0.01)
     async with asyncio.timeout(PATIENCE_SECONDS):
         # A short round on a slow machine may be over before the first is heard.
         while not ear.heard:  # noqa: ASYNC110 - nobody tells

@@ -155,4 +155,3 @@ async def test_a_batch_that_fails_is_told_by_itself_and_the_shop_is_not_marked_w
     monkeypatch.undo()
     await prepare(db, users=USERS, orders=ORDERS, lined_orders=100)
     assert await db.mongo["orders"].count_documents({}) == ORDERS
-    assert await _loading(db) == []

@@ -258,6 +258,8 @@ class Feed:
         if isinstance(error, StoreError | UsageError):
             # Once for each kind: a server that is away is tried very often.
             again = type(error) is type(self._error)
+            # A store that is being closed is no news: so will this feed be, in a moment.
+            again = again or isinstance(error, NotOpen)
             _log.log(logging.DEBUG if again else logging.WARNING, "the feed of %s: %s", self._place.name, error)
         else:
             _log.error("the feed of %s has failed, and begins anew", self._place.name, exc_info=error)

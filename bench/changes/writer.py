@@ -91,9 +91,14 @@ class Recorder:
     def __init__(self) -> None:
         self.statement, self.values = "", dict[str, Any]()
 
-    async def execute(self, statement: Any, values: Any = None) -> None:
+    async def execute(self, statement: Any, values: Any = None) -> Recorder:
         """Keep it."""
         self.statement, self.values = statement.text, dict(values)
+        return self
+
+    def scalar_one(self) -> bool:
+        """It went into the log."""
+        return True
 
 
 async def emitted() -> Recorder:
@@ -101,7 +106,7 @@ async def emitted() -> Recorder:
     recorder = Recorder()
     nowhere: Any = None
     await Outbox(nowhere, slot=SLOT).emit(recorder, [EVENT])
-    assert recorder.statement == statements()["emit_auto"].text
+    assert recorder.statement == statements()["emit_one"].text
     return recorder
 
 
@@ -109,7 +114,7 @@ def script(arm: str, said: Recorder) -> str:
     """The arm's transaction, for pgbench."""
     added = {
         "plain": "",
-        "notify": "SELECT pg_notify('changed', :keys);\n",
+        "notify": "SELECT pg_notify('changed', :key);\n",
         "polled": "INSERT INTO polled (type, key, content) VALUES (:type, :key, :content);\n",
         "emit": said.statement + ";\n",
     }
@@ -118,16 +123,14 @@ def script(arm: str, said: Recorder) -> str:
 
 def variables(said: Recorder) -> list[str]:
     """Every parameter, as PostgreSQL reads it from text."""
-    content = said.values["contents"][0]
+    content = said.values["content"]
     found = {
-        "type": said.values["types"][0],
-        "key": said.values["keys"][0],
+        "type": "OrderPlaced",
+        "key": said.values["key"],
         "content": f"\\x{content.hex()}",
         "outbox": said.values["outbox"],
         "slot": said.values["slot"],
         "prefix": said.values["prefix"],
-        "contents": f'{{"\\\\x{content.hex()}"}}',
-        **{name: "{" + str(said.values[name][0]) + "}" for name in ("ids", "types", "keys")},
     }
     return [word for name, value in found.items() for word in ("-D", f"{name}={value}")]
 

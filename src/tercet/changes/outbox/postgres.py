@@ -88,11 +88,15 @@ class PostgresBook:
         self._database, self._outbox, self._slot, self._durable = database, outbox, slot, durable
 
     async def emit(self, transaction: Transaction, events: Sequence[tuple[Envelope, bytes]]) -> None:
-        """One statement, whatever their number."""
+        """One statement, whatever their number; another one where a single event goes into the table."""
         values = {"outbox": self._outbox, **_columns(events)}
         slot = {"slot": said(self._slot), "prefix": PREFIX + self._outbox}
         if self._durable == "table" or self._slot is None:
             await self._run(transaction, "emit_table", values)
+        elif self._durable == "auto" and len(events) == 1:
+            one = {"outbox": self._outbox, "key": values["keys"][0], "content": values["contents"][0]}
+            if not (await self._run(transaction, "emit_one", {**one, **slot})).scalar_one():
+                await self._run(transaction, "emit_table", values)
         elif self._durable == "auto":
             await self._run(transaction, "emit_auto", {**values, **slot})
         else:

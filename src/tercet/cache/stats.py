@@ -38,12 +38,6 @@ class Counts:
         # How often memory was forgotten, as drops may have been missed.
         self.flushed = 0
 
-    def hit(self, ask: Ask[Any], begun: float) -> None:
-        """Somebody was given what Redis has, fresh, having asked at the moment `begun`."""
-        self.redis += 1
-        if self._telemetry.heard:
-            self.told(ask, "redis", begun, "ok")
-
     def shown(self, ask: Ask[Any], sight: Sight[Any], begun: float) -> None:
         """Somebody was given this, having asked at the moment `begun`."""
         if sight.decoded:

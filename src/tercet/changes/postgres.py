@@ -170,9 +170,9 @@ class _Best:
             case "stream":
                 return self._edge.source(place)
             case "poll":
-                return PostgresPoll(self._postgres, slot=place.slot if place.durable else None, anew=place.anew)
+                return PostgresPoll.of(self._postgres, place)
             case "triggers":
-                return PostgresTriggers(self._postgres, place=place.slot if place.durable else None, anew=place.anew)
+                return PostgresTriggers.of(self._postgres, place)
 
     def commits(self) -> AsyncIterator[Sequence[Commit]]:
         """What was committed."""

@@ -37,6 +37,10 @@ ANYWHERE = {"msgspec"}
 # Files of values: rules and facts, with nothing to wait for.
 VALUES = (
     "tercet.address",
+    "tercet.advisor.advice",
+    "tercet.advisor.candidate",
+    "tercet.advisor.catalog",
+    "tercet.advisor.query",
     "tercet.cache.encoding.codec",
     "tercet.cache.encoding.frame",
     "tercet.cache.encoding.key",
@@ -126,6 +130,7 @@ VALUES = (
     "tercet.sql.schema",
     "tercet.sql.statement",
     "tercet.sql.tokens",
+    "tercet.sql.tree",
     "tercet.stores.budget",
     "tercet.stores.reads.token",
     "tercet.telemetry.event",

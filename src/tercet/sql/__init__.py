@@ -5,6 +5,7 @@ from tercet.sql.node import Buffers, Node
 from tercet.sql.plan import Plan, Trigger
 from tercet.sql.schema import Expression, Index, Key, View
 from tercet.sql.statement import Statement
+from tercet.sql.tree import Tree
 
 __all__ = [
     "Buffers",
@@ -14,6 +15,7 @@ __all__ = [
     "Node",
     "Plan",
     "Statement",
+    "Tree",
     "Trigger",
     "View",
     "identifier",

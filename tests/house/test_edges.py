@@ -41,6 +41,8 @@ VALUES = (
     "tercet.advisor.candidate",
     "tercet.advisor.catalog",
     "tercet.advisor.query",
+    "tercet.advisor.reading.arrays",
+    "tercet.advisor.reading.rows",
     "tercet.cache.encoding.codec",
     "tercet.cache.encoding.frame",
     "tercet.cache.encoding.key",

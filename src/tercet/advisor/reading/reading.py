@@ -8,13 +8,13 @@ from importlib.resources import files
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from tercet.advisor.catalog import Catalog
 from tercet.advisor.reading.rows import Answers, catalog
 from tercet.errors import LockBusy, SchemaInvalid
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from tercet.advisor.catalog import Catalog
     from tercet.advisor.port import Connection, Database
 
 # A statement on the catalogues of thousands of tables takes a second or two; one that takes this long is cut off.

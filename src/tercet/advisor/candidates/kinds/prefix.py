@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 # The operator classes that compare byte by byte, by type; a type with a length in brackets counts as without.
 _CLASSES = {"text": "text_pattern_ops", "character varying": "varchar_pattern_ops", "character": "bpchar_pattern_ops"}
-_BYTEWISE = frozenset({"C", "POSIX", "ucs_basic", "C.UTF-8", "pg_c_utf8"})
+_BYTEWISE = frozenset({"C", "POSIX", "ucs_basic", "pg_c_utf8", "pg_unicode_fast"})
 
 
 def drafts(scan: Scan, around: Around) -> Iterator[Draft]:

@@ -13,7 +13,7 @@ import pytest
 
 from tercet import Tercet
 from tercet.advisor import Candidate, Catalog, Example, Query
-from tercet.advisor.candidates import CANDIDATES, propose
+from tercet.advisor.candidates import CANDIDATES, kinds, propose
 from tercet.advisor.reading import read
 from tercet.sql import Statement
 
@@ -51,8 +51,6 @@ def _run(work: Coroutine[Any, Any, Any]) -> Any:
 
 def test_each_kind_has_its_file_and_its_cases() -> None:
     """The tuple, the files and the case files are the same, and each is named like its kind."""
-    import tercet.advisor.candidates.kinds as kinds
-
     files = {path.stem for path in Path(kinds.__file__).parent.glob("*.py")} - {"__init__"}
     assert {kind.name for kind in CANDIDATES} == files == {path.stem for path in FILES}
 

@@ -39,7 +39,8 @@ def _class(term: Term, catalog: Catalog) -> str | None:
     collation = (term.column.collation if term.column is not None else None) or catalog.settings.get("lc_collate", "")
     if collation in _BYTEWISE:
         return None
-    return _CLASSES.get(term.type.partition("(")[0], "text_pattern_ops")
+    written = term.column.type if term.column is not None else "text"
+    return _CLASSES.get(written.partition("(")[0], "text_pattern_ops")
 
 
 KIND = Kind("prefix", drafts)

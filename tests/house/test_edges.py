@@ -65,6 +65,7 @@ VALUES = (
     "tercet.advisor.candidates.roles.conditions",
     "tercet.advisor.candidates.roles.constants",
     "tercet.advisor.candidates.roles.families",
+    "tercet.advisor.candidates.roles.pushed",
     "tercet.advisor.candidates.roles.scan",
     "tercet.advisor.candidates.roles.scans",
     "tercet.advisor.candidates.roles.share",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
+from math import fsum
 from typing import TYPE_CHECKING
 
 from tercet.advisor.candidate import Candidate, index_name
@@ -58,7 +59,7 @@ class _Thought:
 
     @property
     def total(self) -> float:
-        return sum(self.promise.values())
+        return fsum(self.promise.values())
 
     @property
     def rank(self) -> tuple[float, str]:
@@ -78,7 +79,9 @@ def propose(queries: Sequence[Query], catalog: Catalog) -> tuple[Candidate, ...]
                 by_table[scan.table.name].append(scan)
     thoughts: dict[str, _Thought] = {}
     for found in by_table.values():
-        for thought in _of_table(found, catalog):
+        # The heaviest first, and in an order of their own: what is cut does not hang on the order of the statements.
+        ranked = sorted(found, key=lambda scan: (-scan.weight, scan.query))
+        for thought in _of_table(ranked, catalog):
             _add(thoughts, thought)
     due = [kept for one in thoughts.values() if (kept := _beside(one)) is not None]
     return tuple(_named(_cut(due), catalog))
@@ -95,11 +98,11 @@ def _worthy(scan: Scan) -> bool:
 
 def _of_table(found: Sequence[Scan], catalog: Catalog) -> Iterator[_Thought]:
     made: dict[Draft, set[str]] = defaultdict(set)
-    table = found[0].table
+    table, around = found[0].table, Around.of(catalog, found)
     for scan in found:
         drafted: list[Draft] = []
         for kind in CANDIDATES:
-            for draft in kind.of_scan(scan, Around(catalog, found, tuple(drafted))) if kind.of_scan else ():
+            for draft in kind.of_scan(scan, replace(around, made=tuple(drafted))) if kind.of_scan else ():
                 if draft in drafted or not draft.keys:
                     continue
                 drafted.append(draft)

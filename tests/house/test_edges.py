@@ -38,6 +38,13 @@ ANYWHERE = {"msgspec"}
 VALUES = (
     "tercet.address",
     "tercet.advisor.advice",
+    "tercet.advisor.caching.candidate",
+    "tercet.advisor.caching.decide",
+    "tercet.advisor.caching.entry",
+    "tercet.advisor.caching.lineage",
+    "tercet.advisor.caching.lines",
+    "tercet.advisor.caching.propose",
+    "tercet.advisor.caching.python_names",
     "tercet.advisor.candidate",
     "tercet.advisor.catalog",
     "tercet.advisor.query",

@@ -2,7 +2,8 @@
 
 from tercet.advisor.workload.asked import MARK, Asked
 from tercet.advisor.workload.folding import SHARE, TOP, Folding
+from tercet.advisor.workload.logs import from_log
 from tercet.advisor.workload.script import from_files, from_text
 from tercet.advisor.workload.statistics import from_statistics
 
-__all__ = ["MARK", "SHARE", "TOP", "Asked", "Folding", "from_files", "from_statistics", "from_text"]
+__all__ = ["MARK", "SHARE", "TOP", "Asked", "Folding", "from_files", "from_log", "from_statistics", "from_text"]

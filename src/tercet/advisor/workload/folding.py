@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from tercet.advisor.query import EXAMPLES_MAX, Example, Query, Skipped, Workload
 from tercet.advisor.workload.asked import STATEMENT_CHARS_MAX, Asked, meant
+from tercet.advisor.workload.literals import NAMES, STRINGS, WORDS
 
 if TYPE_CHECKING:
     from tercet.sql import Statement
@@ -36,9 +37,8 @@ _LABEL_CHARS = 60
 
 # Whatever may be a constant, and what must be passed over to find it.
 _CONSTANTS = re.compile(
-    r"""--[^\n]*|/\*.*?\*/|"(?:[^"]|"")*"|[eE]'(?:[^'\\]|''|\\.)*'|'(?:[^']|'')*'|\$(\w*)\$.*?\$\1\$
-      | [^\W\d][\w$]* | \$\d+ | \d[\d.]*(?:[eE][+-]?\d+)?""",
-    re.VERBOSE | re.DOTALL,
+    rf"{NAMES}|{STRINGS}|{WORDS}|\$\d+|\d[\d.]*(?:[eE][+-]?\d+)?",
+    re.DOTALL,
 )
 _SPACES = re.compile(r"\s+")
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from tercet.advisor.workload.asked import Asked
-from tercet.advisor.workload.literals import filled, literal
 
 if TYPE_CHECKING:
     from tercet.advisor.workload.logs.record import Record
@@ -22,8 +21,6 @@ _STATEMENT = re.compile(
 _PLAN = re.compile(r"duration: (?P<ms>\d+(?:\.\d+)?) ms  plan:\n(?P<plan>.*)", re.DOTALL)
 # Where the query ends and its plan begins, in auto_explain's text.
 _STEP = re.compile(r"^[^\n]*  \((?:cost=\d|actual )", re.MULTILINE)
-_VALUE = re.compile(r"\$(\d+) = (NULL|'(?:[^']|'')*')")
-_PARAMETERS = re.compile(r"^(?:Query )?parameters: ", re.IGNORECASE)
 _PREPARED = "prepare: "
 _PREPARES = re.compile(r"\s*prepare\b", re.IGNORECASE)
 
@@ -47,7 +44,7 @@ def asked(record: Record) -> Asked | None:
             return None  # it is not run by that
         # A portal that is fetched from again is the same run going on.
         calls = 0.0 if match["what"] == "execute fetch from" else 1.0
-        return Asked(_with_values(match["sql"], record.detail), calls, ms)
+        return Asked(match["sql"], calls, ms, values=record.detail)
     match = _PLAN.match(record.message)
     return None if match is None else _planned(match["plan"], float(match["ms"]))
 
@@ -59,18 +56,10 @@ def _planned(plan: str, ms: float) -> Asked | None:
             explained = msgspec.json.decode(plan, type=_Explained)
         except msgspec.MsgspecError:
             return None
-        return Asked(_with_values(explained.text, explained.parameters), 1.0, ms, twice=True)
+        return Asked(explained.text, 1.0, ms, twice=True, values=explained.parameters)
     if not plan.startswith("Query Text: "):
         return None
     step = _STEP.search(plan)
     text = plan[: step.start() if step else len(plan)].removeprefix("Query Text: ").strip()
     text, _, values = text.partition("\nQuery Parameters: ")
-    return Asked(_with_values(text, values), 1.0, ms, twice=True)
-
-
-def _with_values(sql: str, detail: str) -> str:
-    values = {
-        int(number): "null" if text == "NULL" else literal(text[1:-1].replace("''", "'"))
-        for number, text in _VALUE.findall(_PARAMETERS.sub("", detail))
-    }
-    return filled(sql, values) if values else sql
+    return Asked(text, 1.0, ms, twice=True, values=values)

@@ -39,7 +39,7 @@ class Asked:
     ms: float | None = None
     rows: float | None = None
     label: str = ""
-    site: str = ""
+    sites: tuple[str, ...] = ()
     search_path: tuple[str, ...] = ()
     twice: bool = False
     # The values of $1, $2 … as a log writes them ("$1 = '5', $2 = NULL"): read only for the few texts that are kept.

@@ -121,8 +121,7 @@ class Folding:
         (fold.twice if one.twice else fold.once).add(one)
         fold.label = fold.label or one.label
         fold.search_path = fold.search_path or one.search_path
-        if one.site and len(fold.sites) < SITES_MAX:
-            fold.sites[one.site] = None
+        fold.sites.update(dict.fromkeys(one.sites[: SITES_MAX - len(fold.sites)]))
         self._keep(fold, one, text)
         return True
 

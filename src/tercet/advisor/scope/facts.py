@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tercet.advisor.scope.block import BLOCK, reference
-from tercet.advisor.scope.names import function
+from tercet.advisor.scope.resolving.names import function
 
 if TYPE_CHECKING:
     from tercet.advisor.scope.block import Block

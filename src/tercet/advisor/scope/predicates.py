@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from tercet.advisor.scope.block import BLOCK, Block, Join, Place
 from tercet.advisor.scope.facts import correlated, is_volatile, needs, number
-from tercet.advisor.scope.names import function
 from tercet.advisor.scope.patterns import pattern_kind
 from tercet.advisor.scope.predicate import Bound, Kind, Predicate
-from tercet.advisor.scope.types import type_of
+from tercet.advisor.scope.resolving.names import function
+from tercet.advisor.scope.resolving.types import type_of
 from tercet.sql.tree import Tree
 
 if TYPE_CHECKING:

@@ -36,6 +36,16 @@ def predicates(block: Block) -> tuple[Predicate, ...]:
         found += [_of_join(one, join, block) for tree in join.on for one in reading.of(tree)]
     having = [one for tree in block.having for one in _Reading(block, "having").of(tree)]
     found += [replace(one, narrows=False) for one in having]
+    return together(found)
+
+
+def of(tree: Tree, block: Block) -> list[Predicate]:
+    """The predicates of one resolved condition, as if it stood in the block's WHERE."""
+    return _Reading(block, "where").of(tree)
+
+
+def together(found: Iterable[Predicate]) -> tuple[Predicate, ...]:
+    """Predicates with two ends of one range put together."""
     return tuple(_ranges(found))
 
 
@@ -84,7 +94,7 @@ class _Reading:
         rests = [[one for one in side if one not in common] for side in sides]
         if not all(rests):  # one side asks nothing else
             return found
-        alternatives = tuple(tuple(_ranges([one for part in rest for one in self._one(part)])) for rest in rests)
+        alternatives = tuple(together(one for part in rest for one in self._one(part)) for rest in rests)
         listed = _list(alternatives)
         sources = frozenset(source for side in alternatives for one in side for source in one.sources)
         whole = tree.replaced(args=tuple(_all(rest) for rest in rests)) if common else tree

@@ -188,7 +188,11 @@ class _Resolver:
         counts = {len(one.outputs) for one in operands}
         if len(counts) > 1:
             raise SqlInvalid(f"each {_OPERATIONS[tree.text('op')].upper()} query must have the same number of columns")
-        outputs = tuple(Output(one.name, column(ANSWER, one.name, alias="")) for one in operands[0].outputs)
+        names = [one.name for one in operands[0].outputs]
+        outputs = tuple(
+            Output(shown, column(ANSWER, name, alias="", shown=shown))
+            for name, shown in zip(unique(names), names, strict=True)
+        )
         order = Keys(frame, self.query, outputs).order(tree.trees("sort_clause"), operation=True)
         limit, offset, ties = self._bounds(tree, frame)
         return Block(

@@ -9,17 +9,16 @@ from typing import TYPE_CHECKING
 import asyncpg
 import msgspec
 
-from tercet.advisor.shadow import ddl, files
-from tercet.advisor.shadow.postgres import Link, words
-from tercet.advisor.shadow.sizes import Size, size
-from tercet.advisor.shadow.tables import Tables
+from tercet.advisor.shadow.making import ddl, files
+from tercet.advisor.shadow.making.postgres import Link, words
+from tercet.advisor.shadow.making.tables import Tables
+from tercet.advisor.shadow.sizes import Size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from tercet.advisor.shadow.dump import Dump, Relation, Standing
-    from tercet.advisor.shadow.ends import End
+    from tercet.advisor.shadow.taken.dump import Dump, Relation, Standing
 
 # Numbers of the files that are made by hand: far above what a server gives to its own in a shadow's life.
 _FIRST_NODE = 2_000_000_000
@@ -69,7 +68,7 @@ class Built:
         files.write(folder / str(place.node), beginning, blocks, self.owner)
 
 
-async def build(master: Link, hand: Link, dump: Dump, ends: Sequence[End], data: Path) -> Built:
+async def build(master: Link, hand: Link, dump: Dump, ends: str, data: Path) -> Built:
     """Build all of it; what could not be made is told in the notes."""
     status = await asyncio.to_thread(data.stat)
     built = Built(data, (status.st_uid, status.st_gid))
@@ -83,7 +82,7 @@ async def build(master: Link, hand: Link, dump: Dump, ends: Sequence[End], data:
     notes += await hand.make(made)
     notes += await _statistics(master, dump.statistics)
     notes += await hand.make(dump.rules)
-    for row in await master.rows("rows", msgspec.json.encode(ends).decode()):
+    for row in await master.rows("rows", ends):
         await hand.attempt(row[0])
     await master.run("checkpoint")
     for row in await master.rows("places"):
@@ -163,6 +162,3 @@ def craft(method: str, content: bytes, estimate: Size, pages: int) -> bytes:
     if method == "brin":
         return files.brin(content, map_pages=max(1, -(-int(estimate.tuples) // 1360)))
     return content
-
-
-__all__ = ["Built", "Place", "build", "craft", "resize", "size"]

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
-from tercet.advisor.shadow.dump import blocks
 from tercet.advisor.shadow.server import SUPERUSER
+from tercet.advisor.shadow.taken.dump import blocks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from tercet.advisor.shadow.dump import Made
+    from tercet.advisor.shadow.taken.dump import Made
 
 PLANNER = "tercet"
 _DATABASE = "postgres"
@@ -29,7 +29,7 @@ class Link:
 
     def __init__(self, connection: asyncpg.Connection) -> None:
         self.connection = connection
-        self.statements = blocks("build.sql")
+        self.statements = blocks("tercet.advisor.shadow.making", "build.sql")
 
     @classmethod
     async def open(cls, folder: Path, port: int, user: str) -> Link:
@@ -58,7 +58,7 @@ class Link:
             return words(error)
         return None
 
-    async def rows(self, block: str, *values: Any) -> Sequence[Sequence[Any]]:  # noqa: ANN401 - asyncpg's parameters
+    async def rows(self, block: str, *values: Any) -> Sequence[Sequence[Any]]:
         """The rows of a block of build.sql."""
         found: Sequence[Sequence[Any]] = await self.connection.fetch(self.statements[block], *values)
         return found

@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import asyncpg
 
 from tercet.advisor.port import Refused, Supposed
-from tercet.advisor.shadow import files
-from tercet.advisor.shadow.postgres import REFUSALS, words
-from tercet.advisor.shadow.postgres_build import Place, craft, resize
+from tercet.advisor.shadow.explained import read
+from tercet.advisor.shadow.making import files
+from tercet.advisor.shadow.making.postgres import REFUSALS, words
+from tercet.advisor.shadow.making.postgres_build import Place, craft, resize
 from tercet.advisor.shadow.sizes import Size, size
 from tercet.sql import identifier
 from tercet.sql.identifier import NAME_BYTES_MAX
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from tercet.advisor.catalog import Table
-    from tercet.advisor.shadow.postgres import Link
-    from tercet.advisor.shadow.postgres_build import Built
-    from tercet.advisor.shadow.tables import Tables
+    from tercet.advisor.shadow.making.postgres import Link
+    from tercet.advisor.shadow.making.postgres_build import Built
+    from tercet.advisor.shadow.making.tables import Tables
     from tercet.sql import Index
 
 # Only a B-tree is written beside the server's buffers; the others have to be brought to the disk first.
@@ -31,7 +30,7 @@ _WRITTEN_AT_ONCE = frozenset({"btree"})
 _OTHER_NAME = "_supposed"
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Known:
     """A supposed index: its oids (those of its partitions too), the names they go by in plans, and its tables."""
 
@@ -72,40 +71,27 @@ class Workshop:
         heaps = [self.built.places[oid] for oid in leaves]
         await self.master.rows("small", leaves, [heap.small for heap in heaps])
         # A unique one is made plain first: of the two rows that stand for all, both may hold the same.
-        plain = re.sub("^create unique", "create", index.create(concurrently=False))
-        await self.master.run(plain)
+        await self.master.run(re.sub("^create unique", "create", index.create(concurrently=False)))
         if index.method not in _WRITTEN_AT_ONCE:
             await self.master.run("checkpoint")
-        schema = await self.master.connection.fetchval(
-            "select relnamespace::regnamespace::text from pg_class where oid = $1::text::regclass",
-            index.qualified_table,
-        )
-        full = f"{schema}.{identifier(index.name)}"
-        oids, names, relations, places = [], set(), set(), []
-        estimates = []
-        for oid, name, path, method, table, kind, nspname, relation in await self.master.rows("made", full):
-            oids.append(oid)
-            names.add(name)
-            relations.add(relation)
+        made = await self.master.rows("made", index.qualified_table, index.name)
+        sizes, places = [], []
+        for oid, name, path, method, table, kind, schema, _ in made:
             if kind == "i":
-                place = Place(oid, nspname, name, kind, path, method, table)
-                estimates.append(await self._sized(place, index))
+                place = Place(oid, schema, name, kind, path, method, table)
+                sizes.append(await self._sized(place, index))
                 places.append(place)
         await resize(self.master, [*places, *heaps])
-        await self.master.run(
-            f"update pg_index set indisvalid = false{', indisunique = true' if index.unique else ''} "
-            f"where indexrelid in ({', '.join(map(str, oids))})"
-        )
-        for place in places:
-            self.built.places[place.oid] = place
-        heights = [one.height for one in estimates if one.height is not None]
+        oids = [row[0] for row in made]
+        await self.master.rows("unswitched", oids, index.unique)
+        self.built.places |= {place.oid: place for place in places}
         supposed = Supposed(
             index.name,
-            sum(one.size_bytes for one in estimates),
-            height=max(heights, default=None),
-            tuples=sum(one.tuples for one in estimates),
+            sum(one.size_bytes for one in sizes),
+            height=max((one.height for one in sizes if one.height is not None), default=None),
+            tuples=sum(one.tuples for one in sizes),
         )
-        return Known(supposed, tuple(oids), frozenset(names), frozenset(relations))
+        return Known(supposed, tuple(oids), frozenset(row[1] for row in made), frozenset(row[7] for row in made))
 
     async def _sized(self, place: Place, index: Index) -> Size:
         """Estimate it, and give it a file that is as large."""
@@ -152,8 +138,6 @@ class Workshop:
 
     async def _share(self, table: Table, condition: str) -> float:
         """The share of the table's rows that meet a condition, by the planner's own estimate."""
-        from tercet.advisor.shadow.explained import read
-
         name = identifier(*table.name)
         # Inside the transaction the table is small; its density is what the estimate goes by, so only the share counts.
         found = await self.hand.connection.fetchval(f"explain (format json) select from only {name} where {condition}")
@@ -162,12 +146,4 @@ class Workshop:
 
 
 def _named(known: Known, name: str) -> Known:
-    known.supposed = Supposed(
-        name, known.supposed.size_bytes, known.supposed.height, known.supposed.tuples, known.supposed.measured
-    )
-    return known
-
-
-def places_of(known: Sequence[Known]) -> tuple[int, ...]:
-    """All oids of these."""
-    return tuple(oid for one in known for oid in one.oids)
+    return replace(known, supposed=replace(known.supposed, name=name))

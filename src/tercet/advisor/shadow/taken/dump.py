@@ -133,12 +133,17 @@ class Dump:
     read_seconds: float = 0.0
 
 
-def blocks(name: str) -> dict[str, str]:
-    """The statements of a .sql file of this room by their names."""
-    text = files("tercet.advisor.shadow").joinpath(name).read_text(encoding="utf-8")
+def blocks(room: str, name: str) -> dict[str, str]:
+    """The statements of a .sql file that lies beside a room's files, by their names."""
+    text = files(room).joinpath(name).read_text(encoding="utf-8")
     _, *parts = text.split("-- name: ")
     named = (part.partition("\n") for part in parts)
     return {title.strip(): body.strip() for title, _, body in named}
+
+
+def statements() -> dict[str, str]:
+    """What is asked of production."""
+    return blocks("tercet.advisor.shadow.taken", "dump.sql")
 
 
 @dataclass(slots=True)
@@ -154,7 +159,7 @@ class _Reader:
         self.taken += len(text)
         return text
 
-    async def read(self, name: str, kind: type[Any]) -> Any:  # noqa: ANN401 - as msgspec gives it, by the kind asked for
+    async def read(self, name: str, kind: type[Any]) -> Any:
         return msgspec.json.decode(await self.text(name), type=kind)
 
 
@@ -162,7 +167,7 @@ async def read_about(database: Database) -> About:
     """Which server it is: enough to begin making a cluster like it."""
     async with database.transaction(within=STATEMENT_SECONDS) as connection:
         await connection.exec_driver_sql("set transaction read only")
-        about: About = await _Reader(connection, blocks("dump.sql")).read("about", About)
+        about: About = await _Reader(connection, statements()).read("about", About)
     return about
 
 
@@ -172,7 +177,7 @@ async def read_dump(database: Database, on_progress: Progress | None = None) -> 
     tell = on_progress or (lambda _what, _done, _all: None)
     async with database.transaction(within=STATEMENT_SECONDS) as connection:
         await connection.exec_driver_sql("set transaction isolation level repeatable read, read only")
-        reader = _Reader(connection, blocks("dump.sql"))
+        reader = _Reader(connection, statements())
         await connection.exec_driver_sql(
             reader.statements["limits"],
             (f"{STATEMENT_SECONDS * 1000:.0f}", f"{LOCK_SECONDS * 1000:.0f}"),

@@ -12,7 +12,7 @@ from tercet.sql import Index, Key
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tercet.advisor.shadow.postgres import Link
+    from tercet.advisor.shadow.making.postgres import Link
 
 # Where the columns of a relation begin in a row of the block "columns".
 _COLUMN_AT = 11

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import os
 import struct
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 BLOCK = 8192
 # RELSEG_SIZE of every ordinary build: a relation's file goes on in another one after a gigabyte.

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tercet.advisor.shadow.dump import Made
+from tercet.advisor.shadow.taken.dump import Made
 from tercet.sql import identifier
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tercet.advisor.shadow.dump import Column, Dump, Relation, Standing
+    from tercet.advisor.shadow.taken.dump import Column, Dump, Relation, Standing
 
 
 def relations(dump: Dump) -> Iterator[Made]:

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from tercet.advisor.shadow.dump import blocks
+from tercet.advisor.shadow.taken.dump import statements
 from tercet.sql import identifier
 
 if TYPE_CHECKING:
     from tercet.advisor.port import Connection, Database
-    from tercet.advisor.shadow.dump import Dump
+    from tercet.advisor.shadow.taken.dump import Dump
 
 # An end takes a page or three; where dead rows lie before it, it may take long, and then does without.
 _TABLE_SECONDS = 0.5
@@ -56,13 +56,13 @@ async def read_ends(database: Database, dump: Dump) -> tuple[tuple[End, ...], in
 
 
 async def _ends(connection: Connection, schema: str, table: str, columns: list[str]) -> list[End]:
-    limits = blocks("dump.sql")["limits"]
+    limits = statements()["limits"]
     await connection.exec_driver_sql("set transaction read only")
     await connection.exec_driver_sql(limits, (f"{_TABLE_SECONDS * 1000:.0f}", f"{_TABLE_SECONDS * 1000:.0f}"))
     # By the index or not at all.
     await connection.exec_driver_sql("set local enable_seqscan = off")
     await connection.exec_driver_sql("set local enable_sort = off")
-    one = blocks("dump.sql")["end"]
+    one = statements()["end"]
     parts = [
         one.format(column=identifier(column), table=identifier(schema, table), way=way)
         for column in columns

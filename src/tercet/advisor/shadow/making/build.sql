@@ -146,14 +146,20 @@ union
 select c.oid::bigint from pg_class c where c.oid = $1::text::regclass and c.relkind = 'r'
 
 -- name: made
--- The indexes that one statement has made, those of the partitions first.
+-- The indexes that one statement has made, those of the partitions among them.
 select c.oid::bigint, c.relname, pg_relation_filepath(c.oid), m.amname, x.indrelid::bigint, c.relkind::text, n.nspname, t.relname
-from (select i.relid from pg_partition_tree($1::text::regclass) i union select $1::text::regclass) i
-join pg_class c on c.oid = i.relid
+from pg_class b
+join pg_class i on i.relname = $2 and i.relnamespace = b.relnamespace
+cross join lateral (select p.relid::oid from pg_partition_tree(i.oid) p union select i.oid) f (oid)
+join pg_class c on c.oid = f.oid
 join pg_am m on m.oid = c.relam
 join pg_index x on x.indexrelid = c.oid
 join pg_class t on t.oid = x.indrelid
 join pg_namespace n on n.oid = c.relnamespace
+where b.oid = $1::text::regclass
+
+-- name: unswitched
+update pg_index x set indisvalid = false, indisunique = $2::boolean where x.indexrelid = any ($1::oid[])
 
 -- name: switch
 update pg_index x set indisvalid = (x.indexrelid = any ($1::oid[]))
@@ -177,3 +183,41 @@ left join pg_stats s on s.schemaname = n.nspname and s.tablename = c.relname and
 where c.relkind in ('r', 'i') and n.nspname !~ '^pg_' and n.nspname <> 'information_schema'
   and ($1::bigint is null or c.oid = $1::bigint)
 order by c.oid, a.attnum
+
+-- name: plan_only
+-- Functions are run while a statement is planned; they may read, and there is nothing to be read.
+set default_transaction_read_only = on;
+set plan_cache_mode = force_generic_plan;
+set statement_timeout = '55s';
+
+-- name: parameters
+select cardinality(p.parameter_types) from pg_prepared_statements p where p.name = $1
+
+-- name: relation
+select c.oid::bigint, n.nspname, c.relname, c.relkind::text, pg_relation_filepath(c.oid), null::text, null::bigint
+from pg_class c join pg_namespace n on n.oid = c.relnamespace
+where c.oid = $1::text::regclass
+
+-- name: action
+select r.ev_action::text from pg_rewrite r where r.ev_class = $1::text::regclass
+
+-- name: inherit_statistics
+-- A column of a view is like the one that it comes from. One of its key holds each value less often: alone, once.
+with source as (
+    select s.*, a.attname, a.attname = any ($6::text[]) as of_key,
+           case when s.stadistinct < 0 then -s.stadistinct * c.reltuples else s.stadistinct end as number
+    from pg_statistic s
+    join pg_class c on c.oid = s.starelid
+    join pg_attribute a on a.attrelid = $1::bigint and a.attnum = $2::integer
+    where s.starelid = $3::bigint and s.staattnum = $4::integer and not s.stainherit
+)
+insert into pg_statistic
+select $1::bigint, $2::integer, false, case when s.of_key and $7::boolean then 0 else s.stanullfrac end, s.stawidth,
+       case when s.of_key and $7::boolean then -1
+            when s.number >= $5::float8 * 0.1 then -least(s.number / greatest($5::float8, 1), 1)
+            else s.number end,
+       case when s.of_key and s.stakind1 = 1 then 0 else s.stakind1 end, s.stakind2, s.stakind3, s.stakind4, s.stakind5,
+       s.staop1, s.staop2, s.staop3, s.staop4, s.staop5, s.stacoll1, s.stacoll2, s.stacoll3, s.stacoll4, s.stacoll5,
+       s.stanumbers1, s.stanumbers2, s.stanumbers3, s.stanumbers4, s.stanumbers5,
+       s.stavalues1, s.stavalues2, s.stavalues3, s.stavalues4, s.stavalues5
+from source s

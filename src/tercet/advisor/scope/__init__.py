@@ -12,17 +12,27 @@ from tercet.advisor.scope.block import (
     reference,
     references,
 )
-from tercet.advisor.scope.resolve import resolve
+from tercet.advisor.scope.facts import correlated, is_constant, is_volatile, needs
+from tercet.advisor.scope.predicate import Bound, Predicate
+from tercet.advisor.scope.predicates import predicates
+from tercet.advisor.scope.resolving.resolve import resolve
 
 __all__ = [
     "Block",
+    "Bound",
     "Cte",
     "Join",
     "Order",
     "Output",
+    "Predicate",
     "Reference",
     "Source",
     "Sublink",
+    "correlated",
+    "is_constant",
+    "is_volatile",
+    "needs",
+    "predicates",
     "reference",
     "references",
     "resolve",

@@ -6,10 +6,11 @@ import itertools
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from tercet.advisor.sandbox.blocks import blocks
 from tercet.advisor.sandbox.failure import sqlstate, timed_out, words
+from tercet.advisor.sandbox.undone import undone
 from tercet.advisor.verify.answer import Answer
 from tercet.sql import Plan, identifier
 
@@ -73,10 +74,6 @@ class Found:
     size_bytes: int
 
 
-class _Undone(Exception):
-    """Ends a transaction without keeping what was done in it."""
-
-
 class Runs:
     """Runs statements on a place. `figure` says what counts as the time of a run; EXPLAIN's own sum, unless told."""
 
@@ -90,13 +87,9 @@ class Runs:
     @asynccontextmanager
     async def undone(self, arm: Arm, within: float) -> AsyncIterator[Connection]:
         """A transaction in which the arm's indexes are out of sight, and of which nothing stays."""
-        try:
-            async with self.place.transaction(within=within) as connection:
-                await self._enter(connection, arm)
-                yield connection
-                _undo()
-        except _Undone:
-            return
+        async with undone(self.place, within) as connection:
+            await self._enter(connection, arm)
+            yield connection
 
     async def plan(self, arm: Arm, within: float) -> Plan | Stopped:
         """How the planner would answer."""
@@ -198,10 +191,6 @@ class Runs:
 
 def _total_ms(plan: Plan) -> float:
     return plan.total_ms or 0.0
-
-
-def _undo() -> NoReturn:
-    raise _Undone
 
 
 def _stopped(error: Exception, within: float) -> Stopped | None:

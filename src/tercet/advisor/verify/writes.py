@@ -66,11 +66,10 @@ class Writes:
         batch = [sql["batch"].format(table=table, rows=self.bounds.write_rows), *_BEFORE]
         added = await self._percent(one, (*batch, sql["removed"].format(table=table), _GUARDED), insert)
         moved = await self._percent(one, (*batch, _GUARDED), update) if held else None
-        sign = -1 if isinstance(one.change, Drop) else 1
-        return WriteCost(_signed(added, sign), _signed(moved, sign))
+        return WriteCost(added, moved)
 
     async def _percent(self, one: Built, prepared: Sequence[str], statement: str) -> float | None:
-        """How much longer the statement takes with the index; None if the table does not take it."""
+        """How much longer the statement takes by the change; None if the table does not take it."""
         taken: tuple[list[float], list[float]] = ([], [])
         for at in range(_TIMES):
             for side in (0, 1) if at % 2 == 0 else (1, 0):
@@ -80,7 +79,9 @@ class Writes:
                     return None
                 taken[side].append(ms)
         without, with_it = statistics.median(taken[0]), statistics.median(taken[1])
-        return (with_it / without - 1) * 100 if without > 0 else None
+        # What an index costs is told of a new one; of one that goes, what its absence saves.
+        old, new = (with_it, without) if isinstance(one.change, Drop) else (without, with_it)
+        return (new / old - 1) * 100 if old > 0 else None
 
     async def _batch(self, arm: Arm, prepared: Sequence[str]) -> float | None:
         try:
@@ -106,8 +107,3 @@ _BEFORE = (
 )
 # What is measured has its foreign keys checked, as always.
 _GUARDED = "set local session_replication_role = origin"
-
-
-def _signed(percent: float | None, sign: int) -> float | None:
-    """What an index costs is what its absence saves."""
-    return None if percent is None else sign * percent

@@ -66,6 +66,10 @@ class Standing:
     scans: int = 0
     # Partitions of a partitioned index, and what it is a partition of, as oids.
     parent: int | None = None
+    # Its rule may be broken until the commit, so that it proves nothing of what a transaction sees.
+    deferrable: bool = False
+    # False for NULLS NOT DISTINCT, which no Index can say: its DDL is the definition only.
+    nulls_distinct: bool = True
 
     @property
     def needed(self) -> bool:
@@ -132,12 +136,16 @@ class Table:
         """The sets of plain columns that tell rows apart, by valid unique indexes without a condition.
 
         Rows that hold a NULL in one of them are not told apart, unless the columns are NOT NULL.
+        Neither do rules that may be broken until the commit, nor those of a table that others inherit from.
         """
+        if self.kind == "r" and self.partitions:
+            return ()
         return tuple(
             tuple(key.of for key in one.index.keys if isinstance(key.of, str))
             for one in self.indexes
-            if one.index.unique and one.valid and one.index.where is None and _plain(one.index)
-        )
+            if one.index.unique and one.valid and not one.deferrable
+            and one.index.where is None and _plain(one.index)
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +164,8 @@ class Catalog:
     # Plain views by name, with their definitions.
     views: Mapping[Qualified, str] = field(default_factory=lambda: MappingProxyType({}))
     standby: bool = False
+    # Tables that are there and that the login may not read: nothing is known of them.
+    hidden: tuple[Qualified, ...] = ()
     # What reading it took from production.
     read_bytes: int = 0
     read_seconds: float = 0.0

@@ -1,0 +1,1 @@
+"""Statements said otherwise: rules that the catalog proves."""

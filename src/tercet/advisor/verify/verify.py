@@ -104,9 +104,9 @@ class _Proving:
     async def run(self) -> None:
         """Until nothing is left to take out."""
         await self._until_nobody_loses()
-        for at in sorted(self.active, key=self._gain):
-            if at in self.active:
-                await self._alone(at)
+        # The largest first: of two that do the same, the smaller one stays.
+        for at in sorted(self.active, key=lambda one: -self.built[one].size_bytes):
+            await self._alone(at)
         self._views()
         await self._until_nobody_loses()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from tercet.advisor.verify.runs import Runs
 
 # The quickest of so many is near what the work itself takes, whatever else the machine does.
-_TIMES = 5
+_TIMES = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +77,7 @@ class Writes:
                 if ms is None:
                     return None
                 taken[side].append(ms)
-        without, with_it = statistics.median(taken[0]), statistics.median(taken[1])
+        without, with_it = min(taken[0]), min(taken[1])
         # What an index costs is told of a new one; of one that goes, what its absence saves.
         old, new = (with_it, without) if isinstance(one.change, Drop) else (without, with_it)
         return (new / old - 1) * 100 if old > 0 else None

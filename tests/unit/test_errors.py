@@ -47,6 +47,7 @@ from tercet.errors import (
     SettingsUnreadable,
     SettingUnknown,
     SqlInvalid,
+    StatisticsMissing,
     StoreMissing,
     StoreUnreachable,
     TemplateMismatch,
@@ -247,6 +248,13 @@ SAID: dict[str, tuple[TercetError, str]] = {
         (
             "The index users_active exists and is another one: on users (name). "
             "Wanted was: on users (id). Give one of them another name, or drop the old one."
+        ),
+    ),
+    "StatisticsMissing": (
+        StatisticsMissing("pg_stat_statements is not loaded by the server", mend="Load it, and restart the server"),
+        (
+            "It is not known what is asked of this database: pg_stat_statements is not loaded by the server. "
+            "Load it, and restart the server."
         ),
     ),
     "PositionLost": (

@@ -32,6 +32,7 @@
     │   ├── CommitUnknown        .xid; the answer to a COMMIT was lost
     │   ├── CommandRefused       .code .reason; Redis answered a command with an error
     │   ├── DefinitionMismatch   an index or view of that name exists and is another one
+    │   ├── StatisticsMissing    .reason; the server has counted no statements that could be looked at
     │   ├── EntityMissing        .key; a store that an entity cannot do without has nothing under its key
     │   ├── FieldMismatch        what a store holds is not of the type that an entity's field has
     │   ├── FeedBroken           .reason; what a feed of changes was sent cannot be read
@@ -77,6 +78,7 @@ from tercet.errors.store import (
     PositionLost,
     ServerFailed,
     ServerMissing,
+    StatisticsMissing,
     StoreUnreachable,
 )
 from tercet.errors.tree import (
@@ -147,6 +149,7 @@ __all__ = [
     "SettingUnknown",
     "SettingsUnreadable",
     "SqlInvalid",
+    "StatisticsMissing",
     "StoreError",
     "StoreMissing",
     "StoreUnreachable",

@@ -146,6 +146,14 @@ class DefinitionMismatch(StoreError):
         self.kind, self.name, self.wanted, self.found = kind, name, wanted, found
 
 
+class StatisticsMissing(StoreError):
+    """The server has counted no statements that could be looked at; `reason` says why."""
+
+    def __init__(self, reason: str, *, mend: str) -> None:
+        super().__init__("postgres", f"It is not known what is asked of this database: {reason}.", f"{mend}.")
+        self.reason = reason
+
+
 class EntityMissing(StoreError):
     """A store that an entity cannot do without has nothing under its key; the key is a fact and no part of the text."""
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tercet.advisor.candidate import index_name
 from tercet.advisor.views.definition import determined, joined, table
-from tercet.advisor.views.statement.measure import again, direct, operation
+from tercet.advisor.views.statement.measure import again, direct, inexact, operation
 from tercet.advisor.views.statement.shape import (
     Unmatched,
     aggregate,
@@ -209,6 +209,8 @@ class _Matching:
             yield "each of its groups is one row of the view"
         else:
             yield "groups of the view are added up to its own, each aggregate by its own rule"
+        if any(inexact(one, self.definition.sources) for one in self.shape.measures()):
+            yield "its sums of floats may differ in their last digits, as they do from plan to plan"
         for one in self.back:
             columns = ", ".join(self.definition.sources[one].table.primary_key)
             yield f"{one} is joined when the view is read, by its primary key ({columns}): its other columns stay in it"

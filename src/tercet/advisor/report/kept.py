@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +13,6 @@ from tercet.sql import Buffers, Expression, Index, Key, Node, Plan, Trigger, Vie
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from tercet.advisor.catalog import Catalog
 
 # Another number means that an older or newer tercet has written it.
 _FORM = 1
@@ -55,16 +52,6 @@ class Kept:
             return cls(advice, told["place"], told["made_at"], told["schema"])
         except (msgspec.DecodeError, UnicodeError, KeyError, TypeError, AttributeError) as error:
             raise DocumentInvalid("the advice kept here", reason="it is broken", mend=mend) from error
-
-
-def schema_digest(catalog: Catalog) -> str:
-    """Sixteen characters that change when a table, a column or an index does; statistics are not in it."""
-    told = hashlib.sha256()
-    for name, table in sorted(catalog.tables.items()):
-        columns = [(column.name, column.type, column.not_null) for column in table.columns]
-        indexes = sorted((one.definition, one.valid) for one in table.indexes)
-        told.update(repr((name, table.kind, columns, indexes)).encode())
-    return told.hexdigest()[:16]
 
 
 def _frozen(value: object) -> object:

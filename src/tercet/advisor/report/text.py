@@ -9,7 +9,7 @@ from tercet.advisor.report.document import total_ms
 from tercet.units import duration, size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from tercet.advisor.advice import Advice, Engine, Piece, StatementAdvice
 
@@ -19,6 +19,8 @@ Line: TypeAlias = "tuple[tuple[str, Tone], ...]"
 
 # Statements told as left alone; what the others are is in the JSON and the HTML.
 LEFT_ALONE_MAX = 10
+# What a terminal obeys instead of showing it: C0 but for tab and newline, DEL, and C1.
+_CONTROLS = dict.fromkeys((*range(9), *range(11, 32), *range(127, 160)), "\N{REPLACEMENT CHARACTER}")
 # Below this width a statement's figures go below its name.
 _WIDE = 90
 _LABEL_MAX = 44
@@ -26,7 +28,7 @@ _LABEL_MAX = 44
 
 def to_text(advice: Advice, *, width: int = 100) -> tuple[Line, ...]:
     """The lines of the advice, the statements that get faster first."""
-    return tuple(_lines(advice, width))
+    return tuple(_calm(_lines(advice, width)))
 
 
 def _lines(advice: Advice, width: int) -> Iterator[Line]:
@@ -122,7 +124,13 @@ def engine(one: Engine) -> str:
 def explained(advice: Advice, number: int) -> tuple[Line, ...] | None:
     """Everything about one piece: why, its statements and plans before and after, what else was tried."""
     piece = advice.piece(number)
-    return None if piece is None else tuple(_explained(advice, piece))
+    return None if piece is None else tuple(_calm(_explained(advice, piece)))
+
+
+def _calm(lines: Iterable[Line]) -> Iterator[Line]:
+    """The lines without what would command a terminal; a statement's text may hold anything."""
+    for line in lines:
+        yield tuple((text.translate(_CONTROLS), tone) for text, tone in line)
 
 
 def _explained(advice: Advice, piece: Piece) -> Iterator[Line]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tercet.advisor.advice import CachePolicy, Rewrite
-from tercet.sql import Index, View, identifier
+from tercet.sql import Index, View
 from tercet.units import duration, size
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def what(piece: Piece) -> str:
     """What a piece is about: the index by its columns, the view by its name, the rules of a rewrite."""
     match piece.value:
         case View() as view:
-            return identifier(view.name)
+            return view.qualified
         case Rewrite() as rewrite:
             return ", ".join(rewrite.rules) or "another text"
         case CachePolicy() as policy:

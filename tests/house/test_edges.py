@@ -36,6 +36,8 @@ ANYWHERE = {"msgspec"}
 
 # Files of values: rules and facts, with nothing to wait for.
 VALUES = (
+    "tercet.advisor.flow.draft",
+    "tercet.advisor.flow.telling",
     "tercet.address",
     "tercet.advisor.advice",
     "tercet.advisor.caching.candidate",

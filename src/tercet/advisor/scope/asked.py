@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tercet.advisor.scope.block import BLOCK, COLUMN, WHOLE_ROW, reference
+from tercet.advisor.scope.block import BLOCK, COLUMN, reference
 from tercet.advisor.scope.facts import is_volatile, needs
 from tercet.advisor.scope.predicates import of, predicates, together
 
@@ -56,7 +56,12 @@ def _pushed(told: Sequence[Predicate], source: Source, block: Block) -> Iterator
         for tree in one.trees if one.narrows else ():
             needed = needs(tree, block)
             fits = needed == {source.number} or (_simple(inside) and source.number in needed)
-            if fits and tree not in seen and not is_volatile(tree) and not any(part.kind == BLOCK for part in tree.walk()):
+            if (
+                fits
+                and tree not in seen
+                and not is_volatile(tree)
+                and not any(part.kind == BLOCK for part in tree.walk())
+            ):
                 seen.add(tree)
                 found = _inside(tree, source, inside)
                 if found is not None:
@@ -83,12 +88,12 @@ def _inside(tree: Tree, source: Source, inside: Block) -> Tree | None:
             return part
         if found.up or found.source != source.number:
             return part.replaced(up=found.up + 1)
-        if found.column == WHOLE_ROW or found.column not in source.columns:
+        output = source.output(found.column)
+        if output is None:
             allowed = False
             return part
-        output = inside.outputs[source.columns.index(found.column)].tree
-        allowed = allowed and _may(output, inside)
-        return output
+        allowed = allowed and _may(output.tree, inside)
+        return output.tree
 
     moved = tree.mapped(one)
     return moved if allowed else None

@@ -1,0 +1,1 @@
+"""The kinds of index that are thought of, one a file."""

@@ -1,0 +1,1 @@
+"""The role that each column of a table plays in a statement."""

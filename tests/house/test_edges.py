@@ -36,8 +36,6 @@ ANYWHERE = {"msgspec"}
 
 # Files of values: rules and facts, with nothing to wait for.
 VALUES = (
-    "tercet.advisor.flow.draft",
-    "tercet.advisor.flow.telling",
     "tercet.address",
     "tercet.advisor.advice",
     "tercet.advisor.caching.candidate",
@@ -89,6 +87,8 @@ VALUES = (
     "tercet.advisor.equivalence.pools",
     "tercet.advisor.equivalence.statements",
     "tercet.advisor.equivalence.verdict",
+    "tercet.advisor.flow.draft",
+    "tercet.advisor.flow.telling",
     "tercet.advisor.query",
     "tercet.advisor.reading.arrays",
     "tercet.advisor.reading.rows",

@@ -61,7 +61,7 @@ class Sandbox:
 
     def __init__(self, cluster: Cluster, catalog: Catalog) -> None:
         self._cluster, self.catalog = cluster, catalog
-        self._desk = Desk(cluster.url)
+        self._desk = Desk(cluster.url("postgres"))
         self.tables: Mapping[Qualified, Copied] = {}
         self.taken = Taken(0, 0.0)
         self.notes: tuple[str, ...] = ()
@@ -74,7 +74,7 @@ class Sandbox:
     @property
     def url(self) -> str:
         """Where it is, for other programs on this machine."""
-        return self._cluster.url.rpartition("/")[0] + f"/{_DATABASE}"
+        return self._cluster.url(_DATABASE)
 
     @property
     def folder(self) -> str:
@@ -199,7 +199,7 @@ async def _begin(source: Connection, oids: Sequence[int]) -> Schema:
 
 async def _found(cluster: Cluster, schema: Schema, catalog: Catalog) -> tuple[Desk, tuple[str, ...]]:
     """The database that the copy will be: like production's, with its settings and its schema, and no rows yet."""
-    first = Desk(cluster.url)
+    first = Desk(cluster.url("postgres"))
     notes: list[str] = []
     try:
         async with first.autocommit() as connection:
@@ -212,7 +212,7 @@ async def _found(cluster: Cluster, schema: Schema, catalog: Catalog) -> tuple[De
                 await attempt(connection, statement)
     finally:
         await first.close()
-    desk = Desk(cluster.url.rpartition("/")[0] + f"/{_DATABASE}")
+    desk = Desk(cluster.url(_DATABASE))
     return desk, (*notes, *await repeat(desk, schema.before))
 
 

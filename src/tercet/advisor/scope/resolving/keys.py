@@ -6,14 +6,14 @@ from itertools import combinations, product
 from typing import TYPE_CHECKING
 
 from tercet.advisor.scope.block import Order, Output
-from tercet.advisor.scope.expressions import integer, resolved
+from tercet.advisor.scope.resolving.expressions import integer, resolved
 from tercet.errors import SqlInvalid
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from tercet.advisor.scope.block import Block
-    from tercet.advisor.scope.frame import Frame
+    from tercet.advisor.scope.resolving.frame import Frame
     from tercet.sql.tree import Tree
 
     Query = Callable[[Tree, Frame | None], Block]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from tercet.advisor.scope.block import BLOCK, Sublink
-from tercet.advisor.scope.names import function
+from tercet.advisor.scope.resolving.names import function
 from tercet.errors import SqlInvalid
 from tercet.sql.tree import Tree
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tercet.advisor.scope.block import Block
-    from tercet.advisor.scope.frame import Frame
+    from tercet.advisor.scope.resolving.frame import Frame
     from tercet.sql.tree import One, Part
 
 # Nothing below these names a column.

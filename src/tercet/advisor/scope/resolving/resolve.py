@@ -6,12 +6,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from tercet.advisor.scope.block import Block, Cte, Output, column
-from tercet.advisor.scope.expressions import conjuncts, resolved
-from tercet.advisor.scope.frame import Frame, Known
-from tercet.advisor.scope.keys import Keys
-from tercet.advisor.scope.names import output_name
-from tercet.advisor.scope.sources import From
-from tercet.advisor.scope.types import output_types, unique
+from tercet.advisor.scope.resolving.expressions import conjuncts, resolved
+from tercet.advisor.scope.resolving.frame import Frame, Known
+from tercet.advisor.scope.resolving.keys import Keys
+from tercet.advisor.scope.resolving.names import output_name
+from tercet.advisor.scope.resolving.sources import From
+from tercet.advisor.scope.resolving.types import output_types, unique
 from tercet.errors import SqlInvalid
 
 if TYPE_CHECKING:
@@ -188,7 +188,11 @@ class _Resolver:
         counts = {len(one.outputs) for one in operands}
         if len(counts) > 1:
             raise SqlInvalid(f"each {_OPERATIONS[tree.text('op')].upper()} query must have the same number of columns")
-        outputs = tuple(Output(one.name, column(ANSWER, one.name, alias="")) for one in operands[0].outputs)
+        names = [one.name for one in operands[0].outputs]
+        outputs = tuple(
+            Output(shown, column(ANSWER, name, alias="", shown=shown))
+            for name, shown in zip(unique(names), names, strict=True)
+        )
         order = Keys(frame, self.query, outputs).order(tree.trees("sort_clause"), operation=True)
         limit, offset, ties = self._bounds(tree, frame)
         return Block(

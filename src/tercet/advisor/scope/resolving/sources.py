@@ -6,10 +6,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tercet.advisor.scope.block import Join, JoinKind, Source, SourceKind, column
-from tercet.advisor.scope.expressions import conjuncts, resolved
-from tercet.advisor.scope.frame import Entry
-from tercet.advisor.scope.names import function
-from tercet.advisor.scope.types import output_types, unique
+from tercet.advisor.scope.resolving.expressions import conjuncts, resolved
+from tercet.advisor.scope.resolving.frame import Entry
+from tercet.advisor.scope.resolving.names import function
+from tercet.advisor.scope.resolving.types import output_types, unique
 from tercet.errors import SqlInvalid
 from tercet.sql.tree import Tree, parse
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from tercet.advisor.catalog import Qualified, Table
     from tercet.advisor.scope.block import Block
-    from tercet.advisor.scope.frame import Frame
+    from tercet.advisor.scope.resolving.frame import Frame
 
     Query = Callable[[Tree, Frame | None], Block]
 

@@ -16,7 +16,7 @@ import pytest
 from tercet import Tercet
 from tercet.advisor import Catalog
 from tercet.advisor.port import Costed
-from tercet.advisor.shadow import shadow
+from tercet.advisor.shadow import Shadow, shadow
 from tercet.errors import NotOpen, StoreUnreachable
 from tercet.sql import Index
 
@@ -51,6 +51,12 @@ def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         yield Path(made)
 
 
+async def _asked_on(made: Shadow) -> None:
+    """Ask until its server is found to be gone."""
+    while True:
+        await made.plan("select 1")
+
+
 def _inside(place: Path) -> list[str]:
     return [one.name for one in place.iterdir()]
 
@@ -78,8 +84,7 @@ async def test_a_shadow_whose_server_was_killed_says_so_and_closes(postgres_url:
         pid = int((folder / "postgres" / "postmaster.pid").read_text().split()[0])
         os.kill(pid, signal.SIGQUIT)
         with pytest.raises(StoreUnreachable):
-            while True:
-                await made.plan("select 1")
+            await _asked_on(made)
     assert _inside(place) == []
 
 

@@ -137,10 +137,9 @@ async def _extended(master: Link, dump: Dump) -> list[str]:
     block = "extended" if master.connection.get_server_version().major >= _INHERITED_FROM else "extended_14"
     for one in dump.extended:
         relation = relations.get((one.table_schema, one.table))
-        here = dict(await master.rows("numbers", one.table_schema, one.table))
-        numbers = {
-            column.number: here[column.name] for column in (relation and relation.columns) or () if column.name in here
-        }
+        here = {row[0]: row[1] for row in await master.rows("numbers", one.table_schema, one.table)}
+        there = (relation and relation.columns) or ()
+        numbers = {column.number: here[column.name] for column in there if column.name in here}
         try:
             await master.rows(
                 block,

@@ -140,14 +140,13 @@ class _Walk:
         heap, answered, asked = Heap.of(table), _count(node, "Index Cond"), _count(node, "Filter")
         if only:
             return self._entries(node, shape, heap, table.all_visible_pages, loops)
-        rows = node.rows_planned
-        if asked:
-            # Those that the filter takes away are not told: the statistics know them, or the step's cost.
-            known = self._rows.matched(node, heap.rows)
+        # Those that a filter takes away are not told: the statistics know them, or the step's cost.
+        known, rows = self._rows.matched(node, heap.rows), node.rows_planned
+        if known is not None:
+            rows = known
+        elif asked:
             planner = loops * self._processes
-            rows = known or rows_looked_at(
-                self._ground, heap, shape, max(node.cost, 0.01), rows, planner, (answered, asked)
-            )
+            rows = rows_looked_at(self._ground, heap, shape, max(node.cost, 0.01), rows, planner, (answered, asked))
         rows = max(rows, self._rows.each(node, heap.rows))
         speeds = self._speeds
         took = loops * (speeds.rescan + (shape.height + 1) * speeds.hit)

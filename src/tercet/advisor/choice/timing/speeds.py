@@ -10,6 +10,22 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+# One unit is a page read in order, and a row costs 0.01 of it; what a step adds to the cost of those below it.
+_UNITS: Mapping[str, float] = MappingProxyType({
+    "Seq Scan": 4.5,
+    "Hash": 1.0,
+    "Hash Join": 12.0,
+    "Merge Join": 10.0,
+    "Sort": 4.0,
+    "Incremental Sort": 4.0,
+    "HashAggregate": 16.0,
+    "GroupAggregate": 9.0,
+    "Aggregate": 12.0,
+    "Gather": 3.0,
+    "Gather Merge": 6.0,
+})
+
+
 @dataclass(frozen=True, slots=True)
 class Speeds:
     """Microseconds of one process. The defaults were measured over plans of PostgreSQL 15 with warm data.
@@ -44,21 +60,5 @@ class Speeds:
     # Several processes have fewer cores than they are, and other sessions are there too.
     crowd: float = 1.5
     # For other steps, microseconds of one unit of the planner's cost, by the last words of their names.
-    units: Mapping[str, float] = field(default_factory=lambda: MappingProxyType(UNITS))
+    units: Mapping[str, float] = field(default_factory=lambda: _UNITS)
     other: float = 6.0
-
-
-# One unit is a page read in order, and a row costs 0.01 of it; what a step adds to the cost of those below it.
-UNITS = {
-    "Seq Scan": 4.5,
-    "Hash": 1.0,
-    "Hash Join": 12.0,
-    "Merge Join": 10.0,
-    "Sort": 4.0,
-    "Incremental Sort": 4.0,
-    "HashAggregate": 16.0,
-    "GroupAggregate": 9.0,
-    "Aggregate": 12.0,
-    "Gather": 3.0,
-    "Gather Merge": 6.0,
-}

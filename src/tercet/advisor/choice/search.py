@@ -103,7 +103,7 @@ class Search:
             if not guilty:
                 return place
             trials = [await self._without(place, name) for name in guilty]
-            place = min(trials, key=lambda one: (len(self._worth.slower(one[1])), one[1].total, sorted(one[0])))
+            place = min(trials, key=lambda one: (one[1].total, sorted(one[0])))
         return place
 
     async def earned(self, place: Place) -> Place:

@@ -176,7 +176,7 @@ class _Walk:
         follows = shape.correlation**2
         visits = loops * (follows * max(rows / heap.rows_a_page, min(rows, 1.0)) + (1.0 - follows) * rows)
         cold = self._cold(heap, visits * self._processes, local) / self._processes
-        return visits * speeds.hit + cold * speeds.miss
+        return visits * speeds.hit + cold * speeds.miss + min(cold, loops) * speeds.strayed
 
     def _cold(self, heap: Heap, visits: float, local: bool) -> float:
         """How many of the pages that are come by have to be fetched from the system's cache."""
@@ -202,7 +202,7 @@ class _Walk:
         pages = follows * min(max(rows / heap.rows_a_page, 1.0), heap.pages) + (1.0 - follows) * spread
         speeds = self._speeds
         cold = self._cold(heap, pages * loops, False)
-        took += (pages * loops * speeds.hit + cold * (speeds.miss + speeds.ahead)) / processes
+        took += (pages * loops * speeds.hit + cold * speeds.mapped) / processes
         return took + loops * rows * (speeds.row + _count(node, "Filter") * speeds.condition) / processes
 
     def _follows(self, node: Node) -> float:

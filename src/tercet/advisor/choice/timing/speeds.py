@@ -38,9 +38,11 @@ class Speeds:
     # A page found in shared buffers, pinned and let go; each level of a tree is one.
     hit: float = 0.25
     # A page that has left shared buffers and is copied from the system's cache, another going out for it.
-    miss: float = 2.4
-    # Asking the system for a page that will be needed soon, as bitmap scans do.
-    ahead: float = 1.8
+    miss: float = 2.8
+    # More for the first such page of each scan, before its like come in a row.
+    strayed: float = 2.4
+    # The same for a bitmap scan, which asks for pages ahead and in their order.
+    mapped: float = 4.0
     # A row put into a hash table.
     stored: float = 0.2
     # A row whose group lies far away in memory.
@@ -52,7 +54,7 @@ class Speeds:
     # One condition on one row.
     condition: float = 0.06
     # Starting a scan once more with another value.
-    rescan: float = 0.6
+    rescan: float = 0.4
     # A row that a nested loop has put together.
     pair: float = 0.15
     # Asking a Memoize for what it holds.

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 SHRINKING_MAX = 0.5
 # The heaviest grouping statements that are looked at; each is matched with each view over its tables.
 STATEMENTS_MAX = 200
+# Statements that are read for that, the heaviest first: what comes after has no weight.
+READ_MAX = 2_000
 # Statements over the same tables that may share views, and the indexes that one view gets.
 TOGETHER_MAX = 40
 INDEXES_MAX = 6
@@ -59,7 +61,7 @@ class _Asked:
 def propose(queries: Sequence[Query], catalog: Catalog) -> tuple[ViewCandidate, ...]:
     """Views that answer these statements exactly, for an engine to try; the ones for most of the time first."""
     asked: list[_Asked] = []
-    for query in sorted(queries, key=_weight, reverse=True):
+    for query in sorted(queries, key=_weight, reverse=True)[:READ_MAX]:
         if len(asked) < STATEMENTS_MAX and query.reading:
             try:
                 asked.append(_read(query, catalog))

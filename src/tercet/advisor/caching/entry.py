@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tercet.advisor.caching.lineage import Unkept, depends, sources
 from tercet.advisor.caching.python_names import distinct, singular, type_of, usable
-from tercet.advisor.views.statement.look import output_name
+from tercet.advisor.scope.resolving.names import output_name
 from tercet.advisor.views.statement.shape import called, equality
 from tercet.sql import Tree
 from tercet.sql.tree import write

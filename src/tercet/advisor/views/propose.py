@@ -232,6 +232,10 @@ def _why(definition: Definition, answers: int) -> str:
 def _conditions(definition: Definition) -> Iterator[str]:
     if definition.baked:
         yield f"it holds only rows with {' and '.join(write(one) for one in definition.baked)}"
+    on = (*definition.graph.joins, *(one for _, some in definition.graph.outer for one in some))
+    fixed_in = sorted(write(one) for one in on if any(part.kind == "A_Const" for part in one.walk()))
+    if fixed_in:
+        yield f"its tables are joined for these values only: {' and '.join(fixed_in)}"
     words = [
         ".".join(named(one))
         for one in (*definition.keys, *definition.attributes)

@@ -108,7 +108,7 @@ def _of_graph(model: Shape, asked: Sequence[_Asked]) -> Iterator[ViewCandidate]:
         try:
             shapes = tuple(adapt(shape, model) for shape in one.shapes)
         except Unmatched as error:
-            if set(one.shape.graph.tables) & set(model.graph.tables):
+            if set(one.shape.graph.tables) <= set(model.graph.tables):
                 others.append(Rejected(_label(one.query), error.why))
             continue
         if len(those) < TOGETHER_MAX:

@@ -85,7 +85,7 @@ def _contained(table: Table) -> Iterator[Finding]:
         for other in ranked:
             if other is one or other.oid in gone or not _does(other, one):
                 continue
-            equal = _does(one, other) or serves(one.index, other.index)
+            equal = len(one.index.keys) == len(other.index.keys) and set(one.index.include) == set(other.index.include)
             if equal and ranked.index(other) > at:
                 continue
             gone.add(one.oid)

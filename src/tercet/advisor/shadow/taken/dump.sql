@@ -183,7 +183,7 @@ with made (rank, oid, what, ddl) as (
     union all
     select 4, c.oid::bigint, format('view %s', c.oid::regclass),
            format('create view %s %s as %s', c.oid::regclass,
-                  (select format('with (%s)', string_agg(o, ', ')) from unnest(c.reloptions) o), pg_get_viewdef(c.oid))
+                  case when c.reloptions is not null then format('with (%s)', array_to_string(c.reloptions, ', ')) end, pg_get_viewdef(c.oid))
     from pg_class c join pg_namespace n on n.oid = c.relnamespace
     where c.relkind = 'v' and n.nspname !~ '^pg_' and n.nspname <> 'information_schema' and c.relpersistence <> 't'
       and not exists (select from pg_depend e
@@ -216,10 +216,14 @@ select coalesce(json_agg(json_build_object(
     'histogram', s.histogram_bounds::text, 'correlation', s.correlation,
     'elements', s.most_common_elems::text, 'element_shares', s.most_common_elem_freqs::text,
     'element_counts', s.elem_count_histogram::text,
-    'range_lengths', to_jsonb(s) ->> 'range_length_histogram', 'range_empty', to_jsonb(s) ->> 'range_empty_frac',
-    'range_bounds', to_jsonb(s) ->> 'range_bounds_histogram'
+    -- Columns that pg_stats has from 17 on; an older one tells nobody.
+    'range_lengths', (select array_agg(v) from jsonb_array_elements_text(r.lengths) v)::text,
+    'range_empty', (to_jsonb(s) ->> 'range_empty_frac')::real,
+    'range_bounds', (select array_agg(v) from jsonb_array_elements_text(r.bounds) v)::text
 )), '[]')::text
 from pg_stats s
+cross join lateral (select nullif(to_jsonb(s) -> 'range_length_histogram', 'null') as lengths,
+                           nullif(to_jsonb(s) -> 'range_bounds_histogram', 'null') as bounds) r
 where s.schemaname !~ '^pg_' and s.schemaname <> 'information_schema'
 
 -- name: extended

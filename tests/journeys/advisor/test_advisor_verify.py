@@ -27,11 +27,15 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 SETUP = (
     "create table users (id int primary key, email text not null, created int)",
     "insert into users select n, 'user' || n || '@example.org', n % 1000 from generate_series(1, 20000) n",
-    'create table "Odd orders" (id int generated always as identity primary key, "user" int references users, '
-    "status text, created int, total numeric, twice numeric generated always as (total * 2) stored, note text)",
-    'insert into "Odd orders" ("user", status, created, total, note) '
-    "select 1 + n * 7919 % 20000, case when k <= 2500 then 'stuck' else 'done' end, k, n % 977, repeat('x', 100) "
-    "from (select n, (n::int8 * 48271 % 49999)::int as k from generate_series(1, 50000) n) s",
+    """
+    create table "Odd orders" (id int generated always as identity primary key, "user" int references users,
+        status text, created int, total numeric, twice numeric generated always as (total * 2) stored, note text)
+    """,
+    """
+    insert into "Odd orders" ("user", status, created, total, note)
+    select 1 + n * 7919 % 20000, case when k <= 2500 then 'stuck' else 'done' end, k, n % 977, repeat('x', 100)
+    from (select n, (n::int8 * 48271 % 49999)::int as k from generate_series(1, 50000) n) s
+    """,
     'create index orders_status on "Odd orders" (status)',
     'create index orders_twin on "Odd orders" ("user", id)',
     "vacuum (analyze)",
@@ -94,12 +98,13 @@ async def test_a_copy_is_whole_and_like_production(shop: Tercet, catalog: Catalo
     assert not sandbox.sampled
     assert {name[1]: one.rows for name, one in sandbox.tables.items()} == {"users": 20_000, "Odd orders": 50_000}
     assert sandbox.taken.bytes > 1_000_000
-    question = (
-        "select (select array_agg(indexrelid::regclass::text order by 1) from pg_index where indrelid = 'users'::regclass "
-        'or indrelid = \'"Odd orders"\'::regclass), (select sum(twice) from "Odd orders"), '
-        "(select array_agg(conname order by 1) from pg_constraint where contype = 'f'), current_setting('work_mem'), "
-        "(select datcollate from pg_database where datname = current_database())"
-    )
+    question = """
+        select (select array_agg(indexrelid::regclass::text order by 1) from pg_index
+                where indrelid in ('users'::regclass, '"Odd orders"'::regclass)),
+            (select sum(twice) from "Odd orders"), current_setting('work_mem'),
+            (select array_agg(conname order by 1) from pg_constraint where contype = 'f'),
+            (select datcollate from pg_database where datname = current_database())
+    """
     async with sandbox.autocommit() as ours, shop.postgres.autocommit() as theirs:
         assert (await ours.exec_driver_sql(question)).all() == (await theirs.exec_driver_sql(question)).all()
     async with sandbox.autocommit() as ours:

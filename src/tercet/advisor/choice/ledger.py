@@ -24,9 +24,9 @@ Names = frozenset[str]
 # How far the time that was measured may be from the one that was reckoned, compared with the other statements: what
 # waits for locks or disks is not a hundred times dearer to plan.
 _CALIBRATION_MOST = 20.0
-# A join's rows are off by ten in about a tenth of all plans (Leis and others, "How Good Are Query Optimizers,
-# Really?", 2015: worse with each join): so much a plan's time with ten times the rows weighs.
-OFF, _OFF_SHARE = 10.0, 0.1
+# What a plan would take with ten times the rows that were planned counts so much: enough to decide between plans of
+# about equal worth, too little to shy from every nested loop.
+OFF, _OFF_SHARE = 10.0, 0.02
 
 _WORD = re.compile(r"[\w$]+")
 

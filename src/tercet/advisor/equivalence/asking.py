@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tercet.advisor.equivalence.determined import meant
 from tercet.advisor.equivalence.statements import statement
+from tercet.advisor.rewrites.meaning import meant
 from tercet.advisor.rewrites.sources import output_name
 from tercet.sql import identifier
 from tercet.sql.tree import Tree, parse, write

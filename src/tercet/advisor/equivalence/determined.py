@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from tercet.advisor.equivalence.moments import moments
 from tercet.advisor.equivalence.verdict import Finding
 from tercet.advisor.rewrites.facts import VOLATILE, Determined, keys, not_null
+from tercet.advisor.rewrites.meaning import meant
 from tercet.advisor.rewrites.sources import aggregates, blocks, columns, function, output_name
 from tercet.sql.tree import Tree, write
 
@@ -46,23 +47,6 @@ def _inside(finding: Finding) -> Finding:
 def sort_keys(select: Tree) -> tuple[Tree, ...]:
     """The expressions that a SELECT is ordered by, with positions and names of outputs replaced by what they mean."""
     return tuple(meant(node, select) for one in select.trees("sort_clause") if (node := one.tree("node")) is not None)
-
-
-def meant(node: Tree, select: Tree) -> Tree:
-    """What an item of ORDER BY or GROUP BY means: an output by its position or name, or the expression itself."""
-    targets = select.trees("target_list")
-    number = node.tree("ival")
-    if node.kind == "A_Const" and number is not None:
-        place = number.get("ival")
-        value = targets[place - 1].tree("val") if isinstance(place, int) and 0 < place <= len(targets) else None
-        return value or node
-    if node.kind == "ColumnRef" and len(node.trees("fields")) == 1:
-        word = node.trees("fields")[0].text("sval")
-        for target in targets:
-            value = target.tree("val")
-            if value is not None and word and output_name(target) == word:
-                return value
-    return node
 
 
 def top_is_total(select: Tree, scope: Scope, order: tuple[Tree, ...]) -> bool:

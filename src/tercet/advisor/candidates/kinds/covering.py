@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 # More columns, or more bytes, make the index another copy of the table.
 INCLUDE_MAX = 6
 WIDTH_MAX = 120
+# An index of all columns is a second table, unless its rows are this short.
+COPY_MIN = 32
 # Below this number of rows, fetching them from the table costs about as much as going down the index.
 ROWS_MIN = 50
 # What an entry takes besides its values: its header and its line pointer.
@@ -49,7 +51,8 @@ def _missing(scan: Scan, draft: Draft) -> tuple[str, ...]:
 
 def _worth(scan: Scan, draft: Draft, missing: tuple[str, ...]) -> bool:
     width = sum(_width(scan, name) for name in missing)
-    if width > WIDTH_MAX:
+    everything = len(set(draft.columns)) + len(missing) == len(scan.table.columns)
+    if width > WIDTH_MAX or (everything and width > COPY_MIN):
         return False
     if draft.share > SHARE_MAX and not draft.repeated:
         return narrow(scan, (*draft.columns, *missing))

@@ -115,6 +115,8 @@ class _Walk:
                 return self._bitmap(node, plain, loops)
         units = self._speeds.units.get(kind, self._speeds.other)
         own = max(node.cost - below, 0.0) * units
+        if kind == "Hash":
+            own += sum(child.rows_planned for child in plain) * self._speeds.stored
         own += sum((self._rows.more(child) - 1.0) * child.rows_planned * self._speeds.far for child in plain)
         if kind == "HashAggregate" and node.rows_planned > _GROUPS_NEAR:
             own += sum(child.rows_planned for child in plain) * self._speeds.far
@@ -140,8 +142,12 @@ class _Walk:
             return self._entries(node, shape, heap, table.all_visible_pages, loops)
         rows = node.rows_planned
         if asked:
-            cost = max(node.cost, 0.01)
-            rows = rows_looked_at(self._ground, heap, shape, cost, rows, loops * self._processes, (answered, asked))
+            # Those that the filter takes away are not told: the statistics know them, or the step's cost.
+            known = self._rows.matched(node, heap.rows)
+            planner = loops * self._processes
+            rows = known or rows_looked_at(
+                self._ground, heap, shape, max(node.cost, 0.01), rows, planner, (answered, asked)
+            )
         rows = max(rows, self._rows.each(node, heap.rows))
         speeds = self._speeds
         took = loops * (speeds.rescan + (shape.height + 1) * speeds.hit)

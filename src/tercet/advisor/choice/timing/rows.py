@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 # "l_partkey = partsupp.ps_partkey", "l.l_suppkey = s.s_suppkey"; a column of the scan itself has no alias before it.
 _EQUAL = re.compile(r"(?:(\w+)\.)?(\w+) = (?:(\w+)\.)?(\w+)\b(?!\()")
+_AND = re.compile(r"\bAND\b")
 _JOINS = ("Index Cond", "Hash Cond", "Merge Cond")
 
 
@@ -41,6 +42,22 @@ class Rows:
     def each(self, node: Node, rows: float) -> float:
         """How many rows of a table with `rows` one value of columns that belong together is likely to find; else 0."""
         return max((rows / combinations for _, combinations in self._joined(node)), default=0.0)
+
+    def matched(self, node: Node, rows: float) -> float | None:
+        """How many rows of a table with `rows` one value finds, by the statistics, where nothing else is asked."""
+        written = dict(node.conditions).get("Index Cond", "")
+        pairs = _EQUAL.findall(written)
+        if len(pairs) != 1 or _AND.search(written):
+            return None
+        left, column, right, other = pairs[0]
+        if left in {"", node.alias} and right in self._aliases:
+            own = column
+        elif right in {"", node.alias} and left in self._aliases:
+            own = other
+        else:
+            return None
+        table = self._ground.table(node.relation, node.schema)
+        return None if table is None else rows / max(distinct(table, own), 1.0)
 
     def _combined(self, node: Node) -> float:
         return max((thought / combinations for thought, combinations in self._joined(node)), default=1.0)

@@ -25,6 +25,8 @@ class Speeds:
     miss: float = 2.4
     # Asking the system for a page that will be needed soon, as bitmap scans do.
     ahead: float = 1.8
+    # A row put into a hash table.
+    stored: float = 0.2
     # A row whose group lies far away in memory.
     far: float = 0.4
     # A row of an index with the visit of its row in the table, the page at hand.
@@ -49,8 +51,8 @@ class Speeds:
 # One unit is a page read in order, and a row costs 0.01 of it; what a step adds to the cost of those below it.
 UNITS = {
     "Seq Scan": 4.5,
-    "Hash": 6.0,
-    "Hash Join": 10.0,
+    "Hash": 1.0,
+    "Hash Join": 12.0,
     "Merge Join": 10.0,
     "Sort": 4.0,
     "Incremental Sort": 4.0,

@@ -18,6 +18,8 @@ from tercet.advisor.views.statement.shape import (
     equality,
     reference,
     references,
+    renamed,
+    twins,
 )
 
 if TYPE_CHECKING:
@@ -25,9 +27,6 @@ if TYPE_CHECKING:
 
     from tercet.advisor.catalog import Catalog, Column
     from tercet.sql import Tree
-
-# Types of which equal values are the same value, so that either side of a join may stand for the other.
-_SAME = frozenset({"smallint", "integer", "bigint", "uuid"})
 
 # Clauses that make another question of a SELECT.
 _CLAUSES = {
@@ -54,17 +53,19 @@ def shape_of(statement: Tree, catalog: Catalog, search_path: Sequence[str] = ())
     keys, grouped = reading.keys(statement, outputs)
     having = conjuncts(reading.resolved(statement.tree("having_clause")))
     order = tuple(reading.sorted(one, outputs) for one in statement.trees("sort_clause"))
-    same = reading.same()
+    found = reading.graph()
+    known = {one.name: one for one in reading.sources.values()}
+    same = twins(found, known)
     shape = Shape(
         statement=statement,
-        graph=reading.graph(),
-        sources={one.name: one for one in reading.sources.values()},
+        graph=found,
+        sources=known,
         grouped=grouped,
-        keys=tuple(dict.fromkeys(_renamed(key, same) for key in keys)),
-        predicates=tuple(_renamed(one, same) for one in predicates),
-        outputs=tuple((name, _renamed(tree, same)) for name, tree in outputs),
-        having=tuple(_renamed(one, same) for one in having),
-        order=tuple(_renamed(one, same) for one in order),
+        keys=tuple(dict.fromkeys(renamed(key, same) for key in keys)),
+        predicates=tuple(renamed(one, same) for one in predicates),
+        outputs=tuple((name, renamed(tree, same)) for name, tree in outputs),
+        having=tuple(renamed(one, same) for one in having),
+        order=tuple(renamed(one, same) for one in order),
     )
     _check(shape)
     return shape
@@ -212,24 +213,6 @@ class _Reading:
             tuple(sorted(self.outer, key=lambda one: one[0])),
         )
 
-    def same(self) -> dict[Tree, Tree]:
-        """For each column that an inner join makes equal to a primary key: that key, which stands for both."""
-        found: dict[Tree, Tree] = {}
-        for one in self.between:
-            sides = equality(one)
-            if sides is None or any(side.kind != "ColumnRef" for side in sides):
-                continue
-            kinds = [self._column(side) for side in sides]
-            if kinds[0] is None or kinds[1] is None or kinds[0].type != kinds[1].type or kinds[0].type not in _SAME:
-                continue
-            for key, other in (sides, sides[::-1]):
-                source, name = (part.text("sval") for part in key.trees("fields"))
-                table = next(one.table for one in self.sources.values() if one.name == source)
-                if table.primary_key == (name,) and other not in found and key not in found:
-                    found[other] = key
-                    break
-        return found
-
     def output(self, target: Tree) -> tuple[str, Tree]:
         """The name and the tree of one output."""
         tree = self.resolved(target.tree("val"))
@@ -303,7 +286,3 @@ def _canonical(tree: Tree) -> Tree:
         return tree
     left, right = sorted(sides, key=str)
     return tree.replaced(lexpr=left, rexpr=right)
-
-
-def _renamed(tree: Tree, same: dict[Tree, Tree]) -> Tree:
-    return tree.mapped(lambda one: same.get(one, one)) if same else tree

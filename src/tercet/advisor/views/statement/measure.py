@@ -142,6 +142,14 @@ def _exact(measure: Tree, sources: Mapping[str, Source]) -> bool:
     return kind is not None and kind < _FLOAT
 
 
+def inexact(measure: Tree, sources: Mapping[str, Source]) -> bool:
+    """Whether its result depends on the order of its rows: a sum or an average of floats."""
+    if called(measure) not in {"sum", "avg"}:
+        return False
+    kind = type_of(measure.trees("args")[0], sources)
+    return kind is not None and kind >= _FLOAT
+
+
 def type_of(tree: Tree, sources: Mapping[str, Source]) -> int | None:
     """The rank of a number's type; None of what is none, or is not known."""
     if tree.kind == "ColumnRef":

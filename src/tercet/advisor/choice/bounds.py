@@ -1,0 +1,17 @@
+"""From when on an index is worth its place, each bound with its reason."""
+
+from __future__ import annotations
+
+# A statement must gain this much: less is within what plans of equal worth differ by, and below what a user feels.
+STATEMENT_SHARE_MIN = 0.10
+# Milliseconds of one call; less than a round trip to the server takes.
+STATEMENT_MS_MIN = 0.05
+# Of the whole workload's time, and of the time of those statements that the index helps: what it must save.
+WORKLOAD_SHARE_MIN = 0.001
+# An index as big as all tables together has to save this share of the workload's time, smaller ones their part of it:
+# it takes memory from the tables, and time from backups, restores and vacuum.
+RENT_SHARE = 0.02
+# No statement may become slower than by this.
+SLOWER_MOST = 1.10
+# What a statement loses beyond that counts so often in the search, which then looks for another way.
+SLOWER_WEIGHT = 10.0

@@ -1,0 +1,197 @@
+"""What each statement takes under each set of indexes: asked once, remembered, and worked out where that is enough."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tercet.advisor.port import Refused
+from tercet.sql import Expression
+from tercet.sql.identifier import table_parts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from tercet.advisor.candidate import Candidate
+    from tercet.advisor.choice.timing.reckoner import Reckoner
+    from tercet.advisor.port import Supposed, WhatIf
+    from tercet.advisor.query import Example, Query
+
+Names = frozenset[str]
+
+# How far the time that was measured may be from the one that was reckoned, compared with the other statements: what
+# waits for locks or disks is not a hundred times dearer to plan.
+_CALIBRATION_MOST = 20.0
+# What a plan would take with ten times the rows that were planned counts so much: enough to decide between plans of
+# about equal worth, too little to shy from every nested loop.
+OFF, _OFF_SHARE = 10.0, 0.02
+
+_WORD = re.compile(r"[\w$]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One statement under one set of indexes, in calibrated milliseconds of one call."""
+
+    ms: float
+    cost: float
+    used: Names
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One example under one set of indexes, in milliseconds that are not yet calibrated."""
+
+    using: Names
+    hiding: Names
+    ms: float
+    # The same with ten times the rows in its loops.
+    ms_off: float
+    cost: float
+    used: Names
+    # Those of them that are supposed.
+    needs: Names
+
+    @property
+    def weighed(self) -> float:
+        """Milliseconds, the doubt in them included."""
+        return (1 - _OFF_SHARE) * self.ms + _OFF_SHARE * self.ms_off
+
+
+class Ledger:
+    """The statements of one workload, and an engine that plans them.
+
+    A plan that uses only some of the indexes that are there stays the best one while the others go: the planner
+    found nothing better among more. So most questions are answered by what was asked before.
+    """
+
+    def __init__(self, queries: Sequence[Query], engine: WhatIf, reckoner: Reckoner, *, examples: int) -> None:
+        self.queries: tuple[Query, ...] = tuple(queries)
+        self.engine = engine
+        self.reckoner = reckoner
+        self.tried = 0
+        self.refused: dict[int, str] = {}
+        self.sizes: dict[str, Supposed] = {}
+        self.candidates: dict[str, Candidate] = {}
+        self._relevant: list[set[str]] = [set() for _ in self.queries]
+        self._words = [frozenset(word.lower() for word in _WORD.findall(query.sql)) for query in self.queries]
+        self._asked: dict[tuple[int, int], list[Asked]] = {}
+        self._searched = examples
+        self._examples = [_by_weight(query.examples) for query in self.queries]
+        self._factors: list[float] = [1.0] * len(self.queries)
+        self.before: list[Found] = []
+
+    async def begin(self) -> None:
+        """Plan every statement as it is, and learn from the measured ones how fast the server is."""
+        raw = [await self.found(at, frozenset()) for at in range(len(self.queries))]
+        ratios = sorted(
+            query.ms / found.ms
+            for query, found in zip(self.queries, raw, strict=True)
+            if query.ms and found is not None and found.ms > 0
+        )
+        server = ratios[len(ratios) // 2] if ratios else 1.0
+        for at, (query, found) in enumerate(zip(self.queries, raw, strict=True)):
+            own = query.ms / found.ms if query.ms and found is not None and found.ms > 0 else server
+            self._factors[at] = min(max(own, server / _CALIBRATION_MOST), server * _CALIBRATION_MOST)
+        self.before = [await self.need(at, frozenset()) for at in range(len(self.queries))]
+
+    async def suppose(self, candidates: Iterable[Candidate]) -> dict[str, str]:
+        """Make candidates known to the engine; those that it cannot take, with its reasons."""
+        new = [one for one in candidates if one.name not in self.candidates]
+        answers: Mapping[str, Supposed | Refused] = await self.engine.suppose([one.index for one in new]) if new else {}
+        refused: dict[str, str] = {}
+        for one in new:
+            answer = answers.get(one.name)
+            if answer is None or isinstance(answer, Refused):
+                refused[one.name] = answer.why if answer is not None else "The engine does not tell of it."
+                continue
+            self.candidates[one.name] = one
+            self.sizes[one.name] = answer
+            self.reckoner.ground.learn(one.index, answer)
+            for at, query in enumerate(self.queries):
+                if self._matters(one, query, self._words[at]):
+                    self._relevant[at].add(one.name)
+        return refused
+
+    def relevant(self, at: int) -> Names:
+        """The candidates that the plan of this statement may use."""
+        return frozenset(self._relevant[at])
+
+    def concerned(self, name: str) -> list[int]:
+        """The statements that may use this candidate."""
+        return [at for at, names in enumerate(self._relevant) if name in names and at not in self.refused]
+
+    def size(self, names: Iterable[str]) -> int:
+        """What these take together on the disk."""
+        return sum(self.sizes[name].size_bytes for name in names)
+
+    async def need(self, at: int, using: Names, hiding: Names = frozenset()) -> Found:
+        """As `found`; a statement that cannot be planned takes nothing, whatever there is."""
+        return await self.found(at, using, hiding) or Found(0.0, 0.0, frozenset())
+
+    async def found(self, at: int, using: Names, hiding: Names = frozenset()) -> Found | None:
+        """What a statement takes, on average of its examples; None if the engine cannot plan it."""
+        if at in self.refused:
+            return None
+        using = using & self._relevant[at]
+        ms = cost = share = 0.0
+        used: set[str] = set()
+        for number, example in enumerate(self._examples[at][: self._searched]):
+            asked = await self._ask(at, number, example, using, hiding)
+            if asked is None:
+                return None
+            ms, cost, share = (
+                ms + asked.weighed * example.weight,
+                cost + asked.cost * example.weight,
+                share + example.weight,
+            )
+            used |= asked.used
+        return Found(ms / share * self._factors[at], cost / share, frozenset(used))
+
+    async def used(self, at: int, using: Names) -> Names:
+        """What the engine would use for a statement as it plans at this moment; nothing of it is remembered."""
+        self.tried += 1
+        plan = await self.engine.plan(self.queries[at].sql, using=using & self._relevant[at])
+        return frozenset() if isinstance(plan, Refused) else frozenset(plan.indexes)
+
+    async def each(self, at: int, using: Names) -> list[tuple[Example, Asked]]:
+        """What every example of a statement takes, not only those that the search looks at."""
+        found = [
+            (one, await self._ask(at, number, one, using & self._relevant[at], frozenset()))
+            for number, one in enumerate(self._examples[at])
+        ]
+        return [(example, asked) for example, asked in found if asked is not None]
+
+    async def _ask(self, at: int, number: int, example: Example, using: Names, hiding: Names) -> Asked | None:
+        known = self._asked.setdefault((at, number), [])
+        for one in reversed(known):
+            if one.hiding <= hiding and one.needs <= using <= one.using and not one.used & hiding:
+                return one
+        self.tried += 1
+        plan = await self.engine.plan(example.sql, using=using, hiding=hiding)
+        if isinstance(plan, Refused):
+            # An engine may be unable to hide what is there, and plan the statement all the same.
+            if not hiding:
+                self.refused[at] = plan.why
+            return None
+        ms, ms_off = self.reckoner.ms(plan), self.reckoner.ms(plan, off=OFF)
+        used = frozenset(plan.indexes)
+        asked = Asked(using, hiding, ms, ms_off, plan.root.cost, used, used & using)
+        known.append(asked)
+        return asked
+
+    @staticmethod
+    def _matters(candidate: Candidate, query: Query, words: Names) -> bool:
+        """Whether a statement may use a candidate: it names its table, and the column that the index begins with."""
+        if query.fingerprint in candidate.queries:
+            return True
+        if table_parts(candidate.index.table)[-1].lower() not in words:
+            return False
+        first = candidate.index.keys[0].of
+        return isinstance(first, Expression) or first.lower() in words
+
+
+def _by_weight(examples: Sequence[Example]) -> tuple[Example, ...]:
+    """The examples, those that weigh most first."""
+    return tuple(sorted(examples, key=lambda one: -one.weight))

@@ -1,0 +1,57 @@
+"""Which candidates are worth a search: those that win when everything is there, and those that help alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tercet.advisor.choice.bounds import STATEMENT_MS_MIN
+
+if TYPE_CHECKING:
+    from tercet.advisor.choice.ledger import Ledger, Names
+    from tercet.advisor.port import Progress
+    from tercet.sql import Index
+
+# Keys of a candidate that counts as narrow: what is left of an index when bytes are dear.
+NARROW_KEYS = 2
+# What a candidate must save of a statement when it is there alone.
+ALONE_SHARE = 0.005
+
+
+async def winners(ledger: Ledger, progress: Progress) -> dict[Names, float]:
+    """What the planner picks together for each statement, and what all its calls save by that.
+
+    It is asked with all candidates there and with the narrow ones only; the statements that pick the same are added up.
+    What the planner likes and the clock does not is left out.
+    """
+    picked: dict[Names, float] = {}
+    count = len(ledger.queries)
+    narrow = frozenset(name for name, one in ledger.candidates.items() if _narrow(one.index))
+    for at, query in enumerate(ledger.queries):
+        progress(f"all candidates of {query.label or query.fingerprint}", at, count)
+        every = ledger.relevant(at)
+        for using in dict.fromkeys((every, every & narrow)):
+            found = await ledger.need(at, using)
+            used, saved = found.used & using, (ledger.before[at].ms - found.ms) * query.calls
+            if used and saved > 0:
+                picked[used] = picked.get(used, 0.0) + saved
+    return picked
+
+
+async def helpers(ledger: Ledger, progress: Progress) -> dict[Names, float]:
+    """The candidates that save a part of some statement when they are there alone, and how much."""
+    picked: dict[Names, float] = {}
+    count = len(ledger.queries)
+    for at, query in enumerate(ledger.queries):
+        progress(f"each candidate of {query.label or query.fingerprint}", at, count)
+        before = ledger.before[at].ms
+        for name in sorted(ledger.relevant(at)):
+            found = await ledger.need(at, frozenset({name}))
+            saved = before - found.ms
+            if name in found.used and saved > max(ALONE_SHARE * before, STATEMENT_MS_MIN):
+                alone = frozenset({name})
+                picked[alone] = picked.get(alone, 0.0) + saved * query.calls
+    return picked
+
+
+def _narrow(index: Index) -> bool:
+    return len(index.keys) <= NARROW_KEYS and not index.include

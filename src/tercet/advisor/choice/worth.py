@@ -1,0 +1,94 @@
+"""The worth of a set of indexes: the workload's milliseconds, what writers pay, and the rent of its bytes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tercet.advisor.choice.bounds import (
+    RENT_SHARE,
+    SLOWER_MOST,
+    SLOWER_WEIGHT,
+    STATEMENT_MS_MIN,
+    STATEMENT_SHARE_MIN,
+    WORKLOAD_SHARE_MIN,
+)
+
+if TYPE_CHECKING:
+    from tercet.advisor.choice.ledger import Found, Ledger, Names
+    from tercet.advisor.choice.writing import Writes
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """The price of everything under one set; the lower the better."""
+
+    total: float
+    # The same, were every statement free to become slower.
+    soft: float
+    found: tuple[Found, ...]
+    size_bytes: int
+
+
+class Worth:
+    """Weighs sets of indexes of one workload against one another."""
+
+    def __init__(self, ledger: Ledger, writes: Writes) -> None:
+        self.ledger = ledger
+        self.writes = writes
+        self._weights = tuple(max(query.calls, 0.0) for query in ledger.queries)
+        self._prices: dict[str, float] = {}
+        self.ms_before = self.ms(tuple(ledger.before))
+        tables = max(ledger.reckoner.ground.tables_bytes, 1)
+        # What an index has to save at least.
+        self.least = WORKLOAD_SHARE_MIN * self.ms_before
+        self._rent = RENT_SHARE * self.ms_before / tables
+
+    def ms(self, found: tuple[Found, ...]) -> float:
+        """All calls of all statements."""
+        return sum(weight * one.ms for weight, one in zip(self._weights, found, strict=True))
+
+    async def score(self, using: Names, near: tuple[Names, Score] | None = None) -> Score:
+        """What this set is worth; `near` is another one whose score is known, so that only what differs is asked."""
+        touched: set[int] | None = None
+        if near is not None:
+            touched = {at for name in using ^ near[0] for at in self.ledger.concerned(name)}
+        found: list[Found] = []
+        for at in range(len(self.ledger.queries)):
+            if touched is None or near is None or at in touched:
+                found.append(await self.ledger.need(at, using))
+            else:
+                found.append(near[1].found[at])
+        size = self.ledger.size(using)
+        total = self.ms(tuple(found)) + size * self._rent + sum(self.price(name) for name in sorted(using))
+        return Score(total + SLOWER_WEIGHT * self._lost(found), total, tuple(found), size)
+
+    def price(self, name: str) -> float:
+        """What writers pay for an index while the workload runs once."""
+        if name not in self._prices:
+            index, size = self.ledger.candidates[name].index, self.ledger.sizes[name].size_bytes
+            self._prices[name] = self.writes.ms(index, size)
+        return self._prices[name]
+
+    def slower(self, score: Score) -> list[int]:
+        """The statements that lose more than they may."""
+        return [
+            at
+            for at, (one, before) in enumerate(zip(score.found, self.ledger.before, strict=True))
+            if one.ms > before.ms * SLOWER_MOST and one.ms - before.ms > STATEMENT_MS_MIN
+        ]
+
+    def earns(self, score: Score, without: Score) -> bool:
+        """Whether an index is worth its place: the whole is better with it, and somebody feels it."""
+        if without.total - score.total <= self.least:
+            return False
+        return any(
+            gone.ms - one.ms > max(STATEMENT_SHARE_MIN * gone.ms, STATEMENT_MS_MIN)
+            for one, gone in zip(score.found, without.found, strict=True)
+        )
+
+    def _lost(self, found: list[Found]) -> float:
+        return sum(
+            weight * max(one.ms - before.ms * SLOWER_MOST, 0.0)
+            for weight, one, before in zip(self._weights, found, self.ledger.before, strict=True)
+        )

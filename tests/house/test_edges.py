@@ -46,6 +46,7 @@ VALUES = (
     "tercet.advisor.caching.propose",
     "tercet.advisor.caching.python_names",
     "tercet.advisor.candidate",
+    "tercet.advisor.candidates.before",
     "tercet.advisor.candidates.draft",
     "tercet.advisor.candidates.every",
     "tercet.advisor.candidates.finding",

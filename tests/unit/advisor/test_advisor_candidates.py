@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tercet.advisor import Catalog, Example, Query
-from tercet.advisor.candidates import propose
+from tercet.advisor.candidates import doubles, extensions, propose
 from tercet.advisor.candidates.kinds.trigram import letters
 from tercet.advisor.candidates.propose import ALL_MAX, PER_QUERY_MAX
 from tercet.advisor.candidates.roles import share
@@ -148,7 +148,7 @@ def test_a_definition_is_known_again_as_postgresql_writes_it(written: str, store
     assert plain(written) == plain(stored)
 
 
-def test_what_serves_another() -> None:
+def test_a_longer_index_of_the_same_order_serves_a_shorter_one() -> None:
     """The same or a longer one, also backwards; never one of other rows, order, operators or fewer columns."""
     longer = Index("a", "t", (Key("x"), Key("y", descending=True)), include=("z",))
     assert serves(longer, Index("b", "t", ("x",)))
@@ -207,3 +207,13 @@ def test_a_table_without_statistics_and_a_broken_statement_do_no_harm() -> None:
     bare = Table(("public", "bare"), columns=(Column("a", 1, "integer", "N"),), pages=100)
     queries = [_query("select * from bare where a = 1"), _query("select * from gone where a = 1")]
     assert [one.index.columns for one in propose(queries, _catalog(bare))] == [(Key("a"),)]
+
+
+def test_what_an_index_needs_first_is_told() -> None:
+    """The extension where it is not there yet, and the statement that would find two equal rows."""
+    trigram = Index("x", ("public", "t"), (Key("a", operators="gin_trgm_ops"),), method="gin")
+    assert extensions(trigram, Catalog()) == ('create extension "pg_trgm"',)
+    assert extensions(trigram, Catalog(extensions=frozenset({"pg_trgm"}))) == ()
+    assert extensions(Index("x", "t", ("a",)), Catalog()) == ()
+    sql = doubles(Index("x", ("s", "T"), ("a", Expression("lower(b)")), where="c > 1", unique=True))
+    assert Statement(sql).reads == ('s."T"',)

@@ -25,4 +25,5 @@ def doubles(index: Index) -> str:
     keys = [f"({key.of.sql})" if isinstance(key.of, Expression) else identifier(key.of) for key in index.keys]
     rows = " and ".join([*(f"{key} is not null" for key in keys), *([f"({index.where})"] if index.where else [])])
     columns = ", ".join(keys)
-    return f"select {columns} from {index.qualified_table} where {rows} group by {columns} having count(*) > 1 limit 1"  # noqa: S608  # names are quoted, and expressions are the index's own
+    # Names are quoted, and expressions are the index's own.
+    return f"select {columns} from {index.qualified_table} where {rows} group by {columns} having count(*) > 1 limit 1"  # noqa: S608

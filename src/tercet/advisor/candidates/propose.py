@@ -193,16 +193,19 @@ def _contained(there: Index, wanted: Index) -> bool:
 
 
 def _cut(due: Sequence[_Thought]) -> list[_Thought]:
-    """The most promising of each statement, and of all."""
+    """The most promising of each statement; where all are too many, what comes first for some statement stays."""
     per_query: dict[str, list[_Thought]] = defaultdict(list)
     for thought in due:
         for query in thought.promise:
             per_query[query].append(thought)
-    kept: dict[int, _Thought] = {}
+    # The best place that each has among those of a statement.
+    places: dict[int, int] = {}
     for query, found in per_query.items():
         best = sorted(found, key=lambda one: (-one.promise[query], one.rank))
-        kept.update((id(one), one) for one in best[:PER_QUERY_MAX])
-    return sorted(kept.values(), key=lambda one: one.rank)[:ALL_MAX]
+        for place, one in enumerate(best[:PER_QUERY_MAX]):
+            places[id(one)] = min(place, places.get(id(one), place))
+    kept = sorted((one for one in due if id(one) in places), key=lambda one: (places[id(one)], one.rank))
+    return sorted(kept[:ALL_MAX], key=lambda one: one.rank)
 
 
 def _named(found: Iterable[_Thought], catalog: Catalog) -> Iterator[Candidate]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tercet.advisor.rewrites.building import all_of, aliased, compared, column_ref, free_name, output, qualified
+from tercet.advisor.rewrites.building import aliased, all_of, column_ref, compared, free_name, output, qualified
 from tercet.advisor.rewrites.facts import COMPARISONS
 from tercet.advisor.rewrites.rule import Block, Changed
 from tercet.advisor.rewrites.sources import aggregates, conjuncts, operator, scope_of

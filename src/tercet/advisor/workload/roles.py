@@ -20,7 +20,7 @@ As = Literal["value", "array", "lower", "upper", "between_lower", "between_upper
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """A parameter's place: compared with this column (None if with none), as one end of a range, as a limit …
+    """A parameter's place: compared with this column (None if with none), as one end of a range, as a limit.
 
     "part" is one that only takes part in what is compared ("$1 + interval …"), or is compared with more than a
     column ("lower(email) = $1"): it may be of another type.

@@ -41,7 +41,8 @@ _PLAIN: Mapping[str, str] = MappingProxyType(
         "character": "a", "boolean": "t", "interval": "30 days", "date": "today", "timestamp": "now", "time": "12:00",
         "jsonb": "{}", "json": "{}", "uuid": "00000000-0000-4000-8000-000000000000", "name": "a", "tsquery": "a",
         "int": "1", "int2": "1", "int4": "1", "int8": "1", "decimal": "1", "float4": "1", "float8": "1", "bool": "t",
-        "varchar": "a", "bpchar": "a", "timestamptz": "now", "regclass": "pg_class", "oid": "1", "bytea": "", "jsonpath": "$",
+        "varchar": "a", "bpchar": "a", "timestamptz": "now", "regclass": "pg_class", "oid": "1", "bytea": "",
+        "jsonpath": "$",
     }
 )  # fmt: skip
 _TEXTS = frozenset({"text", "character", "name", "citext"})

@@ -95,9 +95,16 @@ def _call(tree: Tree, frame: Frame) -> Tree:
                 raise SqlInvalid(f'window "{name}" does not exist')
             tree = tree.replaced(over=frame.named_windows[name])
         frame.windows.append(tree)
-    elif function(tree) in AGGREGATES or any(tree.get(mark) for mark in _AGGREGATE_MARKS):
+    elif is_aggregate(tree):
         _owned(tree, frame)
     return tree
+
+
+def is_aggregate(tree: Tree) -> bool:
+    """Whether it is a call of an aggregate, over a group or a window."""
+    if tree.kind == "FuncCall":
+        return function(tree) in AGGREGATES or any(tree.get(mark) for mark in _AGGREGATE_MARKS)
+    return tree.kind in _JSON_AGGREGATES
 
 
 def _owned(tree: Tree, frame: Frame) -> None:

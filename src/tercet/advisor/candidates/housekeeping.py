@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 UNUSED_SECONDS = 7 * 86_400.0
 # A table that was hardly read tells nothing of its indexes: it may be new, or its counters.
 READS_MIN = 100
+# Counters that were never reset do not say since when they run; so many reads are more than a day's tries.
+READS_UNKNOWN_MIN = 10_000
 # What REINDEX CONCURRENTLY leaves of itself where it fails.
 _REMAINS = re.compile(r"_cc(new|old)\d*$")
 
@@ -83,7 +85,7 @@ def _contained(table: Table) -> Iterator[Finding]:
         for other in ranked:
             if other is one or other.oid in gone or not _does(other, one):
                 continue
-            equal = _does(one, other) or serves(one.index, other.index)
+            equal = len(one.index.keys) == len(other.index.keys) and set(one.index.include) == set(other.index.include)
             if equal and ranked.index(other) > at:
                 continue
             gone.add(one.oid)
@@ -113,13 +115,15 @@ def _double(table: Table, one: Standing, other: Standing, *, equal: bool) -> Fin
 def _unused(table: Table, catalog: Catalog, seconds: float) -> Iterator[Finding]:
     activity = table.activity
     reads = activity.sequential_scans + activity.index_scans
-    if activity.seconds < seconds or activity.seconds <= 0 or (table.kind != "p" and reads < READS_MIN):
+    known = activity.seconds > 0
+    enough = READS_MIN if known else READS_UNKNOWN_MIN
+    if (known and activity.seconds < seconds) or (table.kind != "p" and reads < enough):
         return
+    span = f"{activity.seconds / 86_400:.0f} days" if known else "all the time that was counted"
     for one in table.indexes:
         if not one.valid or one.needed or one.index.unique or one.parent is not None or _scans(one, table, catalog):
             continue
-        days = activity.seconds / 86_400
-        why = f"{one.index.name} was not read once in {days:.0f} days, while the table was read {reads} times"
+        why = f"{one.index.name} was not read once in {span}, while the table was read {reads} times"
         minded = (
             "nothing rests on it: no constraint, foreign key, replica identity or CLUSTER",
             "replicas count where they were asked",

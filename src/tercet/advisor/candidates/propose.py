@@ -181,7 +181,7 @@ def _done(standing: Standing, thought: _Thought) -> bool:
         return (there.where is None and serves(there, whole)) or said_by(there, wanted, constants)
     # Behind a unique key there is one row: no further key finds fewer.
     unique = there.unique and there.where is None and there.method == wanted.method == "btree"
-    return unique and not wanted.include and begins(wanted.keys, there.keys) and not thought.draft.covers(None)
+    return unique and begins(wanted.keys, there.keys)
 
 
 def _contained(there: Index, wanted: Index) -> bool:

@@ -1,21 +1,26 @@
-"""A throw-away PostgreSQL of a wanted major version, in a folder that nobody else may read and that never stays."""
+"""A throw-away PostgreSQL of a wanted major version, in a folder that nobody else may enter and that never stays.
+
+It listens on no port: its only socket lies in that folder, for the rows in it are those of production's users.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from tercet.advisor.sandbox import reaper
 from tercet.errors import ServerMissing
 from tercet.servers.folder import Site
 from tercet.servers.postgres import PostgresServer
-from tercet.servers.process import Process, Spawner
+from tercet.servers.process import Spawner
 from tercet.servers.servers import SOURCES
 from tercet.servers.start import Start, bring_up
 
@@ -31,6 +36,8 @@ _GONE_SECONDS = 120.0
 # Nothing but the advisor works here: no vacuum may come between two measurements, and a table that is made and filled
 # in one transaction needs no log.
 _SETTINGS = (
+    "listen_addresses=",
+    "unix_socket_permissions=0700",
     "autovacuum=off",
     "wal_level=minimal",
     "max_wal_senders=0",
@@ -38,7 +45,11 @@ _SETTINGS = (
     "track_io_timing=off",
     "max_locks_per_transaction=256",
     "shared_preload_libraries=",
+    # Statements hold values.
+    "log_min_error_statement=panic",
 )
+# A socket's whole path may have 107 bytes on Linux and 103 on macOS; the folder's own name and the socket's are short.
+_PLACE_BYTES_MAX = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +57,8 @@ class _Throwaway(PostgresServer):
     """PostgreSQL of one major version only (any, if that is None)."""
 
     durable: bool = False
+    # At once: nothing of it is wanted afterwards.
+    stop_signal: int = signal.SIGQUIT
     major: int | None = None
 
     def suits(self, program: Program, site: Site) -> str | None:
@@ -57,7 +70,17 @@ class _Throwaway(PostgresServer):
     def command(self, site: Site, program: Program, port: int) -> tuple[str, ...]:
         """As always, and what only a throw-away server may do."""
         words = PostgresServer.command(self, site, program, port)
-        return (*words, *(word for setting in _SETTINGS for word in ("-c", setting)))
+        settings = (*_SETTINGS, f"unix_socket_directories={site.folder}")
+        return (*words, *(word for setting in settings for word in ("-c", setting)))
+
+    async def pending(self, site: Site, port: int, pid: int) -> str | None:
+        """None when its postmaster has written down that it is ready."""
+        try:
+            lines = (site.data / "postmaster.pid").read_text(encoding="utf-8").splitlines()
+        except OSError:
+            return "starting"
+        ready = bool(lines) and lines[0].strip() == str(pid) and lines[-1].strip() == "ready"
+        return None if ready and (site.folder / f".s.PGSQL.{port}").exists() else "starting"
 
 
 class Cluster:
@@ -66,13 +89,12 @@ class Cluster:
     It is made by `start`, and goes when it is closed, when its maker is cancelled, and when its process is killed.
     """
 
-    __slots__ = ("_process", "_reaper", "_spawner", "folder", "same_major", "url")
+    __slots__ = ("_port", "_reaper", "_spawner", "folder", "same_major")
 
     def __init__(self, folder: Path, watching: subprocess.Popen[bytes]) -> None:
         self.folder, self._reaper = folder, watching
         self._spawner: Spawner | None = None
-        self._process: Process | None = None
-        self.url = ""
+        self._port = 0
         self.same_major = True
 
     @classmethod
@@ -98,7 +120,11 @@ class Cluster:
                 raise
             running = await bring_up(replace(server, major=None), site, start)
             self.same_major = False
-        self._process, self.url = running.process, server.url(running.port)
+        self._port = running.port
+
+    def url(self, database: str) -> str:
+        """The address of one of its databases, for programs of this user."""
+        return f"postgresql://postgres@/{database}?host={quote(str(self.folder), safe='')}&port={self._port}"
 
     async def close(self) -> None:
         """End the server and take its folder away; twice is fine."""
@@ -114,7 +140,10 @@ class Cluster:
 
 def _private() -> Cluster:
     """A folder of our own (0700), watched from its first moment on."""
-    folder = Path(tempfile.mkdtemp(prefix=_PREFIX)).resolve()
+    place = tempfile.gettempdir()
+    if len(place.encode()) > _PLACE_BYTES_MAX:
+        place = "/tmp"  # noqa: S108 - the folder made in it is private
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=place)).resolve()
     try:
         watching = subprocess.Popen(  # noqa: S603 - our own program, no shell
             [sys.executable, "-I", "-S", reaper.__file__, str(folder)],

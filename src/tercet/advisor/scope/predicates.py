@@ -9,6 +9,7 @@ from tercet.advisor.scope.block import BLOCK, Block, Join, Place
 from tercet.advisor.scope.facts import correlated, is_volatile, needs, number
 from tercet.advisor.scope.patterns import pattern_kind
 from tercet.advisor.scope.predicate import Bound, Kind, Predicate
+from tercet.advisor.scope.resolving.expressions import is_aggregate
 from tercet.advisor.scope.resolving.names import function
 from tercet.advisor.scope.resolving.types import type_of
 from tercet.sql.tree import Tree
@@ -36,6 +37,16 @@ def predicates(block: Block) -> tuple[Predicate, ...]:
         found += [_of_join(one, join, block) for tree in join.on for one in reading.of(tree)]
     having = [one for tree in block.having for one in _Reading(block, "having").of(tree)]
     found += [replace(one, narrows=False) for one in having]
+    return together(found)
+
+
+def of(tree: Tree, block: Block) -> list[Predicate]:
+    """The predicates of one resolved condition, as if it stood in the block's WHERE."""
+    return _Reading(block, "where").of(tree)
+
+
+def together(found: Iterable[Predicate]) -> tuple[Predicate, ...]:
+    """Predicates with two ends of one range put together."""
     return tuple(_ranges(found))
 
 
@@ -84,7 +95,7 @@ class _Reading:
         rests = [[one for one in side if one not in common] for side in sides]
         if not all(rests):  # one side asks nothing else
             return found
-        alternatives = tuple(tuple(_ranges([one for part in rest for one in self._one(part)])) for rest in rests)
+        alternatives = tuple(together(one for part in rest for one in self._one(part)) for rest in rests)
         listed = _list(alternatives)
         sources = frozenset(source for side in alternatives for one in side for source in one.sources)
         whole = tree.replaced(args=tuple(_all(rest) for rest in rests)) if common else tree
@@ -108,7 +119,9 @@ class _Reading:
 
     def fixed(self, *trees: Tree) -> bool:
         """Whether these are the same for every row of the block."""
-        return not any(needs(one, self.block) or is_volatile(one) for one in trees)
+        return not any(
+            needs(one, self.block) or is_volatile(one) or any(map(is_aggregate, one.walk())) for one in trees
+        )
 
     def source(self, tree: Tree) -> int | None:
         """The one source that a key is of; None if it cannot be a key."""

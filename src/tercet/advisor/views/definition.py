@@ -203,7 +203,7 @@ def table(source: Source) -> Tree:
 
 
 def joined(left: Tree, right: Tree, on: tuple[Tree, ...], kind: str = "JOIN_INNER") -> Tree:
-    """left JOIN right ON …"""
+    """Both sides joined under these conditions; under none, each row with each."""
     parts: list[tuple[str, Tree | str]] = [("jointype", kind), ("larg", left), ("rarg", right)]
     condition = both(on)
     if condition is not None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 # "l_partkey = partsupp.ps_partkey", "l.l_suppkey = s.s_suppkey"; a column of the scan itself has no alias before it.
 _EQUAL = re.compile(r"(?:(\w+)\.)?(\w+) = (?:(\w+)\.)?(\w+)\b(?!\()")
+_AND = re.compile(r"\bAND\b")
 _JOINS = ("Index Cond", "Hash Cond", "Merge Cond")
 
 
@@ -22,6 +23,8 @@ class Rows:
 
     def __init__(self, ground: Ground, root: Node) -> None:
         self._ground = ground
+        # By identity: two steps of a plan may look exactly alike.
+        self._more: dict[int, float] = {}
         self._aliases = {node.alias or node.relation: node for node in root.walk() if node.relation}
 
     def more(self, node: Node) -> float:
@@ -31,16 +34,40 @@ class Rows:
         columns that are joined together come in no more combinations than the smaller table has rows, so at
         least that many find each other where each row has its partner, as those of a foreign key have.
         """
+        if id(node) in self._more:
+            return self._more[id(node)]
         found = self._combined(node)
         for child in node.children:
             if child.relationship not in {"InitPlan", "SubPlan"} and not child.type.startswith("Bitmap Index"):
                 found *= self.more(child)
         # Groups are counted from values, which do not become more by it.
-        return 1.0 if node.type.endswith(("Aggregate", "Unique", "Group", "Limit")) else found
+        found = 1.0 if node.type.endswith(("Aggregate", "Unique", "Group", "Limit")) else found
+        self._more[id(node)] = found
+        return found
 
     def each(self, node: Node, rows: float) -> float:
         """How many rows of a table with `rows` one value of columns that belong together is likely to find; else 0."""
         return max((rows / combinations for _, combinations in self._joined(node)), default=0.0)
+
+    def matched(self, node: Node, rows: float) -> float | None:
+        """How many rows of a table with `rows` one value of another finds, where nothing else is asked.
+
+        As for any join, it is the column with more values that counts: of values that lie together, a sample sees few.
+        """
+        written = dict(node.conditions).get("Index Cond", "")
+        pairs = _EQUAL.findall(written)
+        if len(pairs) != 1 or _AND.search(written):
+            return None
+        (left, column, right, other), found = pairs[0], 1.0
+        one, two = left or node.alias or "", right or node.alias or ""
+        if one == two or node.alias not in {one, two}:
+            return None
+        for alias, name in ((one, column), (two, other)):
+            table = self._table(alias) if alias in self._aliases else None
+            if table is None:
+                return None
+            found = max(found, distinct(table, name))
+        return rows / found
 
     def _combined(self, node: Node) -> float:
         return max((thought / combinations for thought, combinations in self._joined(node)), default=1.0)

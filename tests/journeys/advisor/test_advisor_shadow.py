@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,12 +10,9 @@ import asyncpg
 import pytest
 
 from tercet import Tercet
-from tercet.advisor import Catalog, Example, Query
-from tercet.advisor.port import Costed, Refused, Supposed
+from tercet.advisor import Catalog
 from tercet.advisor.shadow import Shadow, shadow
-from tercet.errors import NotOpen
-from tercet.sql import Index, Key, Plan, Statement, View
-from tercet.sql.schema import Expression
+from tercet.sql import Plan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -43,8 +43,8 @@ TAKEN = (
     "select status as email, count(*) from users group by email, status",
     "select email as status from users order by status",
     (
-        "select lower(email), email::varchar, coalesce(email, 'x'), 1, now()::date, current_date as d, u.id + 1 as plus, "
-        "case when active then email end as cased, array[id] as listed from users u"
+        "select lower(email), email::varchar, coalesce(email, 'x'), 1, now()::date, current_date as d, "
+        "u.id + 1 as plus, case when active then email end as cased, array[id] as listed from users u"
     ),
     (
         "select exists (select 1 from orders where user_id = users.id), (select max(total) from orders), "
@@ -79,11 +79,12 @@ TAKEN = (
     "select count(*) filter (where status = 'x') as c, string_agg(email, ',' order by id) as s from users",
     "select distinct on (region) id, email from users order by region, created_at desc",
     "select n from busy where id = 5",
+    "select (select max(u.region) from orders) as m from users u",
     "select to_jsonb(u) as whole from users u",
     "select count(u) as n from users u",
     "select (select u.email) as email from users u",
     "select 1 as one from users tablesample system (10) where ctid is not null",
-    "select (select max(email) from pg_options_to_table(u.tags)) as m from users u",
+    "select (select email from pg_options_to_table(u.tags) limit 1) as m from users u",
     "select x.value from users, json_table(data, '$[*]' columns (value int path '$.a')) x",
     "select extract(year from created_at) as y, created_at at time zone 'UTC' as z from orders",
 )

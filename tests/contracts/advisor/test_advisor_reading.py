@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import asyncpg
 import pytest
@@ -12,6 +12,7 @@ import pytest
 from tercet import Tercet
 from tercet.advisor import reading
 from tercet.advisor.catalog import Catalog
+from tercet.advisor.port import Connection, Database
 from tercet.errors import LockBusy, SchemaInvalid
 from tercet.sql import Expression, Index, identifier
 from tercet.sql.schema import Key
@@ -204,6 +205,25 @@ async def test_table_that_was_never_analyzed_has_no_statistics(postgres_url: str
     assert table.columns[0].statistics is None
 
 
+async def test_invalid_index_and_foreign_table_are_told_as_they_are(postgres_url: str) -> None:
+    """The remains of a failed build are no key, and what lies elsewhere has no pages."""
+    connection = await asyncpg.connect(postgres_url)
+    await connection.execute(
+        "create table twice as select 1 as a from generate_series(1, 2); "
+        "create foreign data wrapper nothing; create server far foreign data wrapper nothing; "
+        "create foreign table elsewhere (a int not null) server far"
+    )
+    with pytest.raises(asyncpg.UniqueViolationError):
+        await connection.execute("create unique index concurrently twice_a on twice (a)")
+    await connection.close()
+    found = await read(postgres_url)
+    table = found.tables["public", "twice"]
+    (remains,) = table.indexes
+    assert (remains.valid, remains.index.unique, table.unique_keys) == (False, True, ())
+    far = found.tables["public", "elsewhere"]
+    assert (far.kind, far.pages, far.size_bytes, far.columns[0].not_null) == ("f", 0, 0, True)
+
+
 async def test_only_the_schemas_that_are_asked_for_are_read(url: str) -> None:
     """One that is not there is named, with those that are."""
     found = await read(url, schemas=[ODD])
@@ -250,15 +270,15 @@ async def test_reading_changes_nothing_and_sees_one_moment(url: str) -> None:
 class _Watched:
     """A database that tells, at the end of a transaction, under which settings it ran."""
 
-    def __init__(self, database: object, told: list[str]) -> None:
+    def __init__(self, database: Database, told: list[str]) -> None:
         self._database, self._told = database, told
 
-    def autocommit(self) -> object:
+    def autocommit(self) -> AbstractAsyncContextManager[Connection]:
         raise AssertionError("outside of the transaction")
 
     @asynccontextmanager
-    async def transaction(self, *, within: str | float | None = None) -> AsyncIterator[object]:
-        async with self._database.transaction(within=within) as connection:  # type: ignore[attr-defined]  # db.postgres
+    async def transaction(self, *, within: str | float | None = None) -> AsyncIterator[Connection]:
+        async with self._database.transaction(within=within) as connection:
             yield connection
             for name in ("transaction_read_only", "transaction_isolation", "lock_timeout", "statement_timeout"):
                 self._told.append((await connection.exec_driver_sql(f"show {name}")).all()[0][0])

@@ -55,6 +55,16 @@ def test_children_follow_their_parents() -> None:
     )) <= 120  # fmt: skip
 
 
+def test_what_is_joined_without_a_key_follows_too() -> None:
+    """A join that no foreign key declares is told by who knows the statements; one to elsewhere is left out."""
+    catalog = Catalog(tables=dict((_table("lines", 500), _table("orders", 400))))
+    names = list(catalog.tables)
+    joins = [(names[0], _key("order_id", "orders")), (names[0], _key("product_id", "products"))]
+    found = {part.table[1]: part for part in parts(catalog, names, links_of(catalog, names, joins), 100 * MB)}
+    assert found["orders"].clause.startswith("tablesample")
+    assert found["lines"].clause.startswith('where ("order_id") in (select "id" from "public"."orders"')
+
+
 def test_tables_that_refer_to_each_other_are_cut_somewhere() -> None:
     """A ring has no parent to begin with; the largest is taken for one."""
     ring = (

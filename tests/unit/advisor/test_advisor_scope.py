@@ -184,7 +184,7 @@ def test_recursive_query_sees_its_own_columns() -> None:
     assert (inside.sources[0].kind, inside.sources[0].block) == ("cte", None)
 
 
-def test_views_are_opened() -> None:
+def test_view_has_the_query_that_it_stands_for() -> None:
     """A view's source has the query that it stands for."""
     found = block("select amount from recent")
     assert found.sources[0].kind == "view"
@@ -231,6 +231,13 @@ def test_aggregates_and_windows_are_found() -> None:
     assert over is not None
     assert len(found.aggregates) == 2
     assert [one.text("column") for one in over.trees("partition_clause")] == ["user_id"]
+
+
+def test_aggregate_belongs_to_the_block_of_its_columns() -> None:
+    """In a subquery it can be one over the rows around it."""
+    found = block("select (select max(u.id) from orders) from users u")
+    assert (len(found.aggregates), found.sublinks[0].block.aggregates) == (1, ())
+    assert reference(found.aggregates[0].trees("args")[0]) == scope.Reference(0, "id")
 
 
 def test_used_columns_are_those_that_an_index_would_have_to_carry() -> None:
@@ -292,5 +299,7 @@ def test_conditions_are_written_for_an_index_without_their_alias() -> None:
 
 def test_constant_holds_no_column_no_subquery_and_nothing_that_changes() -> None:
     """Parameters and the statement's own time are constants."""
-    found = block("select 1 + $1, now(), random(), id, (select 1), date '2024-1-1' + interval '1 day' from users")
-    assert [scope.is_constant(one.tree) for one in found.outputs] == [True, True, False, False, False, True]
+    found = block(
+        "select 1 + $1, now(), random(), id, (select 1), date '2024-1-1' + interval '1 day', count(*) from users"
+    )
+    assert [scope.is_constant(one.tree) for one in found.outputs] == [True, True, False, False, False, True, False]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -56,6 +57,8 @@ class _Throwaway(PostgresServer):
     """PostgreSQL of one major version only (any, if that is None)."""
 
     durable: bool = False
+    # At once: nothing of it is wanted afterwards.
+    stop_signal: int = signal.SIGQUIT
     major: int | None = None
 
     def suits(self, program: Program, site: Site) -> str | None:

@@ -44,6 +44,8 @@ _MAJOR = 10_000
 _LOCK_MS = 2_000
 # From here on what production's visibility map covers is as good as all.
 _VISIBLE = 0.8
+# Of a table of less than 16 MB nobody notices whether a scan looks into its pages as well.
+_VISIBLE_PAGES_MIN = 2_048
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +237,7 @@ def _notes(cluster: Cluster, catalog: Catalog, names: Sequence[Qualified]) -> It
         shown = ".".join(name)
         if table.row_security:
             yield f"{shown} has row security: the copy holds the rows that this login sees."
-        if table.pages and table.all_visible_pages < table.pages * _VISIBLE and table.kind == "r":
+        if table.pages > _VISIBLE_PAGES_MIN and table.all_visible_pages < table.pages * _VISIBLE and table.kind == "r":
             share = table.all_visible_pages / table.pages
             yield (
                 f"{shown} is vacuumed in the copy; production's visibility map covers {share:.0%} of it, and "

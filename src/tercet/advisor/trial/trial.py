@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 # A planner that needs longer than this for one statement is stuck in its joins.
 _PLAN_SECONDS = 30.0
-# EXPLAIN (GENERIC_PLAN) came with this version.
-_GENERIC_FROM = 160_000
 
 
 class Trial:
@@ -153,14 +151,12 @@ class Trial:
     async def _explain(self, connection: Connection, sql: str) -> Plan:
         if not parametric(sql):
             rows = (await connection.exec_driver_sql(self._sql["explain"].format(sql=sql))).all()
-        elif self._sandbox.catalog.version >= _GENERIC_FROM:
-            rows = (await connection.exec_driver_sql(self._sql["generic"].format(sql=sql))).all()
         else:
             rows = await self._prepared(connection, sql)
         return Plan.read(rows[0][0])
 
     async def _prepared(self, connection: Connection, sql: str) -> Sequence[Sequence[object]]:
-        """The generic plan as older versions tell it: of a prepared statement that is made to have no other."""
+        """The generic plan, as every version tells it: of a prepared statement that is made to have no other."""
         await connection.exec_driver_sql("set local plan_cache_mode = force_generic_plan")
         await connection.exec_driver_sql("deallocate all")
         await connection.exec_driver_sql(self._sql["prepare"].format(sql=sql))

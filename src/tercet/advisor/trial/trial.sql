@@ -29,9 +29,6 @@ select pg_table_size(to_regclass($1))::int8, c.reltuples::float8 from pg_class c
 -- name: explain
 explain (format json) {sql}
 
--- name: generic
-explain (generic_plan, format json) {sql}
-
 -- name: prepare
 prepare tercet_generic as {sql}
 

@@ -52,7 +52,7 @@ async def duel(runs: Runs, before: Arm, after: Arm, bounds: Bounds, *, answers: 
     """
     first = await _warm(runs, after, bounds, answers=answers)
     second = await _warm(runs, before, bounds, answers=answers)
-    refused = _refused("after the change", first) or _refused("as it is", second)
+    refused = _refused("as it is", second) or _refused("after the change", first)
     if refused:
         return Duel(None, None, None, why=refused)
     same = None

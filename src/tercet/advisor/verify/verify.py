@@ -76,7 +76,7 @@ async def verify(
 
 @dataclass
 class _Proving:
-    """The changes still believed in, and why the others are not."""
+    """The changes that nothing speaks against yet, and what speaks against the others."""
 
     given: Sequence[Query]
     built: Sequence[Built]
@@ -84,7 +84,10 @@ class _Proving:
     on_progress: Progress | None
     results: dict[str, Examined] = field(default_factory=dict)
     withdrawn: dict[int, str] = field(default_factory=dict)
-    unproved: dict[int, str] = field(default_factory=dict)
+    # What could not be made, or not be looked at.
+    left_out: dict[int, str] = field(default_factory=dict)
+    # What stays with the others, though no run could be brought to an end that would prove it.
+    doubted: dict[int, str] = field(default_factory=dict)
     helps: dict[int, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -92,14 +95,14 @@ class _Proving:
         self.queries = tuple({query.fingerprint: query for query in self.given}.values())
         for at, one in enumerate(self.built):
             if one.refused:
-                self.unproved[at] = one.refused
+                self.left_out[at] = one.refused
             elif isinstance(one.change, Rewrite) and not self._known(one.change):
-                self.unproved[at] = "its statement is not among those that were given"
+                self.left_out[at] = "its statement is not among those that were given"
 
     @property
     def active(self) -> frozenset[int]:
         """The changes that nothing speaks against so far."""
-        return frozenset(range(len(self.built))) - self.withdrawn.keys() - self.unproved.keys()
+        return frozenset(range(len(self.built))) - self.withdrawn.keys() - self.left_out.keys()
 
     async def run(self) -> None:
         """Until nothing is left to take out."""
@@ -156,9 +159,9 @@ class _Proving:
             return
         sentences = "; ".join(f"{query.label or query.sql}: {one.verified.sentence}" for query, one in found)
         if any(one.verified.outcome == "unproved" for _, one in found):
-            self.unproved[at] = sentences
-        else:
-            self.withdrawn[at] = f"without it nothing is slower by a tenth: {sentences}"
+            self.doubted[at] = sentences
+            return
+        self.withdrawn[at] = f"without it nothing is slower by a tenth: {sentences}"
         await self._examine_all()
 
     def _views(self) -> None:
@@ -172,7 +175,7 @@ class _Proving:
             held = [one for one in readers if one in self.active]
             self.helps[at] = tuple(dict.fromkeys(print_ for one in held for print_ in self.helps.get(one, ())))
             if not readers:
-                self.unproved[at] = "no rewrite reads it"
+                self.doubted[at] = "no rewrite reads it"
             elif not held:
                 self.withdrawn[at] = "no rewrite that reads it held"
 
@@ -182,8 +185,9 @@ class _Proving:
         size = one.size_bytes
         if at in self.withdrawn:
             return Held(one.change, "withdrawn", self.withdrawn[at], (), size, one.seconds)
-        if at in self.unproved:
-            return Held(one.change, "unproved", self.unproved[at], (), size, one.seconds)
+        doubt = self.left_out.get(at) or self.doubted.get(at)
+        if doubt is not None:
+            return Held(one.change, "unproved", doubt, (), size, one.seconds)
         helps = self.helps.get(at, ())
         why = (
             "nothing became slower without it"

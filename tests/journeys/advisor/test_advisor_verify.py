@@ -6,6 +6,7 @@ Verdicts go by pages touched, which no busy machine changes; the statistics of t
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -61,7 +62,7 @@ def pages(plan: Plan) -> float:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def shop(servers) -> AsyncIterator[Tercet]:  # type: ignore[no-untyped-def]
+async def shop(servers: Any) -> AsyncIterator[Tercet]:
     """Production: a database of this module's own."""
     name = "advisor_verify"
     servers.run(servers.administer(servers.postgres, f"create database {name}"))

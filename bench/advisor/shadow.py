@@ -100,7 +100,8 @@ async def _load(direct: asyncpg.Connection, scale: float, folder: Path) -> list[
     lake.execute(f"call dbgen(sf={scale})")
     for (table,) in lake.execute("select table_name from information_schema.tables").fetchall():
         columns = lake.execute(
-            "select column_name, data_type from information_schema.columns where table_name = ? order by ordinal_position",
+            "select column_name, data_type from information_schema.columns "
+            "where table_name = ? order by ordinal_position",
             [table],
         ).fetchall()
         kinds = ", ".join(f"{identifier(name)} {_kind(name, kind)} not null" for name, kind in columns)
@@ -136,9 +137,8 @@ async def _compared(db: Tercet, direct: asyncpg.Connection, statements: Sequence
         with_all = await _plans(direct, planner, statements, [index.name for index in indexes])
         print(f"ready in {ready:.2f} s; {1000 * each:.1f} ms for each index")
         print(f"without: {bare['same']}/{bare['plans']} plans, worst cost error {bare['worst']:.4%}")
-        print(
-            f"with:    {with_all['same']}/{with_all['plans']} plans, mean {with_all['mean']:.3%}, worst {with_all['worst']:.2%}"
-        )
+        print(f"with:    {with_all['same']}/{with_all['plans']} plans")
+        print(f"         cost error mean {with_all['mean']:.3%}, worst {with_all['worst']:.2%}")
         near = sum(abs(one["ratio"] - 1) <= 0.1 for one in sizes)
         print(f"sizes:   {near}/{len(sizes)} within a tenth")
         return {"ready_seconds": ready, "suppose_ms": 1000 * each, "without": bare, "with": with_all, "sizes": sizes,

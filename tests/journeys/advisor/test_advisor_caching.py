@@ -138,7 +138,7 @@ async def test_what_is_not_to_be_kept_is_refused_with_the_reason(postgres_url: s
         "select * from orders where random() < 0.1": "random()",
         "select * from secrets": "row-level security",
         "select * from heap": "no primary key",
-        "select * from shown": "shown is no table",
+        "select * from nowhere": "does not exist",
         "update orders set total = 1": "no SELECT",
         "select my_own(total) from orders": "my_own()",
     }
@@ -149,3 +149,31 @@ async def test_what_is_not_to_be_kept_is_refused_with_the_reason(postgres_url: s
     assert "nobody has measured" in (why_not(replace(_query(BOARD), ms=None), catalog) or "")
     assert "changes as often" in (why_not(_query(BOARD, calls=10), catalog, seconds=86_400) or "")
     assert why_not(_query(BOARD), catalog, seconds=3_600) is None
+
+
+async def test_a_view_and_a_subquery_are_seen_through(postgres_url: str) -> None:
+    """Tags are those of the tables behind, bound where every place of a table is."""
+    await _made(postgres_url)
+    async with Tercet(postgres=postgres_url) as db:
+        async with db.postgres.transaction() as connection:
+            await connection.exec_driver_sql("create view shown as select * from orders")
+            await connection.exec_driver_sql('create table "Odd t" (id int primary key, "a b" int not null)')
+        catalog = _calm(await reading.read(db.postgres))
+    wanted = {
+        "select * from shown": ("orders",),
+        "select s.n from (select count(*) as n from orders where buyer_id = 5) s": ("user:{buyer_id}:orders",),
+        "select name from users where id = $1 and exists (select from orders o where o.buyer_id = $1)": (
+            "user:{user_id}",
+            "user:{user_id}:orders",
+        ),
+        "select name from users where id = 4 and exists (select from orders)": ("user:{user_id}", "orders"),
+        "select u.name from users u left join orders o on o.buyer_id = 3": ("users", "user:{buyer_id}:orders"),
+        "select count(*) from orders o full join users u on o.buyer_id = 3": ("orders", "users"),
+        "select id from orders where buyer_id = 3 union select id from orders": ("orders",),
+        "select count(*) from orders where status = 'pending' and user_id = 7": ("orders",),
+        "select count(*) from orders where status = $1 and day > $2": ("orders:status:{status}",),
+        'select "a b" from "Odd t" where "a b" = $1': ("Odd t",),
+    }
+    for text, tags in wanted.items():
+        (candidate,) = propose([_query(text)], catalog, seconds=3_600)
+        assert set(candidate.policy.tags) == set(tags), text

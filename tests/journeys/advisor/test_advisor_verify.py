@@ -15,7 +15,7 @@ from tercet import Tercet
 from tercet.advisor import Example, Query
 from tercet.advisor.advice import Rewrite
 from tercet.advisor.catalog import Catalog
-from tercet.advisor.port import Costed, Refused, Supposed
+from tercet.advisor.port import Costed, Database, Refused, Supposed
 from tercet.advisor.reading import read
 from tercet.advisor.sandbox import Sandbox, copy
 from tercet.advisor.trial import Trial
@@ -334,7 +334,7 @@ async def test_a_trial_tells_true_sizes_and_switches_what_it_was_asked_to(sandbo
     assert await _indexes(sandbox, "users") == ["users_pkey"]
 
 
-async def _indexes(place: Sandbox, table: str) -> list[str]:
+async def _indexes(place: Database, table: str) -> list[str]:
     question = (
         "select indexrelid::regclass::text from pg_index where indrelid = $1::text::regclass and indisvalid order by 1"
     )

@@ -6,18 +6,20 @@ from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING
 
-from tercet.advisor.caching.lineage import Unkept, depends, sources
+from tercet.advisor.caching.lineage import Unkept, depends
 from tercet.advisor.caching.python_names import distinct, singular, type_of, usable
-from tercet.advisor.views.statement.look import output_name
+from tercet.advisor.scope import expressions, lineage, origin, resolve
 from tercet.advisor.views.statement.shape import called, equality
+from tercet.errors import SqlInvalid
 from tercet.sql import Tree
 from tercet.sql.tree import write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from tercet.advisor.caching.lineage import Dependence, Sources
-    from tercet.advisor.catalog import Catalog, Column, Table
+    from tercet.advisor.caching.lineage import Dependence
+    from tercet.advisor.catalog import Catalog, Table
+    from tercet.advisor.scope import Block, Origin
     from tercet.sql.tree import Part
 
 # The schema that a feed of changes leaves out of a table's name.
@@ -81,24 +83,28 @@ class Entry:
 
 def entry(statement: Tree, catalog: Catalog, search_path: Sequence[str]) -> Entry:
     """How a statement is cached. Raises Unkept."""
-    own = sources(statement, catalog, search_path)
-    asked = _numbered(_keyed(statement, own))
-    parameters = _parameters(asked, own)
-    tables = depends(asked, catalog, search_path)
-    followed = tuple(dict.fromkeys(_followed(one, parameters, catalog) for one in tables))
-    outputs = tuple(_outputs(asked, own))
+    asked = _numbered(_keyed(statement, _resolved(statement, catalog, search_path)))
+    block = _resolved(asked, catalog, search_path)
+    parameters = _parameters(asked, block)
+    tables = depends(block)
     names: list[str] = []
-    for name, _, _ in outputs:
-        names.append(distinct(name, names, otherwise="column"))
-    columns = tuple((name, kind) for name, (_, kind, _) in zip(names, outputs, strict=True))
+    for output in block.outputs:
+        names.append(distinct(output.name, names, otherwise="column"))
     return Entry(
         name=_name(tables, parameters),
         sql=write(asked),
         parameters=tuple(parameters.values()),
-        columns=columns,
-        followed=followed,
-        width=sum(width for _, _, width in outputs),
+        columns=tuple((name, _type(output.tree, block)) for name, output in zip(names, block.outputs, strict=True)),
+        followed=tuple(dict.fromkeys(_followed(one, parameters, catalog) for one in tables)),
+        width=sum(_width(one) for one in lineage(block)),
     )
+
+
+def _resolved(statement: Tree, catalog: Catalog, search_path: Sequence[str]) -> Block:
+    try:
+        return resolve(statement, catalog, search_path)
+    except SqlInvalid as error:
+        raise Unkept(f"its names cannot be resolved ({error})") from error
 
 
 def together(trees: Sequence[Tree]) -> Tree:
@@ -135,20 +141,41 @@ def _common(trees: Sequence[Tree], numbers: Iterator[int]) -> Tree:
     return Tree(first.kind, tuple(parts))
 
 
-def _keyed(statement: Tree, own: Sources) -> Tree:
+def _keyed(statement: Tree, block: Block) -> Tree:
     """The statement with parameters for constants that a key equals: of 42 there are many, of 'active' is one."""
+    keys = {
+        (use.column, other)
+        for part in block.walk()
+        for use, other, sign in _comparisons(part)
+        if sign == "=" and other.kind == "A_Const" and _key(use.table, use.column)
+    }
     counter = count(1 + max((_number(one) for one in statement.walk() if one.kind == "ParamRef"), default=0))
 
     def change(tree: Tree) -> Tree:
         sides = equality(tree)
         for one, other in (sides, sides[::-1]) if sides is not None else ():
-            column = own.column(one)
-            if column is not None and other.kind == "A_Const" and _key(own.tables[column[0]], column[1]):
+            fields = one.trees("fields")
+            if one.kind == "ColumnRef" and (fields[-1].text("sval"), other) in keys:
                 number = Tree("ParamRef", (("number", next(counter)),))
                 return tree.replaced(**{("rexpr" if other is tree.tree("rexpr") else "lexpr"): number})
         return tree
 
     return statement.mapped(change)
+
+
+def _comparisons(block: Block) -> Iterator[tuple[Origin, Tree, str]]:
+    """(the table's column, what it is compared with, the operator) of each comparison that stands in a block."""
+    for tree in expressions(block):
+        for one in tree.walk():
+            if one.kind != "A_Expr":
+                continue
+            sides = (one.tree("lexpr"), one.tree("rexpr"))
+            sign = one.trees("name")[0].text("sval")
+            many = one.text("kind") in {"AEXPR_OP_ANY", "AEXPR_OP_ALL"}
+            for side, other in (sides, sides[::-1]):
+                at = origin(side, block) if side is not None else None
+                if at is not None and other is not None:
+                    yield at, other, f"{sign} any" if many else sign
 
 
 def _key(table: Table, column: str) -> bool:
@@ -168,42 +195,29 @@ def _numbered(statement: Tree) -> Tree:
     return statement.mapped(lambda one: one.replaced(number=new[_number(one)]) if one.kind == "ParamRef" else one)
 
 
-def _parameters(statement: Tree, own: Sources) -> dict[int, Parameter]:
+def _parameters(statement: Tree, block: Block) -> dict[int, Parameter]:
     """What each number stands for, by what it is compared with or where it stands."""
     found: dict[int, Parameter] = {}
+
+    def add(number: int, wish: str, kind: str, at: Origin | None = None) -> None:
+        if number not in found:
+            name = distinct(wish, [known.name for known in found.values()])
+            found[number] = Parameter(name, kind, at.table if at else None, at.column if at else "")
+
+    for part in block.walk():
+        for at, other, sign in _comparisons(part):
+            column = at.table.column(at.column)
+            kind = (type_of(column.type) if column is not None else None) or "object"
+            for one in _direct(other):
+                wish = _parameter_name(at.table, at.column, sign)
+                add(_number(one), wish, f"list[{kind}]" if sign.endswith(" any") else kind, at)
+        for wish, bound in (("limit", part.limit), ("offset", part.offset)):
+            if bound is not None and bound.kind == "ParamRef":
+                add(_number(bound), wish, "int")
     for one in statement.walk():
-        for number, wish, kind, table, column in _uses(one, own):
-            if number not in found:
-                name = distinct(wish, [known.name for known in found.values()])
-                found[number] = Parameter(name, kind, table, column)
-    for one in statement.walk():
-        if one.kind == "ParamRef" and _number(one) not in found:
-            name = distinct(f"value_{_number(one)}", [known.name for known in found.values()])
-            found[_number(one)] = Parameter(name, "object")
+        if one.kind == "ParamRef":
+            add(_number(one), f"value_{_number(one)}", "object")
     return dict(sorted(found.items()))
-
-
-def _uses(tree: Tree, own: Sources) -> Iterator[tuple[int, str, str, Table | None, str]]:
-    """(number, name, type, table, column) of the parameters that this part of a statement puts to use."""
-    for clause in ("limit", "offset"):
-        inside = tree.tree("limit_count" if clause == "limit" else "limit_offset")
-        if inside is not None and inside.kind == "ParamRef":
-            yield _number(inside), clause, "int", None, ""
-    if tree.kind != "A_Expr":
-        return
-    sides = [tree.tree("lexpr"), tree.tree("rexpr")]
-    for one, other in (sides, sides[::-1]):
-        place = own.column(one) if one is not None else None
-        if place is None or other is None:
-            continue
-        table = own.tables[place[0]]
-        column = table.column(place[1])
-        kind = (type_of(column.type) if column is not None else None) or "object"
-        many = tree.text("kind") in {"AEXPR_OP_ANY", "AEXPR_OP_ALL"}
-        sign = tree.trees("name")[0].text("sval")
-        for inside in _direct(other):
-            name = _parameter_name(table, place[1], sign)
-            yield _number(inside), name, f"list[{kind}]" if many else kind, table, place[1]
 
 
 def _direct(tree: Tree) -> Iterator[Tree]:
@@ -280,47 +294,21 @@ def _name(tables: tuple[Dependence, ...], parameters: dict[int, Parameter]) -> s
     return "_by_".join((stem, "_and_".join(by))) if by else stem
 
 
-def _outputs(statement: Tree, own: Sources) -> Iterator[tuple[str, str | None, float]]:
-    """(name, type, bytes) of each column of the answer."""
-    for target in statement.trees("target_list"):
-        tree = target.tree("val")
-        if tree is None:
-            continue
-        fields = tree.trees("fields")
-        if fields and fields[-1].kind == "A_Star":
-            aliases = [fields[0].text("sval")] if len(fields) > 1 else [*own.tables]
-            if any(alias not in own.tables for alias in aliases) or not aliases:
-                raise Unkept("which columns * stands for is not known")
-            for alias in aliases:
-                for column in own.tables[alias].columns:
-                    yield column.name, _typed(column), _width(column)
-            continue
-        place = own.column(tree)
-        known = own.tables[place[0]].column(place[1]) if place is not None else None
-        name = target.text("name") or output_name(tree)
-        yield name, (_typed(known) if known is not None else _computed(tree, own)), _width(known)
-
-
-def _typed(column: Column) -> str | None:
-    kind = type_of(column.type)
-    # Beside an outer join any column may be missing.
-    return f"{kind} | None" if kind is not None else None
-
-
-def _width(column: Column | None) -> float:
+def _width(at: Origin | None) -> float:
+    column = at.table.column(at.column) if at is not None else None
     return column.statistics.width if column is not None and column.statistics is not None else _WIDTH_UNKNOWN
 
 
-def _computed(tree: Tree, own: Sources) -> str | None:
-    """The type of an aggregate, or of the first of several that are taken instead of NULL."""
+def _type(tree: Tree, block: Block) -> str | None:
+    """The type of an output; of what may be NULL, that too. None where nobody knows."""
     args = tree.trees("args")
     if tree.kind == "CoalesceExpr":
-        return _computed(args[0], own)
-    place = own.column(args[0] if tree.kind == "FuncCall" and args else tree)
-    column = own.tables[place[0]].column(place[1]) if place is not None else None
+        return _type(args[0], block)
     name = called(tree) if tree.kind == "FuncCall" else "itself"
     if name == "count":
         return "int"
+    at = origin(args[0] if tree.kind == "FuncCall" and args else tree, block)
+    column = at.table.column(at.column) if at is not None else None
     if column is None:
         return None
     kind = _AGGREGATED.get((name, column.type.partition("(")[0]))

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tercet.advisor.scope import reference
 from tercet.advisor.views.statement.safety import IMMUTABLE
-from tercet.advisor.views.statement.shape import AGGREGATES, called, conjuncts, equality
+from tercet.advisor.views.statement.shape import AGGREGATES, called, equality
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from tercet.advisor.catalog import Catalog, Table
+    from tercet.advisor.catalog import Qualified, Table
+    from tercet.advisor.scope import Block, Reference
     from tercet.sql import Tree
 
 # What an answer may be worked out with besides: nothing that depends on who asks, when, or how often.
@@ -48,125 +47,46 @@ class Dependence:
     bindings: tuple[Binding, ...] = ()
 
 
-@dataclass(slots=True)
-class Sources:
-    """The tables of a statement's own FROM by alias; of an outer join's, those that may be missing."""
+def depends(block: Block) -> tuple[Dependence, ...]:
+    """Each table behind the answer, through views and subqueries, with what binds its rows in each place.
 
-    tables: dict[str, Table] = field(default_factory=dict)
-    strict: list[Tree] = field(default_factory=list)
-    # Conditions that bind rows of some tables only, by their aliases.
-    outer: list[tuple[Tree, frozenset[str]]] = field(default_factory=list)
-
-    def column(self, tree: Tree) -> tuple[str, str] | None:
-        """(alias, column) of a reference, if it is one to a table here."""
-        names = [one.text("sval") for one in tree.trees("fields")]
-        if tree.kind != "ColumnRef" or not all(names):
-            return None
-        *alias, name = names
-        if alias:
-            table = self.tables.get(alias[-1])
-            return (alias[-1], name) if table is not None and table.column(name) is not None else None
-        found = [one for one, table in self.tables.items() if table.column(name) is not None]
-        return (found[0], name) if len(found) == 1 else None
-
-
-def sources(statement: Tree, catalog: Catalog, search_path: Sequence[str]) -> Sources:
-    """The tables of its own FROM, and the conditions between them."""
-    found = Sources()
-    if statement.kind == "SelectStmt" and statement.text("op") in {"", "SETOP_NONE"}:
-        hidden = {one.text("ctename") for one in statement.walk() if one.kind == "CommonTableExpr"}
-        for item in statement.trees("from_clause"):
-            _join(item, found, _Names(catalog, search_path, hidden), missing=False)
-        found.strict.extend(conjuncts(statement.tree("where_clause")))
-    return found
+    Raises Unkept for what no feed of changes tells.
+    """
+    found: dict[Qualified, list[Dependence]] = {}
+    for part in block.walk():
+        bound = _bound(part)
+        for source in part.sources:
+            if source.table is None:
+                continue
+            _check_told(source.table)
+            bindings = tuple(Binding(at.column, value) for at, value in bound.items() if at.source == source.number)
+            found.setdefault(source.table.name, []).append(Dependence(source.table, bindings))
+    # Where one place takes any row, the others add nothing.
+    return tuple(
+        one
+        for places in found.values()
+        for one in (places if all(place.bindings for place in places) else [Dependence(places[0].table)])
+    )
 
 
-@dataclass(frozen=True, slots=True)
-class _Names:
-    catalog: Catalog
-    search_path: Sequence[str]
-    hidden: set[str]
-
-    def table(self, item: Tree) -> Table | None:
-        name, schema = item.text("relname"), item.text("schemaname")
-        if not schema and name in self.hidden:
-            return None
-        places = (schema,) if schema else (*self.search_path, *self.catalog.search_path)
-        return next((one for place in places if (one := self.catalog.tables.get((place, name)))), None)
-
-
-def _join(item: Tree, found: Sources, names: _Names, *, missing: bool) -> frozenset[str]:
-    """Take up an item of FROM; the aliases below it."""
-    if item.kind == "RangeVar":
-        table = names.table(item)
-        alias = item.tree("alias")
-        known = alias.text("aliasname") if alias is not None else item.text("relname")
-        if table is not None and (alias is None or alias.get("colnames") is None):
-            found.tables[known] = table
-        return frozenset({known})
-    left, right = item.tree("larg"), item.tree("rarg")
-    if item.kind != "JoinExpr" or left is None or right is None:
-        return frozenset()
-    kind = item.text("jointype")
-    first = _join(left, found, names, missing=missing or kind in {"JOIN_RIGHT", "JOIN_FULL"})
-    second = _join(right, found, names, missing=missing or kind in {"JOIN_LEFT", "JOIN_FULL"})
-    conditions = conjuncts(item.tree("quals"))
-    if kind == "JOIN_INNER" and not missing:
-        found.strict.extend(conditions)
-    elif kind != "JOIN_FULL":
-        bound = {"JOIN_LEFT": second, "JOIN_RIGHT": first}.get(kind, first | second)
-        found.outer.extend((one, bound) for one in conditions)
-    return first | second
-
-
-def depends(statement: Tree, catalog: Catalog, search_path: Sequence[str]) -> tuple[Dependence, ...]:
-    """Each table behind the answer with what binds its rows. Raises Unkept for what no feed of changes tells."""
-    own = sources(statement, catalog, search_path)
-    bound = _bound(own)
-    hidden = {one.text("ctename") for one in statement.walk() if one.kind == "CommonTableExpr"}
-    names = _Names(catalog, search_path, hidden)
-    # A table that stands in a subquery too, or twice, is bound only as far as every place of it is.
-    places: dict[str, int] = defaultdict(int)
-    found: dict[tuple[str, str], list[Dependence]] = defaultdict(list)
-    for one in statement.walk():
-        if one.kind != "RangeVar" or (not one.get("schemaname") and one.text("relname") in hidden):
-            continue
-        table = names.table(one)
-        if table is None:
-            raise Unkept(f"{one.text('relname')} is no table that is known: what it is made from is not told")
-        _check_told(table)
-        places[str(table.name)] += 1
-        found[table.name] = []
-    for alias, table in own.tables.items():
-        bindings = tuple(Binding(column, value) for (place, column), value in bound.items() if place == alias)
-        found[table.name].append(Dependence(table, bindings))
-    return tuple(_each(found, places, catalog))
-
-
-def _each(
-    found: dict[tuple[str, str], list[Dependence]], places: dict[str, int], catalog: Catalog
-) -> Iterator[Dependence]:
-    for name, several in found.items():
-        if several and len(several) == places[str(name)] and all(one.bindings for one in several):
-            yield from several
-        else:
-            yield Dependence(catalog.tables[name])
-
-
-def _bound(own: Sources) -> dict[tuple[str, str], Tree]:
-    """The one value that each column has in every row behind the answer, followed through the joins."""
-    values: dict[tuple[str, str], Tree] = {}
-    conditions = [(one, None) for one in own.strict] + [(one, aliases) for one, aliases in own.outer]
+def _bound(block: Block) -> dict[Reference, Tree]:
+    """The one value that a column has in every row that matters, followed through the joins."""
+    everything = frozenset(range(len(block.sources)))
+    conditions = [(one, everything) for one in block.where]
+    for join in block.joins:
+        # A condition of an outer join says nothing of the rows that are there without it.
+        told = {"left": join.right, "right": join.left, "full": frozenset[int]()}.get(join.kind, join.left | join.right)
+        conditions.extend((one, told) for one in join.on)
+    values: dict[Reference, Tree] = {}
     changed = True
     while changed:
         changed = False
-        for condition, aliases in conditions:
+        for condition, told in conditions:
             sides = equality(condition)
             for one, other in (sides, sides[::-1]) if sides is not None else ():
-                column = own.column(one)
-                if column is None or column in values or (aliases is not None and column[0] not in aliases):
+                column, there = reference(one), reference(other)
+                if column is None or column.up or column in values or column.source not in told:
                     continue
-                there = own.column(other)
                 value = other if _constant(other) else values.get(there) if there is not None else None
                 if value is not None:
                     values[column] = value

@@ -59,7 +59,7 @@ async def choose(
     """
     clock = clock or SystemClock()
     since = clock.monotonic()
-    room = _Room(clock, since + seconds, on_progress or (lambda what, done, of: None))
+    room = _Room(clock, since + seconds, on_progress or _nobody)
     ledger = Ledger(
         queries, engine, Reckoner(Ground(catalog), speeds), examples=_EXAMPLES_THOROUGH if thorough else _EXAMPLES_QUICK
     )
@@ -97,15 +97,20 @@ class _Room:
         self.progress(what, 0, 0)
 
 
+def _nobody(what: str, done: int, of: int) -> None:
+    """Whom nobody listens to."""
+    _ = what, done, of
+
+
 async def _quick(search: Search, ledger: Ledger, room: _Room) -> tuple[Names, Place]:
     """What the planner picks for each statement, the best for its bytes first; then what became needless goes."""
     moves = await winners(ledger, room.progress)
     grown = await search.grow(await search.place(frozenset()), moves)
-    return frozenset().union(*moves), await search.cut_back(grown)
+    return frozenset().union(*moves), await search.cut_back(await search.repair(grown))
 
 
 async def _thorough(search: Search, ledger: Ledger, room: _Room) -> tuple[Names, Place]:
-    """As quick, and grown from single ones and their variants too; the better of the two is made better, then the other."""
+    """As quick, and grown from single ones and their variants too; both are made better, and the better one is it."""
     favourites = await winners(ledger, room.progress)
     nothing = await search.place(frozenset())
     first = await search.cut_back(await search.grow(nothing, favourites))

@@ -10,15 +10,14 @@ from tercet.advisor.choice.ledger import OFF
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tercet.advisor.choice.ledger import Ledger, Names
+    from tercet.advisor.choice.ledger import Asked, Ledger, Names
     from tercet.advisor.query import Example
-    from tercet.sql import Plan
 
 # What random pages cost on disks that have none of them at hand, and on those that have all: PostgreSQL's own
 # setting and the usual one for flash.
 _PAGE_COSTS = ("1.1", "4")
 
-_RARE = {
+_ORIGINS = {
     "common": "a frequent value",
     "rare": "a rare value",
     "beyond": "a value outside of those known",
@@ -42,26 +41,23 @@ async def fragile(ledger: Ledger, using: Names) -> dict[str, tuple[str, ...]]:
     for at, query in enumerate(ledger.queries):
         if at in ledger.refused or not (await ledger.need(at, using)).used & using:
             continue
-        for example in query.examples:
-            before, after = await ledger.plan(at, frozenset(), example), await ledger.plan(at, using, example)
-            if before is None or after is None:
-                continue
-            for why in _doubts(ledger, before, after, example):
-                for name in using & set(after.indexes):
+        before = dict(await ledger.each(at, frozenset()))
+        for example, after in await ledger.each(at, using):
+            why = _doubt(before[example], after, example) if example in before else ""
+            if why:
+                for name in after.needs:
                     found.setdefault(name, {})[f"{query.label or query.fingerprint}: {why}"] = None
     for name, why in await _elsewhere(ledger, using):
         found.setdefault(name, {})[why] = None
     return {name: tuple(whys) for name, whys in found.items()}
 
 
-def _doubts(ledger: Ledger, before: Plan, after: Plan, example: Example) -> list[str]:
-    reckoner = ledger.reckoner
-    doubts = []
-    if _slower(reckoner.ms(before), reckoner.ms(after)):
-        doubts.append(f"with {_RARE[example.origin]} it would be slower")
-    elif _slower(reckoner.ms(before, off=OFF), reckoner.ms(after, off=OFF)):
-        doubts.append(f"with {OFF:g} times the rows that are planned it would be slower than without")
-    return doubts
+def _doubt(before: Asked, after: Asked, example: Example) -> str:
+    if _slower(before.ms, after.ms):
+        return f"with {_ORIGINS[example.origin]} it would be slower"
+    if _slower(before.ms_off, after.ms_off):
+        return f"with {OFF:g} times the rows that are planned it would be slower than without"
+    return ""
 
 
 async def _elsewhere(ledger: Ledger, using: Names) -> list[tuple[str, str]]:
@@ -74,10 +70,9 @@ async def _elsewhere(ledger: Ledger, using: Names) -> list[tuple[str, str]]:
         try:
             for at, query in enumerate(ledger.queries):
                 used = (await ledger.need(at, using)).used & using
-                if not used or not query.examples:
+                if not used:
                     continue
-                plan = await ledger.plan(at, using, query.examples[0])
-                gone = used - set(plan.indexes) if plan else frozenset()
+                gone = used - await ledger.used(at, using)
                 doubts += [
                     (name, f"{query.label or query.fingerprint}: not used at random_page_cost {cost}")
                     for name in sorted(gone)

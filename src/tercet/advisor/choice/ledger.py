@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from tercet.advisor.choice.timing.reckoner import Reckoner
     from tercet.advisor.port import Supposed, WhatIf
     from tercet.advisor.query import Example, Query
-    from tercet.sql import Plan
 
 Names = frozenset[str]
 
@@ -41,14 +40,23 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class Asked:
+    """One example under one set of indexes, in milliseconds that are not yet calibrated."""
+
     using: Names
     hiding: Names
     ms: float
+    # The same with ten times the rows in its loops.
+    ms_off: float
     cost: float
     used: Names
     # Those of them that are supposed.
     needs: Names
+
+    @property
+    def weighed(self) -> float:
+        """Milliseconds, the doubt in them included."""
+        return (1 - _OFF_SHARE) * self.ms + _OFF_SHARE * self.ms_off
 
 
 class Ledger:
@@ -68,8 +76,9 @@ class Ledger:
         self.candidates: dict[str, Candidate] = {}
         self._relevant: list[set[str]] = [set() for _ in self.queries]
         self._words = [frozenset(word.lower() for word in _WORD.findall(query.sql)) for query in self.queries]
-        self._asked: dict[tuple[int, int], list[_Asked]] = {}
-        self._examples = [_weightiest(query.examples, examples) for query in self.queries]
+        self._asked: dict[tuple[int, int], list[Asked]] = {}
+        self._searched = examples
+        self._examples = [_by_weight(query.examples) for query in self.queries]
         self._factors: list[float] = [1.0] * len(self.queries)
         self.before: list[Found] = []
 
@@ -128,21 +137,33 @@ class Ledger:
         using = using & self._relevant[at]
         ms = cost = share = 0.0
         used: set[str] = set()
-        for number, example in enumerate(self._examples[at]):
+        for number, example in enumerate(self._examples[at][: self._searched]):
             asked = await self._ask(at, number, example, using, hiding)
             if asked is None:
                 return None
-            ms, cost, share = ms + asked.ms * example.weight, cost + asked.cost * example.weight, share + example.weight
+            ms, cost, share = (
+                ms + asked.weighed * example.weight,
+                cost + asked.cost * example.weight,
+                share + example.weight,
+            )
             used |= asked.used
         return Found(ms / share * self._factors[at], cost / share, frozenset(used))
 
-    async def plan(self, at: int, using: Names, example: Example) -> Plan | None:
-        """The plan of one example; None if the engine cannot plan it."""
+    async def used(self, at: int, using: Names) -> Names:
+        """What the engine would use for a statement as it plans at this moment; nothing of it is remembered."""
         self.tried += 1
-        plan = await self.engine.plan(example.sql, using=using & self._relevant[at])
-        return None if isinstance(plan, Refused) else plan
+        plan = await self.engine.plan(self.queries[at].sql, using=using & self._relevant[at])
+        return frozenset() if isinstance(plan, Refused) else frozenset(plan.indexes)
 
-    async def _ask(self, at: int, number: int, example: Example, using: Names, hiding: Names) -> _Asked | None:
+    async def each(self, at: int, using: Names) -> list[tuple[Example, Asked]]:
+        """What every example of a statement takes, not only those that the search looks at."""
+        found = [
+            (one, await self._ask(at, number, one, using & self._relevant[at], frozenset()))
+            for number, one in enumerate(self._examples[at])
+        ]
+        return [(example, asked) for example, asked in found if asked is not None]
+
+    async def _ask(self, at: int, number: int, example: Example, using: Names, hiding: Names) -> Asked | None:
         known = self._asked.setdefault((at, number), [])
         for one in reversed(known):
             if one.hiding <= hiding and one.needs <= using <= one.using and not one.used & hiding:
@@ -154,9 +175,9 @@ class Ledger:
             if not hiding:
                 self.refused[at] = plan.why
             return None
-        ms = (1 - _OFF_SHARE) * self.reckoner.ms(plan) + _OFF_SHARE * self.reckoner.ms(plan, off=OFF)
+        ms, ms_off = self.reckoner.ms(plan), self.reckoner.ms(plan, off=OFF)
         used = frozenset(plan.indexes)
-        asked = _Asked(using, hiding, ms, plan.root.cost, used, used & using)
+        asked = Asked(using, hiding, ms, ms_off, plan.root.cost, used, used & using)
         known.append(asked)
         return asked
 
@@ -171,7 +192,6 @@ class Ledger:
         return isinstance(first, Expression) or first.lower() in words
 
 
-def _weightiest(examples: Sequence[Example], most: int) -> tuple[Example, ...]:
-    """The examples that weigh most, in their own order."""
-    best = sorted(range(len(examples)), key=lambda at: (-examples[at].weight, at))[:most]
-    return tuple(examples[at] for at in sorted(best))
+def _by_weight(examples: Sequence[Example]) -> tuple[Example, ...]:
+    """The examples, those that weigh most first."""
+    return tuple(sorted(examples, key=lambda one: -one.weight))

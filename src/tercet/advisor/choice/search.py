@@ -53,14 +53,16 @@ class Search:
         """Take what saves most for each byte, again and again, while it fits; one move may be several indexes together.
 
         What a move saved when it was last tried is taken for the most it may save now, and it is tried again only
-        when it is first in line; `moves` says what each is expected to save before it was tried at all.
+        when it is first in line; `moves` says what each is expected to save before it was tried at all. Statements may
+        become slower on the way: what is taken later often mends it.
         """
         waiting = {move: saved / max(self._ledger.size(move), 1) for move, saved in moves.items()}
         fresh: dict[Names, Place] = {}
         while waiting and not self._late():
             move = min(waiting, key=lambda one: (-waiting[one], sorted(one)))
-            if waiting[move] <= 0:
-                return place
+            if waiting[move] * self._ledger.size(move) <= self._worth.least:
+                del waiting[move]
+                continue
             if move in fresh:
                 place = fresh[move]
                 fresh.clear()
@@ -73,7 +75,7 @@ class Search:
                 continue
             fresh[move] = trial
             more = max(trial[1].size_bytes - place[1].size_bytes, 1)
-            waiting[move] = (place[1].total - trial[1].total) / more
+            waiting[move] = (place[1].soft - trial[1].soft) / more
         return place
 
     async def better(self, place: Place, pool: Names) -> Place:
@@ -101,14 +103,14 @@ class Search:
             if not guilty:
                 return place
             trials = [await self._without(place, name) for name in guilty]
-            place = min(trials, key=lambda one: (len(self._worth.slower(one[1])), one[1].total, sorted(one[0])))
+            place = min(trials, key=lambda one: (one[1].total, sorted(one[0])))
         return place
 
     async def earned(self, place: Place) -> Place:
         """Take away what does not earn its place, the least worth first."""
         while place[0]:
             without = {name: await self._without(place, name) for name in sorted(place[0])}
-            idle = [name for name, gone in without.items() if not self._worth.earns(name, place[1], gone[1])]
+            idle = [name for name, gone in without.items() if not self._worth.earns(place[1], gone[1])]
             if not idle:
                 return place
             place = without[min(idle, key=lambda name: (without[name][1].total, name))]
@@ -124,7 +126,11 @@ class Search:
 
     async def _with(self, place: Place, name: str) -> Place:
         """The best of: one more; one more for those it begins like; one more for one of its table; and what then fits."""
-        best = place
+        best, added = place, await self.place(place[0] | {name}, place)
+        if added[1].soft >= place[1].soft:
+            # What gains nothing beside the others gains nothing in the place of one of them.
+            covered = await self._fitted(await self._widened(place, frozenset({name})), name)
+            return covered if self._improves(covered, place) else place
         same = {one for one in place[0] if self._table(one) == self._table(name)}
         leaves: list[frozenset[str]] = [
             frozenset(),

@@ -24,6 +24,8 @@ class Score:
     """The price of everything under one set; the lower the better."""
 
     total: float
+    # The same, were every statement free to become slower.
+    soft: float
     found: tuple[Found, ...]
     size_bytes: int
 
@@ -38,6 +40,8 @@ class Worth:
         self._prices: dict[str, float] = {}
         self.ms_before = self.ms(tuple(ledger.before))
         tables = max(ledger.reckoner.ground.tables_bytes, 1)
+        # What an index has to save at least.
+        self.least = WORKLOAD_SHARE_MIN * self.ms_before
         self._rent = RENT_SHARE * self.ms_before / tables
 
     def ms(self, found: tuple[Found, ...]) -> float:
@@ -57,7 +61,7 @@ class Worth:
                 found.append(near[1].found[at])
         size = self.ledger.size(using)
         total = self.ms(tuple(found)) + size * self._rent + sum(self.price(name) for name in sorted(using))
-        return Score(total + SLOWER_WEIGHT * self._lost(found), tuple(found), size)
+        return Score(total + SLOWER_WEIGHT * self._lost(found), total, tuple(found), size)
 
     def price(self, name: str) -> float:
         """What writers pay for an index while the workload runs once."""
@@ -74,9 +78,9 @@ class Worth:
             if one.ms > before.ms * SLOWER_MOST and one.ms - before.ms > STATEMENT_MS_MIN
         ]
 
-    def earns(self, name: str, score: Score, without: Score) -> bool:
+    def earns(self, score: Score, without: Score) -> bool:
         """Whether an index is worth its place: the whole is better with it, and somebody feels it."""
-        if without.total - score.total <= WORKLOAD_SHARE_MIN * self.ms_before:
+        if without.total - score.total <= self.least:
             return False
         return any(
             gone.ms - one.ms > max(STATEMENT_SHARE_MIN * gone.ms, STATEMENT_MS_MIN)

@@ -20,6 +20,10 @@ Row = tuple[str | None, ...]
 
 # Before a row whose keys are all taken is given up.
 _TRIES = 12
+# The most rows of a table by the number of tables: what many tables have in common multiplies.
+_MOST = ((2, 500), (3, 150), (4, 40), (6, 16), (10_000, 8))
+# How often a value near a constant is the constant itself: several equalities must hold at once in some row.
+_EXACT = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +116,7 @@ class _Maker:
         self.own: Mapping[Place, tuple[str, ...]] = constants(queries, catalog)
         self.all = every_constant(queries)
         self.now = asks_the_clock(queries)
+        self.most = next(most for count, most in _MOST if count >= len(touched(queries, catalog)[0]))
 
     def spared(self, tables: Sequence[Table]) -> Qualified | None:
         """The table that is to stay empty this time, if there is to be one."""
@@ -120,6 +125,7 @@ class _Maker:
     def fill(self, table: Table, *, spared: bool) -> None:
         refers = any(key.target in self.made for key in table.foreign_keys)
         wanted = 0 if spared else self.manner.children if refers else self.manner.parents
+        wanted = min(wanted, self.most)
         pools = {column.name: self._pool(table, column) for column in table.columns}
         rows: list[dict[str, str | None]] = []
         taken: set[tuple[object, ...]] = set()
@@ -145,7 +151,8 @@ class _Maker:
         usual = pool(column.type, (), now=self.now, labels=labels)
         if not self.manner.extremes:
             usual = tuple(one for one in usual if one.strip() and not one.startswith("-") and one.strip("0.") != "")
-        near = tuple(one for one in pool(column.type, words, now=self.now) if one not in usual) if words else ()
+        near = tuple(one for one in pool(column.type, words, now=self.now) if one not in usual or one in words)
+        near = near if words else ()
         if labels:
             near = tuple(word for word in words if word in labels)
         if near:
@@ -159,7 +166,7 @@ class _Maker:
         row: dict[str, str | None] = {}
         for column in table.columns:
             near, usual = pools[column.name]
-            value = self._value(near, usual)
+            value = self._value(near, usual, self.own.get((table.name, column.name), ()))
             if not column.not_null and (value is None or self.random.random() < self.manner.nulls):
                 value = None
             elif value is None:
@@ -168,9 +175,10 @@ class _Maker:
         self._serial(table, row, number)
         return row if self._refer(table, row) else None
 
-    def _value(self, near: tuple[str, ...], usual: tuple[str, ...]) -> str | None:
+    def _value(self, near: tuple[str, ...], usual: tuple[str, ...], words: tuple[str, ...]) -> str | None:
         if near and self.random.random() < self.manner.hits:
-            return self.random.choice(near)
+            exact = [one for one in near if one in words] if self.random.random() < _EXACT else ()
+            return self.random.choice(exact or near)
         return self.random.choice(usual) if usual else None
 
     def _serial(self, table: Table, row: dict[str, str | None], number: int) -> None:

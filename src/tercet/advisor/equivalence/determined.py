@@ -23,6 +23,8 @@ _ORDERED = frozenset(
 )
 _SUMS = frozenset({"sum", "avg", "stddev", "stddev_pop", "stddev_samp", "variance", "var_pop", "var_samp"})
 _FLOATS = frozenset({"real", "double precision"})
+# A tie-break of more columns than this is said in words.
+_SAID_MAX = 6
 # Window functions that tell rows of equal order apart.
 _PLACES = frozenset({"row_number", "ntile", "lag", "lead", "first_value", "last_value", "nth_value"})
 
@@ -135,7 +137,7 @@ def _binds(select: Tree, name: str) -> bool:
 def _mend(select: Tree, scope: Scope) -> str:
     """The whole ORDER BY with what it lacks."""
     lacking = _breakers(select, scope)
-    if not lacking:
+    if not lacking or len(lacking) > _SAID_MAX:
         return "order by every column of the result at the end"
     written = [_sort(one, select, scope) for one in select.trees("sort_clause")]
     distinct = [write(one) for one in select.trees("distinct_clause") if one.kind != "Null" and not written]
@@ -186,10 +188,13 @@ def _candidates(select: Tree, scope: Scope, groups: list[Tree]) -> Iterator[Tree
         return
     for source in scope.sources:
         known_keys = keys(source.table) if source.table is not None else ()
-        for name in known_keys[0] if known_keys else source.columns or ():
+        for name in known_keys[0] if known_keys else ():
             qualifier = (source.name,) if len(scope.sources) > 1 else ()
             words = tuple(Tree("String", (("sval", word),)) for word in (*qualifier, name))
             yield Tree("ColumnRef", (("fields", words),))
+    # Without a key, the outputs themselves: rows that are equal in all of them cannot be told apart anyway.
+    yield from (value for target in select.trees("target_list") if (value := target.tree("val")) is not None
+                and output_name(target) is not None)  # fmt: skip
 
 
 def _may_be_null(node: Tree, select: Tree, scope: Scope) -> bool:

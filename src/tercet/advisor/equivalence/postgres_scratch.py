@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tercet.sql.tree import Tree
 
 # A statement on a few hundred rows that takes longer multiplies what it should join.
-STATEMENT_SECONDS = 10
+STATEMENT_SECONDS = 3
 # A circle of foreign keys may need one round for each row that falls; more are cut off.
 _ROUNDS_MAX = 20
 

@@ -34,7 +34,9 @@ def compared(left: Tree, sign: str, right: Tree) -> Tree:
 
 
 def output(value: Tree, name: str | None = None) -> Tree:
-    """value AS name."""
+    """value AS name; the name is left out where a column has it already."""
+    if value.kind == "ColumnRef" and value.trees("fields")[-1].text("sval") == name:
+        name = None
     return Tree("ResTarget", ((("name", name),) if name else ()) + (("val", value),))
 
 

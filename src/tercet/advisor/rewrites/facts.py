@@ -109,12 +109,19 @@ def equalities(conditions: Iterable[Tree], scope: Scope) -> Iterator[tuple[Found
 
 def keys(table: Table) -> tuple[tuple[str, ...], ...]:
     """The sets of columns that tell a table's rows apart for certain: unique, and none of them nullable."""
-    found = [table.primary_key] if table.primary_key else []
+    found = [key] if (key := primary_key(table)) else []
     for key in table.unique_keys:
         columns = [table.column(name) for name in key]
         if key not in found and all(column is not None and column.not_null for column in columns):
             found.append(key)
     return tuple(found)
+
+
+def primary_key(table: Table) -> tuple[str, ...]:
+    """The primary key, if it holds at every moment and over all rows that the table's name brings."""
+    loose = any(one.constraint == "p" and (one.deferrable or not one.valid) for one in table.indexes)
+    inherited = table.kind == "r" and bool(table.partitions)
+    return () if loose or inherited else table.primary_key
 
 
 def inner_conditions(select: Tree) -> tuple[Tree, ...]:
@@ -155,6 +162,10 @@ def _joins(item: Tree) -> Iterator[Tree]:
                 yield from _joins(below)
 
 
+# Parts of an expression that are none themselves, and hold the same for every row.
+_WORDS = frozenset({"A_Const", "ParamRef", "TypeName", "String", "Integer", "Float", "Boolean", "Null", "A_Star"})
+
+
 class Determined:
     """Which columns of a SELECT follow from some of them: by keys, by equal columns and by constants."""
 
@@ -173,6 +184,8 @@ class Determined:
 
     def holds(self, tree: Tree) -> bool:
         """Whether the value of an expression follows."""
+        if tree.kind in _WORDS:
+            return True
         if write(tree) in self._texts:
             return True
         if tree.kind == "ColumnRef":
@@ -288,12 +301,12 @@ class Facts:
 
     def primary_key(self, table: Table, columns: Iterable[str]) -> bool:
         """Whether these columns hold the table's whole primary key."""
-        return bool(table.primary_key) and set(table.primary_key) <= set(columns)
+        return bool(primary_key(table)) and set(primary_key(table)) <= set(columns)
 
     def at_most_one(self, table: Table, columns: Iterable[str]) -> bool:
         """Whether no two rows have the same values in these columns, NULLs aside."""
         held = set(columns)
-        return any(set(key) <= held for key in (*table.unique_keys, table.primary_key) if key)
+        return any(set(key) <= held for key in (*table.unique_keys, primary_key(table)) if key)
 
     def refers(self, table: Table, columns: tuple[str, ...], target: Table, theirs: tuple[str, ...]) -> bool:
         """Whether a validated foreign key makes sure that these columns, where none is NULL, are found in the target."""

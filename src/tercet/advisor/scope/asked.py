@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tercet.advisor.scope.block import BLOCK, COLUMN, WHOLE_ROW, reference
+from tercet.advisor.scope.block import BLOCK, COLUMN, reference
 from tercet.advisor.scope.facts import is_volatile, needs
 from tercet.advisor.scope.predicates import of, predicates, together
 
@@ -20,8 +20,8 @@ def asked(block: Block) -> Iterator[tuple[Block, tuple[Predicate, ...]]]:
     """Each block of a statement with its predicates and those that PostgreSQL pushes down into it.
 
     A condition on a view, a subquery or a WITH query that is planned with its user counts inside of it, as far as it
-    may: not beyond LIMIT; beyond GROUP BY, DISTINCT and windows on their keys only. A join with it is told there as
-    one with a block further out. A WITH query that nobody uses is left out.
+    may: not beyond LIMIT; beyond GROUP BY, DISTINCT and windows on their keys only. A join with one that is nothing
+    but a selection is told there as one with a block further out. A WITH query that nobody uses is left out.
     """
     yield from _asked(block, (), frozenset())
 
@@ -54,12 +54,27 @@ def _pushed(told: Sequence[Predicate], source: Source, block: Block) -> Iterator
         return
     for one in told:
         for tree in one.trees if one.narrows else ():
-            fits = source.number in needs(tree, block) and tree not in seen and not is_volatile(tree)
-            if fits and not any(part.kind == BLOCK for part in tree.walk()):
+            needed = needs(tree, block)
+            fits = needed == {source.number} or (_simple(inside) and source.number in needed)
+            if (
+                fits
+                and tree not in seen
+                and not is_volatile(tree)
+                and not any(part.kind == BLOCK for part in tree.walk())
+            ):
                 seen.add(tree)
                 found = _inside(tree, source, inside)
                 if found is not None:
                     yield found
+
+
+def _simple(inside: Block) -> bool:
+    """Whether it is planned as a part of what uses it, so that a join can reach into it."""
+    if inside.operation:
+        return inside.operation == "union" and inside.all
+    return inside.kind == "select" and not (
+        inside.grouped or inside.distinct or inside.distinct_on or inside.windows
+    )  # fmt: skip
 
 
 def _inside(tree: Tree, source: Source, inside: Block) -> Tree | None:
@@ -73,12 +88,12 @@ def _inside(tree: Tree, source: Source, inside: Block) -> Tree | None:
             return part
         if found.up or found.source != source.number:
             return part.replaced(up=found.up + 1)
-        if found.column == WHOLE_ROW or found.column not in source.columns:
+        output = source.output(found.column)
+        if output is None:
             allowed = False
             return part
-        output = inside.outputs[source.columns.index(found.column)].tree
-        allowed = allowed and _may(output, inside)
-        return output
+        allowed = allowed and _may(output.tree, inside)
+        return output.tree
 
     moved = tree.mapped(one)
     return moved if allowed else None

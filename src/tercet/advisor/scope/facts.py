@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tercet.advisor.scope.block import BLOCK, reference
+from tercet.advisor.scope.resolving.expressions import is_aggregate
 from tercet.advisor.scope.resolving.names import function
 
 if TYPE_CHECKING:
@@ -23,12 +24,11 @@ VOLATILE = frozenset(
 def is_constant(tree: Tree) -> bool:
     """Whether a resolved expression is one value throughout the statement: constants, parameters, and calls on them.
 
-    It holds no column, no subquery, no aggregate's or window's call over rows is asked for, and nothing that is known
-    to answer differently each time.
+    It holds no column, no subquery, no aggregate or window, and calls nothing that is known to answer differently
+    each time.
     """
-    return not any(one.kind in {"Column", BLOCK, "SubLink"} or one.get("over") for one in tree.walk()) and not (
-        is_volatile(tree)
-    )
+    rows = any(one.kind in {"Column", "SubLink"} or one.get("over") or is_aggregate(one) for one in tree.walk())
+    return not rows and not is_volatile(tree)
 
 
 def is_volatile(tree: Tree) -> bool:

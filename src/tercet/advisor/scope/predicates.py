@@ -9,6 +9,7 @@ from tercet.advisor.scope.block import BLOCK, Block, Join, Place
 from tercet.advisor.scope.facts import correlated, is_volatile, needs, number
 from tercet.advisor.scope.patterns import pattern_kind
 from tercet.advisor.scope.predicate import Bound, Kind, Predicate
+from tercet.advisor.scope.resolving.expressions import is_aggregate
 from tercet.advisor.scope.resolving.names import function
 from tercet.advisor.scope.resolving.types import type_of
 from tercet.sql.tree import Tree
@@ -118,7 +119,9 @@ class _Reading:
 
     def fixed(self, *trees: Tree) -> bool:
         """Whether these are the same for every row of the block."""
-        return not any(needs(one, self.block) or is_volatile(one) for one in trees)
+        return not any(
+            needs(one, self.block) or is_volatile(one) or any(map(is_aggregate, one.walk())) for one in trees
+        )
 
     def source(self, tree: Tree) -> int | None:
         """The one source that a key is of; None if it cannot be a key."""

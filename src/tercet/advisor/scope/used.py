@@ -82,12 +82,13 @@ def origin(tree: Tree, block: Block) -> Origin | None:
         nullable = nullable or source.nullable
         if source.table is not None:
             return Origin(source.table, found.column, nullable)
-        if source.block is None or found.column not in source.columns:
+        output = source.output(found.column)
+        if source.block is None or output is None:
             return None
         block = source.block
         if block.grouping_sets is not None:  # a key that a set lacks is NULL
             return None
-        found = reference(block.outputs[source.columns.index(found.column)].tree)
+        found = reference(output.tree)
     return None
 
 

@@ -7,10 +7,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from tercet.advisor.workload.asked import MARK, Asked
+from tercet.advisor.workload.classes import examples
 from tercet.advisor.workload.folding import SHARE, TOP, Folding
 from tercet.advisor.workload.logs import from_log
 from tercet.advisor.workload.script import from_files, from_text
 from tercet.advisor.workload.statistics import from_statistics
+from tercet.advisor.workload.typed import parameter_types, with_values
 
 if TYPE_CHECKING:
     from tercet.advisor.workload.postgres_recorder import Recorder
@@ -22,10 +24,13 @@ __all__ = [
     "Asked",
     "Folding",
     "Recorder",
+    "examples",
     "from_files",
     "from_log",
     "from_statistics",
     "from_text",
+    "parameter_types",
+    "with_values",
 ]
 
 

@@ -15,6 +15,9 @@ WORDS = r"""[^\W\d][\w$]*"""
 
 _PLACES = re.compile(rf"{NAMES}|{STRINGS}|{WORDS}|\$(?P<number>\d+)(?:\s*/\*, \.\.\. \*/)?", re.DOTALL)
 
+# What pg_stat_statements writes behind the first of a list.
+_LIST = " /*, ... */"
+
 # Constants that pg_stat_statements has replaced where the grammar allows no parameter: "date $1" was "date '…'".
 _TYPED = re.compile(
     r"\b(date|interval|timestamp(?:\s+with(?:out)?\s+time\s+zone)?|timestamptz|time|numeric|json|jsonb|inet|uuid)"
@@ -50,9 +53,14 @@ def listed(sql: str) -> frozenset[int]:
 def askable(sql: str) -> str:
     """The text of pg_stat_statements as a server takes it again: `date $1` becomes `$1::date`.
 
-    Which field EXTRACT was asked for is lost; any is as good for planning.
+    Which field EXTRACT was asked for is lost; any is as good for planning. The parameters are numbered without gaps.
     """
-    return _TYPED.sub(r"$\2::\1", _FIELD.sub(r"\1year\3", sql))
+    text = _TYPED.sub(r"$\2::\1", _FIELD.sub(r"\1year\3", sql))
+    order = {number: at for at, number in enumerate(parameters(text), 1)}
+    if all(number == at for number, at in order.items()):
+        return text
+    lists = listed(text)
+    return filled(text, {number: f"${at}{_LIST if number in lists else ''}" for number, at in order.items()})
 
 
 def literal(value: str | None, type: str | None = None) -> str:  # noqa: A002 - the word of the field

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tercet.advisor.candidates.roles import share as shares
 from tercet.advisor.candidates.roles.conditions import comparisons, listed, term, told
 from tercet.advisor.candidates.roles.scan import Condition, Link, Order, Scan
-from tercet.advisor.candidates.roles.used import used
+from tercet.advisor.candidates.roles.used import once, used
 from tercet.advisor.scope import resolve
 from tercet.advisor.scope.block import references
 from tercet.errors import SqlInvalid
@@ -206,6 +206,7 @@ def _scan(block: Block, source: Source, table: Table, roles: _Roles) -> Scan:
         group=group,
         extremes=extremes,
         used=used(block, source),
+        once=once(block, source),
         place=source.alias,
     )  # fmt: skip
 

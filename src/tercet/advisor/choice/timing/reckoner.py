@@ -140,14 +140,13 @@ class _Walk:
         heap, answered, asked = Heap.of(table), _count(node, "Index Cond"), _count(node, "Filter")
         if only:
             return self._entries(node, shape, heap, table.all_visible_pages, loops)
-        rows = node.rows_planned
-        if asked:
-            # Those that the filter takes away are not told: the statistics know them, or the step's cost.
-            known = self._rows.matched(node, heap.rows)
+        # Those that a filter takes away are not told: the statistics know them, or the step's cost.
+        known, rows = self._rows.matched(node, heap.rows), node.rows_planned
+        if known is not None:
+            rows = known
+        elif asked:
             planner = loops * self._processes
-            rows = known or rows_looked_at(
-                self._ground, heap, shape, max(node.cost, 0.01), rows, planner, (answered, asked)
-            )
+            rows = rows_looked_at(self._ground, heap, shape, max(node.cost, 0.01), rows, planner, (answered, asked))
         rows = max(rows, self._rows.each(node, heap.rows))
         speeds = self._speeds
         took = loops * (speeds.rescan + (shape.height + 1) * speeds.hit)
@@ -177,7 +176,7 @@ class _Walk:
         follows = shape.correlation**2
         visits = loops * (follows * max(rows / heap.rows_a_page, min(rows, 1.0)) + (1.0 - follows) * rows)
         cold = self._cold(heap, visits * self._processes, local) / self._processes
-        return visits * speeds.hit + cold * speeds.miss
+        return visits * speeds.hit + cold * speeds.miss + min(cold, loops) * speeds.strayed
 
     def _cold(self, heap: Heap, visits: float, local: bool) -> float:
         """How many of the pages that are come by have to be fetched from the system's cache."""
@@ -203,7 +202,7 @@ class _Walk:
         pages = follows * min(max(rows / heap.rows_a_page, 1.0), heap.pages) + (1.0 - follows) * spread
         speeds = self._speeds
         cold = self._cold(heap, pages * loops, False)
-        took += (pages * loops * speeds.hit + cold * (speeds.miss + speeds.ahead)) / processes
+        took += (pages * loops * speeds.hit + cold * speeds.mapped) / processes
         return took + loops * rows * (speeds.row + _count(node, "Filter") * speeds.condition) / processes
 
     def _follows(self, node: Node) -> float:

@@ -23,6 +23,8 @@ class Rows:
 
     def __init__(self, ground: Ground, root: Node) -> None:
         self._ground = ground
+        # By identity: two steps of a plan may look exactly alike.
+        self._more: dict[int, float] = {}
         self._aliases = {node.alias or node.relation: node for node in root.walk() if node.relation}
 
     def more(self, node: Node) -> float:
@@ -32,32 +34,40 @@ class Rows:
         columns that are joined together come in no more combinations than the smaller table has rows, so at
         least that many find each other where each row has its partner, as those of a foreign key have.
         """
+        if id(node) in self._more:
+            return self._more[id(node)]
         found = self._combined(node)
         for child in node.children:
             if child.relationship not in {"InitPlan", "SubPlan"} and not child.type.startswith("Bitmap Index"):
                 found *= self.more(child)
         # Groups are counted from values, which do not become more by it.
-        return 1.0 if node.type.endswith(("Aggregate", "Unique", "Group", "Limit")) else found
+        found = 1.0 if node.type.endswith(("Aggregate", "Unique", "Group", "Limit")) else found
+        self._more[id(node)] = found
+        return found
 
     def each(self, node: Node, rows: float) -> float:
         """How many rows of a table with `rows` one value of columns that belong together is likely to find; else 0."""
         return max((rows / combinations for _, combinations in self._joined(node)), default=0.0)
 
     def matched(self, node: Node, rows: float) -> float | None:
-        """How many rows of a table with `rows` one value finds, by the statistics, where nothing else is asked."""
+        """How many rows of a table with `rows` one value of another finds, where nothing else is asked.
+
+        As for any join, it is the column with more values that counts: of values that lie together, a sample sees few.
+        """
         written = dict(node.conditions).get("Index Cond", "")
         pairs = _EQUAL.findall(written)
         if len(pairs) != 1 or _AND.search(written):
             return None
-        left, column, right, other = pairs[0]
-        if left in {"", node.alias} and right in self._aliases:
-            own = column
-        elif right in {"", node.alias} and left in self._aliases:
-            own = other
-        else:
+        (left, column, right, other), found = pairs[0], 1.0
+        one, two = left or node.alias or "", right or node.alias or ""
+        if one == two or node.alias not in {one, two}:
             return None
-        table = self._ground.table(node.relation, node.schema)
-        return None if table is None else rows / max(distinct(table, own), 1.0)
+        for alias, name in ((one, column), (two, other)):
+            table = self._table(alias) if alias in self._aliases else None
+            if table is None:
+                return None
+            found = max(found, distinct(table, name))
+        return rows / found
 
     def _combined(self, node: Node) -> float:
         return max((thought / combinations for thought, combinations in self._joined(node)), default=1.0)

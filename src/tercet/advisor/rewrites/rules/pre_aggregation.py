@@ -57,10 +57,7 @@ def apply(block: Block, facts: Facts) -> Changed | None:
         return Tree("CoalesceExpr", (("args", (ref, zero)),))
 
     parts = {part: select.get(part) for part in ("target_list", "having_clause", "sort_clause")}
-    named = tuple(
-        one if one.text("name") or (word := output_name(one)) is None else one.replaced(name=word)
-        for one in select.trees("target_list")
-    )
+    named = tuple(_named(one) for one in select.trees("target_list"))
     sorts = tuple(
         item if (node := item.tree("node")) is None else item.replaced(node=meant(node, select))
         for item in select.trees("sort_clause")
@@ -87,6 +84,13 @@ def apply(block: Block, facts: Facts) -> Changed | None:
         sort_clause=ordered or None,
     )  # fmt: skip
     return Changed(changed, f"each group is one row of {parent.name}, by its primary key")
+
+
+def _named(target: Tree) -> Tree:
+    """An output with the name that its aggregate gave it."""
+    value, name = target.tree("val"), output_name(target)
+    plain = value is None or value.kind == "ColumnRef" or target.text("name") or name is None
+    return target if plain else target.replaced(name=name)
 
 
 def _pair(block: Block, facts: Facts) -> tuple[Source, Source, str, str, list[Tree]] | None:

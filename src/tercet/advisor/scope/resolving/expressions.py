@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from tercet.advisor.scope.block import BLOCK, Sublink
+from tercet.advisor.scope.block import BLOCK, Sublink, reference, references
 from tercet.advisor.scope.resolving.names import function
 from tercet.errors import SqlInvalid
 from tercet.sql.tree import Tree
@@ -95,9 +95,32 @@ def _call(tree: Tree, frame: Frame) -> Tree:
                 raise SqlInvalid(f'window "{name}" does not exist')
             tree = tree.replaced(over=frame.named_windows[name])
         frame.windows.append(tree)
-    elif function(tree) in AGGREGATES or any(tree.get(mark) for mark in _AGGREGATE_MARKS):
-        frame.aggregates.append(tree)
+    elif is_aggregate(tree):
+        _owned(tree, frame)
     return tree
+
+
+def is_aggregate(tree: Tree) -> bool:
+    """Whether it is a call of an aggregate, over a group or a window."""
+    if tree.kind == "FuncCall":
+        return function(tree) in AGGREGATES or any(tree.get(mark) for mark in _AGGREGATE_MARKS)
+    return tree.kind in _JSON_AGGREGATES
+
+
+def _owned(tree: Tree, frame: Frame) -> None:
+    """Note an aggregate at the block whose rows it is over: one of columns further out only is that block's."""
+    ups = [one.up for one in references(tree)]
+    level = min(ups, default=0)
+    owner: Frame | None = frame
+    for _ in range(level):
+        owner = owner.parent if owner is not None else None
+
+    def nearer(part: Tree) -> Tree:
+        found = reference(part)
+        return part if found is None else part.replaced(up=found.up - level)
+
+    if owner is not None:
+        owner.aggregates.append(tree.mapped(nearer) if level else tree)
 
 
 def integer(tree: Tree) -> int | None:

@@ -11,7 +11,7 @@ from tercet.errors import SqlInvalid
 from tercet.sql.tree import Tree
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from tercet.advisor.catalog import Catalog
     from tercet.advisor.scope.block import Block, Join, Place, Source, Sublink
@@ -91,16 +91,26 @@ class Frame:
         """The column that a ColumnRef means."""
         names = [one.text("sval") for one in tree.trees("fields") if one.kind == "String"]
         star = any(one.kind == "A_Star" for one in tree.trees("fields"))
+        found = self._outwards(lambda frame: frame.row(names) if star else frame.local(names))
+        if found is None and not star and len(names) == 1:
+            # A table's name where a value is expected; else a column that only a function can have.
+            found = self._outwards(lambda frame: frame.row(names)) or self._outwards(
+                lambda frame: frame.loose(names[0])
+            )
+        if found is None:
+            raise SqlInvalid(f'column "{".".join(names)}" does not exist')
+        return found
+
+    def _outwards(self, look: Callable[[Frame], Tree | None]) -> Tree | None:
+        """What is found nearest, here or further out."""
         frame: Frame | None = self
         up = 0
         while frame is not None:
-            found = frame.row(names) if star else frame.local(names)
+            found = look(frame)
             if found is not None:
                 return self._seen(found, up)
             frame, up = frame.parent, up + 1
-        if not star and len(names) == 1:  # a table's name where a value is expected
-            return self.resolve(tree.replaced(fields=(*tree.trees("fields"), Tree("A_Star"))))
-        raise SqlInvalid(f'column "{".".join(names)}" does not exist')
+        return None
 
     def local(self, names: list[str]) -> Tree | None:
         """The column of these names among this block's own, if there is one."""
@@ -155,11 +165,12 @@ class Frame:
             tables = [entry for entry in self.entries if entry.table]
             if len(tables) == 1 and tables[0].source is not None:
                 return column(tables[0].source, name, alias=tables[0].alias)
-        loose = [entry for entry in self.entries if entry.open and entry.loose and entry.source is not None]
-        # A row's own name comes first: "g" of "from f() g".
-        if len(loose) == 1 and not any(entry.alias == name for entry in self.entries):
-            return column(loose[0].source or 0, name, alias=loose[0].alias)
         return None
+
+    def loose(self, name: str) -> Tree | None:
+        """The column of a function of which nobody knows the columns, if there is one such function."""
+        found = [entry for entry in self.entries if entry.open and entry.loose and entry.source is not None]
+        return column(found[0].source or 0, name, alias=found[0].alias) if len(found) == 1 else None
 
     def entry(self, places: list[str]) -> Entry | None:
         """The entry of an alias, or of a table's name with its schema."""

@@ -110,15 +110,16 @@ class _Resolver:
             if query is None:
                 raise AssertionError(one)
             given = tuple(part.text("sval") for part in one.trees("aliascolnames"))
+            more = _marks(one)
             itself = recursive and _names(query, name)
             if itself:
                 # Its columns are those of the part that does not name it.
                 first = query.tree("larg") or query
                 uses = frame.uses.copy()
-                frame.known[name] = _known(name, given, self.query(first, frame), hidden=True)
+                frame.known[name] = _known(name, given, self.query(first, frame), more, hidden=True)
                 frame.uses = uses
             block = self.query(query, frame)
-            frame.known[name] = _known(name, given, block)
+            frame.known[name] = _known(name, given, block, more)
             how = _MATERIALIZED[one.text("ctematerialized")]
             found.append(Cte(name, block, 0, recursive=itself, materialized=how))
         return found
@@ -250,11 +251,23 @@ class _Resolver:
         return Block(kind, tree, where=where, outputs=outputs, assignments=assignments, target=target)
 
 
-def _known(name: str, given: tuple[str, ...], block: Block, *, hidden: bool = False) -> Known:
+def _known(
+    name: str, given: tuple[str, ...], block: Block, more: tuple[str, ...], *, hidden: bool = False
+) -> Known:  # fmt: skip
     names = unique(one.name for one in block.outputs)
     if len(given) > len(names):
         raise SqlInvalid(f'WITH query "{name}" has {len(names)} columns available but {len(given)} columns specified')
-    return Known(name, (*given, *names[len(given) :]), output_types(block), None if hidden else block)
+    columns = (*given, *names[len(given) :], *more)
+    return Known(name, columns, (*output_types(block), *(None for _ in more)), None if hidden else block)
+
+
+def _marks(tree: Tree) -> tuple[str, ...]:
+    """The columns that SEARCH and CYCLE add behind the others."""
+    search, cycle = tree.tree("search_clause"), tree.tree("cycle_clause")
+    first = (search.text("search_seq_column"),) if search is not None else ()
+    if cycle is None:
+        return first
+    return (*first, cycle.text("cycle_mark_column"), cycle.text("cycle_path_column"))
 
 
 def _names(tree: Tree, name: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -55,6 +56,10 @@ class From:
         for tree in items:
             _, entries = self._item(tree)
             self._frame.entries.extend(entries)
+        named = Counter((entry.alias, entry.schema) for entry in self._frame.entries if entry.named)
+        for (alias, _), times in named.items():
+            if times > 1:
+                raise SqlInvalid(f'table name "{alias}" specified more than once')
 
     def target(self, tree: Tree) -> Table:
         """The table that an UPDATE, DELETE or MERGE names."""

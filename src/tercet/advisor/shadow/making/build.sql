@@ -6,6 +6,9 @@ alter database postgres owner to tercet;
 alter schema public owner to tercet;
 alter role tercet set session_replication_role = 'replica';
 alter role tercet set check_function_bodies = off;
+-- Their bytes are written as they lie there.
+create cast (bytea as pg_ndistinct) without function;
+create cast (bytea as pg_dependencies) without function;
 
 -- name: settings
 -- Each setting of production that this server knows, for the role that plans.
@@ -221,3 +224,20 @@ select $1::bigint, $2::integer, false, case when s.of_key and $7::boolean then 0
        s.stanumbers1, s.stanumbers2, s.stanumbers3, s.stanumbers4, s.stanumbers5,
        s.stavalues1, s.stavalues2, s.stavalues3, s.stavalues4, s.stavalues5
 from source s
+
+-- name: numbers
+select a.attname, a.attnum from pg_attribute a
+join pg_class c on c.oid = a.attrelid join pg_namespace n on n.oid = c.relnamespace
+where n.nspname = $1 and c.relname = $2 and a.attnum > 0 and not a.attisdropped
+
+-- name: extended
+insert into pg_statistic_ext_data (stxoid, stxdinherit, stxdndistinct, stxddependencies)
+select s.oid, $3::boolean, $4::bytea::pg_ndistinct, $5::bytea::pg_dependencies
+from pg_statistic_ext s join pg_namespace n on n.oid = s.stxnamespace
+where n.nspname = $1 and s.stxname = $2
+
+-- name: extended_14
+-- Version 14 has the row since the statistics were made, and but one for each.
+update pg_statistic_ext_data d set stxdndistinct = $4::bytea::pg_ndistinct, stxddependencies = $5::bytea::pg_dependencies
+from pg_statistic_ext s join pg_namespace n on n.oid = s.stxnamespace
+where n.nspname = $1 and s.stxname = $2 and d.stxoid = s.oid and not $3::boolean

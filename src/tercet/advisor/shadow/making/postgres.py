@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
+from tercet.advisor.port import Refused
 from tercet.advisor.shadow.server import SUPERUSER
 from tercet.advisor.shadow.taken.dump import blocks
+from tercet.errors import StoreUnreachable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -54,7 +56,7 @@ class Link:
         """Run it; None if it went well, else the server's words."""
         try:
             await self.connection.execute(sql)
-        except asyncpg.PostgresError as error:
+        except REFUSALS as error:
             return words(error)
         return None
 
@@ -88,4 +90,11 @@ def words(error: BaseException) -> str:
     return str(error).strip().rstrip(".") or type(error).__name__
 
 
-REFUSALS = (asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError, UnicodeEncodeError)
+REFUSALS = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, UnicodeEncodeError)
+
+
+def refusal(links: Iterable[Link], name: str, error: BaseException) -> Refused:
+    """That the server does not take this; raises StoreUnreachable if it is the server that is gone."""
+    if any(link.connection.is_closed() for link in links):
+        raise StoreUnreachable("postgres", reason="the shadow's server has ended") from error
+    return Refused(name, words(error))

@@ -10,6 +10,7 @@ import asyncpg
 import msgspec
 
 from tercet.advisor.shadow.making import ddl, files
+from tercet.advisor.shadow.making.extended import dependencies, ndistinct
 from tercet.advisor.shadow.making.postgres import Link, words
 from tercet.advisor.shadow.making.tables import Tables
 from tercet.advisor.shadow.sizes import Size
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 # Numbers of the files that are made by hand: far above what a server gives to its own in a shadow's life.
 _FIRST_NODE = 2_000_000_000
+
+# From here on statistics over a table's children have a row of their own.
+_INHERITED_FROM = 15
 
 
 @dataclass(slots=True)
@@ -82,6 +86,7 @@ async def build(master: Link, hand: Link, dump: Dump, ends: str, data: Path) -> 
     notes += await hand.make(made)
     notes += await _statistics(master, dump.statistics)
     notes += await hand.make(dump.rules)
+    notes += await _extended(master, dump)
     for row in await master.rows("rows", ends):
         await hand.attempt(row[0])
     await master.run("checkpoint")
@@ -123,6 +128,32 @@ async def _statistics(master: Link, given: str) -> list[str]:
                 notes.append(f"statistics of {one['schema']}.{one['table']}.{one['column']}: {words(error)}")
         return notes
     return []
+
+
+async def _extended(master: Link, dump: Dump) -> list[str]:
+    """What is known of several columns together; of their frequent combinations nothing can be carried."""
+    notes = []
+    relations = {(one.schema, one.name): one for one in dump.relations}
+    block = "extended" if master.connection.get_server_version().major >= _INHERITED_FROM else "extended_14"
+    for one in dump.extended:
+        relation = relations.get((one.table_schema, one.table))
+        here = {row[0]: row[1] for row in await master.rows("numbers", one.table_schema, one.table)}
+        there = (relation and relation.columns) or ()
+        numbers = {column.number: here[column.name] for column in there if column.name in here}
+        try:
+            await master.rows(
+                block,
+                one.schema,
+                one.name,
+                one.inherited,
+                ndistinct(one.distinct, numbers) if one.distinct else None,
+                dependencies(one.dependencies, numbers) if one.dependencies else None,
+            )
+        except (asyncpg.PostgresError, msgspec.MsgspecError, ValueError) as error:
+            notes.append(f"statistics {one.schema}.{one.name}: {words(error)}")
+        if one.common:
+            notes.append(f"statistics {one.schema}.{one.name}: the frequent combinations are left out")
+    return notes
 
 
 def _files(built: Built, dump: Dump, tables: Tables) -> None:

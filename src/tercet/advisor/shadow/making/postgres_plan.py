@@ -6,12 +6,12 @@ import re
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-from tercet.advisor.port import Refused
-from tercet.advisor.shadow.making.postgres import REFUSALS, words
+from tercet.advisor.shadow.making.postgres import REFUSALS, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from tercet.advisor.port import Refused
     from tercet.advisor.shadow.making.postgres import Link
 
 _PARAMETER = re.compile(r"\$[1-9]")
@@ -39,13 +39,13 @@ class Planning:
 
     async def explain(self, sql: str, on: frozenset[int], off: frozenset[int]) -> str | Refused:
         """EXPLAIN's JSON with these supposed indexes there and these real ones not."""
-        await self._switch(on, off)
         self.explained += 1
         try:
+            await self._switch(on, off)
             asked = await self._executed(sql) if _PARAMETER.search(sql) else None
             text: str = await self._hand.connection.fetchval(f"explain (format json) {asked or sql}")
         except REFUSALS as error:
-            return Refused(sql, words(error))
+            return refusal((self._master, self._hand), sql, error)
         return text
 
     async def keep(self, oids: Iterable[int]) -> None:

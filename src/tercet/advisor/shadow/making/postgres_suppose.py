@@ -12,7 +12,7 @@ import asyncpg
 from tercet.advisor.port import Refused, Supposed
 from tercet.advisor.shadow.explained import read
 from tercet.advisor.shadow.making import files
-from tercet.advisor.shadow.making.postgres import REFUSALS, words
+from tercet.advisor.shadow.making.postgres import REFUSALS, refusal
 from tercet.advisor.shadow.making.postgres_build import Place, craft, resize
 from tercet.advisor.shadow.sizes import Size, size
 from tercet.sql import identifier
@@ -64,7 +64,7 @@ class Workshop:
             made = await self.suppose(index.on(index.table, name=other))
             return made if isinstance(made, Refused) else _named(made, index.name)
         except REFUSALS as error:
-            return Refused(index.name, words(error))
+            return refusal((self.master, self.hand), index.name, error)
 
     async def _made(self, index: Index) -> Known:
         leaves = [row[0] for row in await self.master.rows("leaves", index.qualified_table)]

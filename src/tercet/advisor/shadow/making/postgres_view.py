@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tercet.advisor.port import Refused, Supposed
 from tercet.advisor.shadow.making.origin import origins
-from tercet.advisor.shadow.making.postgres import REFUSALS, words
+from tercet.advisor.shadow.making.postgres import REFUSALS, refusal
 from tercet.advisor.shadow.making.postgres_build import Place, resize
 from tercet.advisor.shadow.sizes.layout import PAGE, ROOM, heap_tuple
 from tercet.sql import identifier
@@ -30,12 +30,12 @@ async def suppose_view(workshop: Workshop, view: View, rows: float) -> tuple[Sup
         await workshop.hand.run("commit")
     except REFUSALS as error:
         await workshop.hand.attempt("rollback")
-        return Refused(name, words(error)), ()
+        return refusal((workshop.master, workshop.hand), name, error), ()
     try:
         size = await _filled(workshop, view, max(rows, 0.0), sources)
     except REFUSALS as error:
         await _gone(workshop, view)
-        return Refused(name, words(error)), ()
+        return refusal((workshop.master, workshop.hand), name, error), ()
     indexes: list[Known] = []
     for index in view.all_indexes:
         known = await workshop.suppose(index)

@@ -55,6 +55,7 @@ class Column(msgspec.Struct, frozen=True):
     """A column of a relation."""
 
     name: str
+    number: int
     type: str
     not_null: bool
     collation: Name | None = None
@@ -108,12 +109,13 @@ class Extended(msgspec.Struct, frozen=True):
 
     schema: str
     name: str
-    inherited: str
+    inherited: bool
     table_schema: str
     table: str
-    columns: tuple[str, ...] | None = None
     distinct: str | None = None
     dependencies: str | None = None
+    # Whether it holds frequent combinations, too.
+    common: bool = False
 
 
 @dataclass(frozen=True, slots=True)

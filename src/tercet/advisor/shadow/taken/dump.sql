@@ -124,7 +124,7 @@ select coalesce(json_agg(json_build_object(
                 where o ~ '^(parallel_workers|fillfactor)='),
     'row_security', c.relrowsecurity,
     'columns', (select json_agg(json_build_object(
-                    'name', a.attname, 'type', format_type(a.atttypid, a.atttypmod), 'not_null', a.attnotnull,
+                    'name', a.attname, 'number', a.attnum, 'type', format_type(a.atttypid, a.atttypmod), 'not_null', a.attnotnull,
                     'collation', case when a.attcollation <> t.typcollation and a.attcollation <> 0
                                       then (select json_build_array(ln.nspname, l.collname) from pg_collation l
                                             join pg_namespace ln on ln.oid = l.collnamespace
@@ -228,9 +228,10 @@ where s.schemaname !~ '^pg_' and s.schemaname <> 'information_schema'
 
 -- name: extended
 select coalesce(json_agg(json_build_object(
-    'schema', s.statistics_schemaname, 'name', s.statistics_name, 'inherited', coalesce(to_jsonb(s) ->> 'inherited', 'false'),
-    'table_schema', s.schemaname, 'table', s.tablename, 'columns', s.attnames,
-    'distinct', s.n_distinct::text, 'dependencies', s.dependencies::text
+    'schema', s.statistics_schemaname, 'name', s.statistics_name, 
+    'inherited', coalesce((to_jsonb(s) ->> 'inherited')::boolean, false),
+    'table_schema', s.schemaname, 'table', s.tablename,
+    'distinct', s.n_distinct::text, 'dependencies', s.dependencies::text, 'common', s.most_common_vals is not null
 )), '[]')::text
 from pg_stats_ext s
 

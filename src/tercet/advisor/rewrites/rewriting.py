@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 ALTERNATIVES_MAX = 16
 # A text this deep in rules is one that circles.
 _STEPS_MAX = 12
+_APART = frozenset(rule.name for rule in RULES if rule.apart)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,7 @@ def _together(way: _Way, catalog: Catalog) -> _Way:
     while len(way.rules) < _STEPS_MAX:
         for step in _steps(way, catalog):
             text = write(step.tree)
-            if text not in seen and not any(rule.apart and rule.name == step.rules[-1] for rule in RULES):
+            if text not in seen and step.rules[-1] not in _APART:
                 seen.add(text)
                 way = step
                 break
@@ -85,7 +86,7 @@ def _together(way: _Way, catalog: Catalog) -> _Way:
 
 
 def _alternatives(way: _Way, catalog: Catalog) -> Iterator[_Way]:
-    """Every rule alone, then what all together make of that, then pairs and so on."""
+    """Every rule alone, then pairs and so on; after one that stands apart, also what all others make of it."""
     waiting, seen, looked = deque([way]), {write(way.tree)}, 0
     while waiting and looked < ALTERNATIVES_MAX:
         looked += 1
@@ -95,7 +96,8 @@ def _alternatives(way: _Way, catalog: Catalog) -> Iterator[_Way]:
                 seen.add(text)
                 waiting.append(step)
                 yield step
-                yield _together(step, catalog)
+                if step.rules[-1] in _APART:
+                    yield _together(step, catalog)
 
 
 def _steps(way: _Way, catalog: Catalog) -> Iterator[_Way]:

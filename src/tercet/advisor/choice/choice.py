@@ -128,7 +128,7 @@ async def _thorough(search: Search, ledger: Ledger, room: _Room) -> tuple[Names,
     }
     second = await search.cut_back(await search.grow(nothing, moves))
     ways = sorted((first, second), key=lambda place: (place[1].total, sorted(place[0])))
-    better = [await search.better(way, pool) for way in ways]
+    better = [await search.repair(await search.better(way, pool)) for way in ways]
     return pool, min(better, key=lambda place: (place[1].total, sorted(place[0])))
 
 

@@ -97,14 +97,29 @@ class Search:
         return place
 
     async def repair(self, place: Place) -> Place:
-        """Take away what makes a statement slower than it may become."""
+        """Mend what makes a statement slower than it may become: by another index that begins alike, else by none."""
+        tried: set[str] = set()
         while place[0] and (slower := self._worth.slower(place[1])):
             guilty = sorted({name for at in slower for name in place[1].found[at].used & place[0]})
             if not guilty:
                 return place
             trials = [await self._without(place, name) for name in guilty]
+            for name in guilty:
+                for other in sorted(self._alike(name) - place[0] - tried):
+                    trial = await self._fitted(await self.place((place[0] - {name}) | {other}, place), other)
+                    trials += [trial] if self._improves(trial, place) else []
             place = min(trials, key=lambda one: (one[1].total, sorted(one[0])))
+            # Each is taken in once, so that it ends.
+            tried |= place[0]
         return place
+
+    def _alike(self, name: str) -> Names:
+        """Candidates of the same table that begin with the same key."""
+        own = self._ledger.candidates[name].index
+        known = self._ledger.candidates
+        return frozenset(
+            other for other, one in known.items() if one.index.table == own.table and one.index.keys[0] == own.keys[0]
+        )
 
     async def earned(self, place: Place) -> Place:
         """Take away what does not earn its place, the least worth first."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from tercet.advisor.advice import CachePolicy, Rewrite
 from tercet.sql import Index, View
+from tercet.sql.identifier import table_parts
 from tercet.units import duration, size
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def what(piece: Piece) -> str:
     """What a piece is about: the index by its columns, the view by its name, the rules of a rewrite."""
     match piece.value:
         case View() as view:
-            return view.qualified
+            return ".".join(table_parts(view.name))
         case Rewrite() as rewrite:
             return ", ".join(rewrite.rules) or "another text"
         case CachePolicy() as policy:

@@ -63,16 +63,17 @@ def main() -> None:
     """Make, suppose, build, compare, and write it down."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--scale", type=float, default=0.1, help="TPC-H's scale factor")
+    parser.add_argument("--sample", action="store_true", help="let it count distinct values in a few pages")
     parser.add_argument("--results", type=Path, default=Path("bench/results"))
     options = parser.parse_args()
-    answer = asyncio.run(_measure(options.scale))
+    answer = asyncio.run(_measure(options.scale, sample=options.sample))
     options.results.mkdir(parents=True, exist_ok=True)
     path = options.results / f"advisor-shadow-{datetime.now(UTC):%Y-%m-%d}.json"
     path.write_text(json.dumps(answer, indent=1) + "\n", encoding="utf-8")
     print(f"Written: {path}")
 
 
-async def _measure(scale: float) -> dict[str, Any]:
+async def _measure(scale: float, *, sample: bool) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         async with Servers(Path(folder) / "servers", ("postgres",), durable=False) as addresses:
             url = addresses.postgres or ""
@@ -80,7 +81,7 @@ async def _measure(scale: float) -> dict[str, Any]:
             try:
                 statements = await _load(direct, scale, Path(folder))
                 async with Tercet(postgres=url) as db:
-                    measured = await _compared(db, direct, statements)
+                    measured = await _compared(db, direct, statements, sample=sample)
                 version = await direct.fetchval("show server_version")
             finally:
                 await direct.close()
@@ -89,6 +90,7 @@ async def _measure(scale: float) -> dict[str, Any]:
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": asdict(describe_machine([f"PostgreSQL {version}"])),
         "scale": scale,
+        "sample": sample,
         **measured,
     }
 
@@ -121,13 +123,15 @@ def _kind(name: str, kind: str) -> str:
     return f"char({fixed[name]})" if name in fixed else kind.lower()
 
 
-async def _compared(db: Tercet, direct: asyncpg.Connection, statements: Sequence[str]) -> dict[str, Any]:
+async def _compared(
+    db: Tercet, direct: asyncpg.Connection, statements: Sequence[str], *, sample: bool
+) -> dict[str, Any]:
     indexes = [
         Index(f"supposed_{number}", table, columns, include=include, where=where)
         for number, (table, columns, include, where) in enumerate(INDEXES)
     ]
     began = time.perf_counter()
-    async with await shadow(db.postgres, Catalog()) as planner:
+    async with await shadow(db.postgres, Catalog(), sample=sample) as planner:
         ready = time.perf_counter() - began
         bare = await _plans(direct, planner, statements, ())
         began = time.perf_counter()

@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -55,7 +56,7 @@ vacuum (analyze)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def db(servers) -> AsyncIterator[Tercet]:  # type: ignore[no-untyped-def]
+async def db(servers: Any) -> AsyncIterator[Tercet]:
     """Production, with tables that refer to each other, views, a type of its own and partitions."""
     name = "advisor_sandbox"
     servers.run(servers.administer(servers.postgres, f"create database {name}"))
@@ -205,7 +206,7 @@ asyncio.run(main())
 """
 
 
-async def test_a_killed_process_leaves_no_row_behind(db: Tercet, servers) -> None:
+async def test_a_killed_process_leaves_no_row_behind(db: Tercet, servers: Any) -> None:
     """Nobody could enter the folder while it lived, and it goes when its maker is killed at once."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,

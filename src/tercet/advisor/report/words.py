@@ -57,8 +57,6 @@ def price(piece: Piece) -> str:
         parts.append(f"refresh {duration(piece.refresh_seconds)}")
     if piece.write_cost is not None and abs(piece.write_cost) >= _PERCENT_SHOWN:
         parts.append(f"writes {piece.write_cost:+.1f} %")
-    if piece.fragile:
-        parts.append("fragile")
     return ", ".join(parts)
 
 

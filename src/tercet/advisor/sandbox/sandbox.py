@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Self
 
 from tercet.advisor.sandbox.blocks import blocks
-from tercet.advisor.sandbox.cluster import Cluster
 from tercet.advisor.sandbox.filling import Filling
 from tercet.advisor.sandbox.meter import Meter
 from tercet.advisor.sandbox.part import links_of, parts
-from tercet.advisor.sandbox.postgres_desk import Desk
 from tercet.advisor.sandbox.schema import attempt, create_database, read_schema, repeat, settings_of
+from tercet.advisor.sandbox.server.cluster import Cluster
+from tercet.advisor.sandbox.server.postgres_desk import Desk
 from tercet.errors import DeadlinePassed, UsageError
 from tercet.servers.servers import SOURCES
 

@@ -6,8 +6,8 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from tercet.advisor.sandbox.cluster import Cluster
-from tercet.advisor.sandbox.postgres_desk import Desk
+from tercet.advisor.sandbox.server.cluster import Cluster
+from tercet.advisor.sandbox.server.postgres_desk import Desk
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -23,6 +23,7 @@ from tercet.advisor.shadow.relevance import Relevance
 from tercet.advisor.shadow.server import SUPERUSER, Cluster
 from tercet.advisor.shadow.taken.dump import read_about, read_dump
 from tercet.advisor.shadow.taken.ends import read_ends
+from tercet.advisor.shadow.taken.sample import Sampler
 from tercet.errors import NotOpen
 from tercet.sql import Plan, identifier
 from tercet.sql.identifier import table_parts
@@ -133,6 +134,7 @@ class Shadow:
 
         found = await deviating.deviation(self._database, queries, here)
         self.read_bytes += found.read_bytes
+        sampler = self._workshop.sampler
         return Engine(
             self.kind,
             self.why,
@@ -141,7 +143,7 @@ class Shadow:
             same_plans=found.same,
             plans=found.plans,
             read_bytes=self.read_bytes,
-            read_seconds=self.read_seconds + found.seconds,
+            read_seconds=self.read_seconds + found.seconds + (sampler.seconds if sampler else 0.0),
             tried=self.tried,
             seconds=self.seconds,
         )
@@ -185,12 +187,15 @@ class Shadow:
             raise NotOpen("The shadow planner", closed=True)
 
 
-async def shadow(database: Database, catalog: Catalog, *, on_progress: Progress | None = None) -> Shadow:
+async def shadow(
+    database: Database, catalog: Catalog, *, sample: bool = False, on_progress: Progress | None = None
+) -> Shadow:
     """Make a shadow of this database: a second or two, and a look at production's catalogue.
 
     Without a server program of production's major version here the nearest one plans, which `why` says and
     `deviation` measures. Raises ServerMissing if there is none at all, ServerFailed if it does not start. Settings
-    of the planner that `catalog` names are the shadow's, so that others than production's can be tried.
+    of the planner that `catalog` names are the shadow's, so that others than production's can be tried. With `sample`
+    it may count distinct values in a few hundred pages of production's large tables, so that sizes come closer.
     """
     began = time.perf_counter()
     tell = on_progress or (lambda _what, _done, _all: None)
@@ -212,6 +217,7 @@ async def shadow(database: Database, catalog: Catalog, *, on_progress: Progress 
     except BaseException:
         await asyncio.shield(_end(cluster, *links))
         raise
+    made._workshop.sampler = Sampler(database) if sample else None  # noqa: SLF001 - it is ours
     made.read_bytes, made.read_seconds = dump.read_bytes + more, dump.read_seconds
     made.seconds = time.perf_counter() - began
     return made

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from tercet.advisor.sandbox import reaper
+from tercet.advisor.sandbox.server import reaper
 from tercet.errors import ServerMissing
 from tercet.servers.folder import Site
 from tercet.servers.postgres import PostgresServer

@@ -78,7 +78,7 @@ def _docstring(title: str, revision: str, down_revision: str | None, made: str, 
     said = (
         (
             "Nobody is blocked: what takes long runs CONCURRENTLY and outside of a transaction, and waits for others as"
-            " long as it takes; what takes a lock is short and gives up after some seconds. A run that is cut off can be"
+            " long as it takes; what takes a lock is short, and gives up after seconds. A run that is cut off can be"
             " run again: what is there already is kept, and what a failed build has left is dropped."
         ),
         *notes,

@@ -41,6 +41,7 @@
     └── Refused                  tercet itself says no
         ├── FolderBusy           another process holds this folder
         ├── LockBusy             retryable; somebody else is doing it right now
+        ├── BuildBlocked         retryable; .blockers: old transactions stand in the way of a build
         ├── LoadTimeout          retryable; a cached function takes longer than its callers wait
         ├── RateExceeded         retryable; more was asked for than a limit allows: .retry_after
         ├── SessionConflict      somebody else has changed the session since it was read
@@ -54,6 +55,7 @@ No secret enters one: addresses are masked before they get here.
 """
 
 from tercet.errors.refused import (
+    BuildBlocked,
     FencedOff,
     FolderBusy,
     LoadTimeout,
@@ -112,6 +114,7 @@ from tercet.errors.usage import (
 
 __all__ = [
     "BudgetExceeded",
+    "BuildBlocked",
     "CommandInvalid",
     "CommandRefused",
     "CommitUnknown",

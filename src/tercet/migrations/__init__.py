@@ -4,8 +4,10 @@ from tercet.migrations.guard import alone, alone_until_commit, vacuum
 from tercet.migrations.indexes import Built, build_index, drop_index
 from tercet.migrations.port import Connection, Database
 from tercet.migrations.steps import BuildIndex, DropIndex, MakeView, RebuildIndex, Remark, Step
+from tercet.migrations.waiting import Blocker, blockers
 
 __all__ = [
+    "Blocker",
     "BuildIndex",
     "Built",
     "Connection",
@@ -17,6 +19,7 @@ __all__ = [
     "Step",
     "alone",
     "alone_until_commit",
+    "blockers",
     "build_index",
     "drop_index",
     "vacuum",

@@ -11,19 +11,21 @@ if TYPE_CHECKING:
 
 
 # One unit is a page read in order, and a row costs 0.01 of it; what a step adds to the cost of those below it.
-_UNITS: Mapping[str, float] = MappingProxyType({
-    "Seq Scan": 4.5,
-    "Hash": 1.0,
-    "Hash Join": 12.0,
-    "Merge Join": 10.0,
-    "Sort": 4.0,
-    "Incremental Sort": 4.0,
-    "HashAggregate": 16.0,
-    "GroupAggregate": 9.0,
-    "Aggregate": 12.0,
-    "Gather": 3.0,
-    "Gather Merge": 6.0,
-})
+_UNITS: Mapping[str, float] = MappingProxyType(
+    {
+        "Seq Scan": 4.5,
+        "Hash": 1.0,
+        "Hash Join": 12.0,
+        "Merge Join": 10.0,
+        "Sort": 4.0,
+        "Incremental Sort": 4.0,
+        "HashAggregate": 16.0,
+        "GroupAggregate": 9.0,
+        "Aggregate": 12.0,
+        "Gather": 3.0,
+        "Gather Merge": 6.0,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)

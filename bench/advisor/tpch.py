@@ -87,7 +87,8 @@ async def _filled(connection: asyncpg.Connection, scale: float) -> dict[int, str
     with tempfile.TemporaryDirectory() as folder:
         for (name,) in duck.execute("select table_name from information_schema.tables").fetchall():
             columns = duck.execute(
-                f"select column_name, data_type from information_schema.columns where table_name = '{name}' order by ordinal_position"
+                "select column_name, data_type from information_schema.columns where table_name = ? order by ordinal_position",
+                [name],
             ).fetchall()
             await connection.execute(
                 f"create table {name} ({', '.join(f'{column} {kind}' for column, kind in columns)})"
@@ -137,7 +138,7 @@ async def _run(
     """Every index is built once; a side sees its own, the others are marked invalid meanwhile."""
     built = {
         made: await _built(connection, made, f"side_{at}")
-        for at, made in enumerate(dict.fromkeys(sum(sides.values(), [])))
+        for at, made in enumerate(dict.fromkeys(one for side in sides.values() for one in side))
     }
     await connection.execute("vacuum analyze")
     best: dict[str, dict[int, float]] = {name: {} for name in sides}
@@ -175,7 +176,8 @@ async def _built(connection: asyncpg.Connection, statement: str, name: str) -> s
 
 async def _show(connection: asyncpg.Connection, shown: list[str], every: list[str]) -> None:
     await connection.execute(
-        "update pg_index set indisvalid = c.relname = any($1) from pg_class c where c.oid = indexrelid and c.relname = any($2)",
+        "update pg_index set indisvalid = c.relname = any($1) from pg_class c "
+        "where c.oid = indexrelid and c.relname = any($2)",
         shown, every,
     )  # fmt: skip
 

@@ -59,7 +59,8 @@ class Rows:
     def fewer(self, node: Node) -> float:
         """What share of the rows that are planned for one loop of an index scan is likely to come.
 
-        The planner divides by the values of the scanned column alone; as for any join, the one with more counts. Of values whose rows lie together a sample sees few, so the difference may be large.
+        The planner divides by the values of the scanned column alone; as for any join, the one with more counts. Of
+        values whose rows lie together a sample sees few, so the difference may be large.
         """
         share = 1.0
         for own, other in self._equal(node):

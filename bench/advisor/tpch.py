@@ -87,7 +87,8 @@ async def _filled(connection: asyncpg.Connection, scale: float) -> dict[int, str
     with tempfile.TemporaryDirectory() as folder:
         for (name,) in duck.execute("select table_name from information_schema.tables").fetchall():
             columns = duck.execute(
-                "select column_name, data_type from information_schema.columns where table_name = ? order by ordinal_position",
+                "select column_name, data_type from information_schema.columns "
+                "where table_name = ? order by ordinal_position",
                 [name],
             ).fetchall()
             await connection.execute(

@@ -14,7 +14,13 @@ FUNCTION_LINES = 50
 ROOM_FILES = 12
 
 # Folders with one small file a thing, where the number is the richness and not the size.
-SHELVES = ("tercet.advisor.candidates.kinds", "tercet.cli", "tercet.lint.rules", "tercet.migrations.ops")
+SHELVES = (
+    "tercet.advisor.rewrites.rules",
+    "tercet.advisor.candidates.kinds",
+    "tercet.cli",
+    "tercet.lint.rules",
+    "tercet.migrations.ops",
+)
 
 
 class Source(Protocol):

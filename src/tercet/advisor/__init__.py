@@ -1,6 +1,7 @@
 """A slow query taken to where it belongs: indexes, rewrites, views and cache advice, each with its proof."""
 
 from tercet.advisor.advice import Advice, CachePolicy, Engine, Piece, Proof, Rejected, Rewrite, StatementAdvice
+from tercet.advisor.advisor import advise
 from tercet.advisor.candidate import Candidate
 from tercet.advisor.catalog import Catalog
 from tercet.advisor.port import WhatIf
@@ -21,4 +22,5 @@ __all__ = [
     "StatementAdvice",
     "WhatIf",
     "Workload",
+    "advise",
 ]

@@ -22,9 +22,13 @@ from rich.progress import (
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from tercet.errors import TercetError
+
+# Whoever reads a pipe has room, and columns in their places.
+_PIPED_WIDTH = 120
+_TONES = {"": "", "strong": "bold", "good": "green", "bad": "bold red", "faint": "dim"}
 
 
 class Bars:
@@ -69,6 +73,16 @@ class Screen:
     def result(self, text: str) -> None:
         """A line for whoever reads the output, person or program; as it is, never folded."""
         self._out.print(Text(text), soft_wrap=True)
+
+    @property
+    def width(self) -> int:
+        """How many characters a line has room for; off a terminal as many as one likes."""
+        return self._out.width if self._out.is_terminal else _PIPED_WIDTH
+
+    def lines(self, lines: Iterable[Iterable[tuple[str, str]]]) -> None:
+        """Lines of several parts, each part with how it is meant: strong, good, bad, faint, or plain."""
+        for line in lines:
+            self._out.print(Text.assemble(*((text, _TONES[tone]) for text, tone in line)), soft_wrap=True)
 
     def aside(self, text: str) -> None:
         """A line for the person only."""

@@ -13,7 +13,8 @@ import pytest
 
 from tercet import Tercet
 from tercet.advisor import Example, Query, reading
-from tercet.advisor.views import propose, why_not
+from tercet.advisor.shadow import shadow
+from tercet.advisor.views import gain, propose, why_not
 from tercet.sql import Statement
 
 if TYPE_CHECKING:
@@ -108,3 +109,22 @@ async def test_a_view_answers_the_same_question(path: Path, postgres_url: str) -
         common = [candidate for candidate in candidates if len(candidate.answers) == sum(one.answered for one in asked)]
         assert len(common) >= case["views"]
         assert bool(candidates) == bool(case["views"])
+
+
+async def test_the_planner_tells_the_gain_before_a_view_is_built(postgres_url: str) -> None:
+    """The shadow knows the view with its index, and the statement over it costs a fraction."""
+    case = tomllib.loads((CASES / "reference.toml").read_text(encoding="utf-8"))
+    query = _query(Asked(**case["statement"][0]), 1.0)
+    catalog = await _catalog(postgres_url)
+    async with Tercet(postgres=postgres_url) as db:
+        candidates = propose([query], catalog)
+        async with await shadow(db.postgres, catalog) as engine:
+            for candidate in candidates:
+                gains = await gain(candidate, engine, [query])
+                assert isinstance(gains, tuple), gains
+                (one,) = gains
+                assert one.fingerprint == query.fingerprint
+                assert one.after < one.before / 2
+        async with db.postgres.transaction() as connection:
+            views = await connection.exec_driver_sql("select count(*) from pg_matviews")
+            assert views.scalar() == 0

@@ -8,11 +8,11 @@ from tercet.advisor.workload import MARK, Asked, Folding, folding
 from tercet.sql import Statement
 
 
-def _workload(*asked: Asked, **options: float) -> list[tuple[str, float, float | None]]:
+def _workload(*asked: Asked) -> list[tuple[str, float, float | None]]:
     fold = Folding()
     for one in asked:
         fold.add(one)
-    return [(query.sql, query.calls, query.ms) for query in fold.workload("test", **options).queries]  # type: ignore[arg-type]
+    return [(query.sql, query.calls, query.ms) for query in fold.workload("test").queries]
 
 
 @pytest.mark.parametrize(
@@ -145,6 +145,6 @@ def test_sites_and_the_rest_are_kept() -> None:
     """Call sites each once, the first name, and the path."""
     fold = Folding()
     for site in ("a.py:1", "b.py:2", "a.py:1"):
-        fold.add(Asked("select a from t", rows=3, site=site, label=site, search_path=("x",)))
+        fold.add(Asked("select a from t", rows=3, sites=(site,), label=site, search_path=("x",)))
     (query,) = fold.workload("test").queries
     assert (query.sites, query.label, query.search_path, query.rows) == (("a.py:1", "b.py:2"), "a.py:1", ("x",), 3)

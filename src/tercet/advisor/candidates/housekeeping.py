@@ -16,6 +16,7 @@ from tercet.units import size
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from tercet.advisor.candidates.finding import Trouble
     from tercet.advisor.catalog import Catalog, ForeignKey, Qualified, Standing, Table
     from tercet.advisor.query import Query
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 UNUSED_SECONDS = 7 * 86_400.0
 # A table that was hardly read tells nothing of its indexes: it may be new, or its counters.
 READS_MIN = 100
+# Counters that were never reset do not say since when they run; so many reads are more than a day's tries.
+READS_UNKNOWN_MIN = 10_000
 # What REINDEX CONCURRENTLY leaves of itself where it fails.
 _REMAINS = re.compile(r"_cc(new|old)\d*$")
 
@@ -83,7 +86,7 @@ def _contained(table: Table) -> Iterator[Finding]:
         for other in ranked:
             if other is one or other.oid in gone or not _does(other, one):
                 continue
-            equal = _does(one, other) or serves(one.index, other.index)
+            equal = len(one.index.keys) == len(other.index.keys) and set(one.index.include) == set(other.index.include)
             if equal and ranked.index(other) > at:
                 continue
             gone.add(one.oid)
@@ -113,13 +116,15 @@ def _double(table: Table, one: Standing, other: Standing, *, equal: bool) -> Fin
 def _unused(table: Table, catalog: Catalog, seconds: float) -> Iterator[Finding]:
     activity = table.activity
     reads = activity.sequential_scans + activity.index_scans
-    if activity.seconds < seconds or activity.seconds <= 0 or (table.kind != "p" and reads < READS_MIN):
+    known = activity.seconds > 0
+    enough = READS_MIN if known else READS_UNKNOWN_MIN
+    if (known and activity.seconds < seconds) or (table.kind != "p" and reads < enough):
         return
+    span = f"{activity.seconds / 86_400:.0f} days" if known else "all the time that was counted"
     for one in table.indexes:
         if not one.valid or one.needed or one.index.unique or one.parent is not None or _scans(one, table, catalog):
             continue
-        days = activity.seconds / 86_400
-        why = f"{one.index.name} was not read once in {days:.0f} days, while the table was read {reads} times"
+        why = f"{one.index.name} was not read once in {span}, while the table was read {reads} times"
         minded = (
             "nothing rests on it: no constraint, foreign key, replica identity or CLUSTER",
             "replicas count where they were asked",
@@ -140,7 +145,7 @@ def _scans(one: Standing, table: Table, catalog: Catalog) -> int:
 
 
 def _drop(
-    kind: str, table: Table, one: Standing, why: str, minded: tuple[str, ...], instead: tuple[str, ...] = ()
+    kind: Trouble, table: Table, one: Standing, why: str, minded: tuple[str, ...], instead: tuple[str, ...] = ()
 ) -> Finding:
     # A partitioned index can be dropped, and made, only in one go.
     concurrently = table.kind != "p"
@@ -148,8 +153,7 @@ def _drop(
     if concurrently:
         undo = re.sub(r"^CREATE (UNIQUE )?INDEX ", r"CREATE \1INDEX CONCURRENTLY ", undo)
     return Finding(
-        kind,  # type: ignore[arg-type]  # one of the words of Finding, by its callers
-        "drop", table.name, one.index, why, minded,
+        kind, "drop", table.name, one.index, why, minded,
         ddl=(one.index.drop(concurrently=concurrently),), undo=(undo,), instead=instead, size_bytes=one.size_bytes,
     )  # fmt: skip
 

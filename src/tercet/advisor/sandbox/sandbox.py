@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Self
 
 from tercet.advisor.sandbox.blocks import blocks
-from tercet.advisor.sandbox.cluster import Cluster
 from tercet.advisor.sandbox.filling import Filling
 from tercet.advisor.sandbox.meter import Meter
 from tercet.advisor.sandbox.part import links_of, parts
-from tercet.advisor.sandbox.postgres_desk import Desk
 from tercet.advisor.sandbox.schema import attempt, create_database, read_schema, repeat, settings_of
+from tercet.advisor.sandbox.server.cluster import Cluster
+from tercet.advisor.sandbox.server.postgres_desk import Desk
 from tercet.errors import DeadlinePassed, UsageError
 from tercet.servers.servers import SOURCES
 
@@ -44,6 +44,8 @@ _MAJOR = 10_000
 _LOCK_MS = 2_000
 # From here on what production's visibility map covers is as good as all.
 _VISIBLE = 0.8
+# Of a table of less than 16 MB nobody notices whether a scan looks into its pages as well.
+_VISIBLE_PAGES_MIN = 2_048
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ class Sandbox:
 
     def __init__(self, cluster: Cluster, catalog: Catalog) -> None:
         self._cluster, self.catalog = cluster, catalog
-        self._desk = Desk(cluster.url)
+        self._desk = Desk(cluster.url("postgres"))
         self.tables: Mapping[Qualified, Copied] = {}
         self.taken = Taken(0, 0.0)
         self.notes: tuple[str, ...] = ()
@@ -74,7 +76,7 @@ class Sandbox:
     @property
     def url(self) -> str:
         """Where it is, for other programs on this machine."""
-        return self._cluster.url.rpartition("/")[0] + f"/{_DATABASE}"
+        return self._cluster.url(_DATABASE)
 
     @property
     def folder(self) -> str:
@@ -199,7 +201,7 @@ async def _begin(source: Connection, oids: Sequence[int]) -> Schema:
 
 async def _found(cluster: Cluster, schema: Schema, catalog: Catalog) -> tuple[Desk, tuple[str, ...]]:
     """The database that the copy will be: like production's, with its settings and its schema, and no rows yet."""
-    first = Desk(cluster.url)
+    first = Desk(cluster.url("postgres"))
     notes: list[str] = []
     try:
         async with first.autocommit() as connection:
@@ -212,7 +214,7 @@ async def _found(cluster: Cluster, schema: Schema, catalog: Catalog) -> tuple[De
                 await attempt(connection, statement)
     finally:
         await first.close()
-    desk = Desk(cluster.url.rpartition("/")[0] + f"/{_DATABASE}")
+    desk = Desk(cluster.url(_DATABASE))
     return desk, (*notes, *await repeat(desk, schema.before))
 
 
@@ -235,7 +237,7 @@ def _notes(cluster: Cluster, catalog: Catalog, names: Sequence[Qualified]) -> It
         shown = ".".join(name)
         if table.row_security:
             yield f"{shown} has row security: the copy holds the rows that this login sees."
-        if table.pages and table.all_visible_pages < table.pages * _VISIBLE and table.kind == "r":
+        if table.pages > _VISIBLE_PAGES_MIN and table.all_visible_pages < table.pages * _VISIBLE and table.kind == "r":
             share = table.all_visible_pages / table.pages
             yield (
                 f"{shown} is vacuumed in the copy; production's visibility map covers {share:.0%} of it, and "

@@ -88,6 +88,14 @@ class Source:
         """The type of one of its columns, if that is known."""
         return self.types[self.columns.index(name)] if name in self.columns else None
 
+    def output(self, name: str) -> Output | None:
+        """The output of its query that one of its columns is; None for what is of no query, and for a whole row."""
+        at = self.columns.index(name) if self.block is not None and name in self.columns else None
+        # SEARCH and CYCLE give a WITH query columns that its text does not have.
+        if self.block is None or at is None or at >= len(self.block.outputs):
+            return None
+        return self.block.outputs[at]
+
 
 @dataclass(frozen=True, slots=True)
 class Join:

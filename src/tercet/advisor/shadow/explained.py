@@ -59,3 +59,8 @@ def _walk(step: Step) -> list[Step]:
     for one in found:
         found.extend(one.steps)
     return found
+
+
+def written(value: object) -> str:
+    """The text of what a driver has decoded already."""
+    return msgspec.json.encode(value).decode()

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tercet.errors import ServerFailed, ServerMissing
+from tercet.errors import NotOpen, ServerFailed, ServerMissing
 from tercet.servers.folder import Site
 from tercet.servers.postgres import PostgresServer
 from tercet.servers.process import Spawner
@@ -26,7 +26,7 @@ from tercet.servers.start import Running, Start, bring_up
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from tercet.advisor.shadow.dump import About
+    from tercet.advisor.shadow.taken.dump import About
     from tercet.servers.port import Candidate, Program, Progress, Run, Source
 
 SUPERUSER = "postgres"
@@ -132,10 +132,10 @@ class ShadowServer(PostgresServer):
 class Cluster:
     """A running server of a shadow; `stop` ends it and leaves nothing behind."""
 
-    __slots__ = ("_running", "_spawner", "_sweeper", "folder", "major", "port")
+    __slots__ = ("_folder", "_running", "_spawner", "_sweeper", "major", "port")
 
     def __init__(self) -> None:
-        self.folder: Path | None = None
+        self._folder: Path | None = None
         self.port = 0
         # Of the server that was found.
         self.major = 0
@@ -144,9 +144,15 @@ class Cluster:
         self._sweeper: subprocess.Popen[bytes] | None = None
 
     @property
+    def folder(self) -> Path:
+        """Where its socket and its files are."""
+        if self._folder is None:
+            raise NotOpen("The shadow's server", closed=False)
+        return self._folder
+
+    @property
     def data(self) -> Path:
         """Where the server keeps its files."""
-        assert self.folder is not None, "it has been started"
         return self.folder / "postgres"
 
     async def start(self, about: About) -> None:
@@ -155,7 +161,7 @@ class Cluster:
         if len(place.encode()) > _PLACE_BYTES_MAX:
             place = "/tmp"  # noqa: S108 - the folder made in it is private
         # A folder that only this user may enter.
-        self.folder = Path(tempfile.mkdtemp(prefix="tercet-shadow-", dir=place))
+        self._folder = Path(tempfile.mkdtemp(prefix="tercet-shadow-", dir=place))
         self._sweeper = subprocess.Popen(  # noqa: S603, ASYNC220 - fixed words; it begins in a millisecond
             ["/bin/sh", "-c", _SWEEPER, "sh", str(self.folder)],
             stdin=subprocess.PIPE,
@@ -163,17 +169,17 @@ class Cluster:
         )
         self._spawner = Spawner()
         site, start = Site("postgres", self.folder), Start(self._spawner, detached=False, sources=SOURCES)
-        missing: ServerMissing | None = None
+        missing: list[ServerMissing] = []
         for major in sorted(range(PostgresServer().oldest[0], about.major + 3), key=lambda one: _distance(one, about)):
             try:
                 self._running = await bring_up(ShadowServer(major=major, about=about), site, start)
             except ServerMissing as error:
-                missing = missing or error
+                missing.append(error)
                 continue
             self.port, self.major = self._running.port, major
             return
-        assert missing is not None, "at least production's own version was looked for"
-        raise missing
+        # What is said is what production's own version lacks.
+        raise missing[0]
 
     async def stop(self) -> None:
         """End the server and take its folder away; twice is fine."""
@@ -182,8 +188,8 @@ class Cluster:
             begun = await spawner.settle()
             await asyncio.gather(*(process.end() for process in begun))
             await asyncio.to_thread(spawner.close)
-        if self.folder is not None:
-            await asyncio.to_thread(shutil.rmtree, self.folder, ignore_errors=True)
+        if self._folder is not None:
+            await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
         sweeper, self._sweeper = self._sweeper, None
         if sweeper is not None:
             await asyncio.to_thread(_dismiss, sweeper)

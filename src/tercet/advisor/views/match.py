@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tercet.advisor.candidate import index_name
 from tercet.advisor.views.definition import determined, joined, table
-from tercet.advisor.views.statement.measure import again, direct, operation
+from tercet.advisor.views.statement.measure import again, direct, inexact, operation
 from tercet.advisor.views.statement.shape import (
     Unmatched,
     aggregate,
@@ -67,8 +67,12 @@ class _Matching:
     # Tables that are joined to the view when it is read.
     back: dict[str, None] = field(default_factory=dict)
 
+    # What the view is called in the statement.
+    alias: str = field(init=False)
+
     def __post_init__(self) -> None:
-        self.kept = {one: reference(self.definition.name, name) for one, name in self.definition.names.items()}
+        self.alias = "v" if "v" not in self.definition.sources else self.definition.name
+        self.kept = {one: reference(self.alias, name) for one, name in self.definition.names.items()}
 
     def done(self, residual: tuple[Tree, ...]) -> Match:
         """The whole statement, put together."""
@@ -128,7 +132,16 @@ class _Matching:
 
     def _from(self) -> Tree:
         schema, name = self.definition.schema, self.definition.name
-        tree = Tree("RangeVar", (("schemaname", schema), ("relname", name), ("inh", True), ("relpersistence", "p")))
+        tree = Tree(
+            "RangeVar",
+            (
+                ("schemaname", schema),
+                ("relname", name),
+                ("inh", True),
+                ("relpersistence", "p"),
+                ("alias", Tree("Alias", (("aliasname", self.alias),))),
+            ),
+        )
         for one in self.back:
             source = self.definition.sources[one]
             on = tuple(
@@ -172,7 +185,7 @@ class _Matching:
         """Whether it rests on columns of the view alone, and no value of the moment."""
         plain = all(one.kind not in {"ParamRef", "SQLValueFunction"} for one in tree.walk())
         refs = [named(ref)[0] for ref in references(tree)]
-        return plain and bool(refs) and set(refs) == {self.definition.name}
+        return plain and bool(refs) and set(refs) == {self.alias}
 
     def _of(self, tree: Tree) -> str | Expression:
         """What an index holds of it: a column, or an expression over columns."""
@@ -196,6 +209,8 @@ class _Matching:
             yield "each of its groups is one row of the view"
         else:
             yield "groups of the view are added up to its own, each aggregate by its own rule"
+        if any(inexact(one, self.definition.sources) for one in self.shape.measures()):
+            yield "its sums of floats may differ in their last digits, as they do from plan to plan"
         for one in self.back:
             columns = ", ".join(self.definition.sources[one].table.primary_key)
             yield f"{one} is joined when the view is read, by its primary key ({columns}): its other columns stay in it"

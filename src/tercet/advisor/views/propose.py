@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 SHRINKING_MAX = 0.5
 # The heaviest grouping statements that are looked at; each is matched with each view over its tables.
 STATEMENTS_MAX = 200
+# Statements that are read for that, the heaviest first: what comes after has no weight.
+READ_MAX = 2_000
 # Statements over the same tables that may share views, and the indexes that one view gets.
 TOGETHER_MAX = 40
 INDEXES_MAX = 6
@@ -59,7 +61,7 @@ class _Asked:
 def propose(queries: Sequence[Query], catalog: Catalog) -> tuple[ViewCandidate, ...]:
     """Views that answer these statements exactly, for an engine to try; the ones for most of the time first."""
     asked: list[_Asked] = []
-    for query in sorted(queries, key=_weight, reverse=True):
+    for query in sorted(queries, key=_weight, reverse=True)[:READ_MAX]:
         if len(asked) < STATEMENTS_MAX and query.reading:
             try:
                 asked.append(_read(query, catalog))
@@ -92,7 +94,7 @@ def _read(query: Query, catalog: Catalog) -> _Asked:
     try:
         shapes = [shape_of(parse(one.sql), catalog, query.search_path) for one in texts]
     except SqlInvalid as error:
-        raise Unmatched(f"it cannot be read: {error}") from error
+        raise Unmatched(f"it cannot be read: {error.reason}") from error
     if any(one.graph != shapes[0].graph for one in shapes):
         raise Unmatched("its examples join under different conditions")
     return _Asked(query, tuple(texts), tuple(shapes))
@@ -106,7 +108,7 @@ def _of_graph(model: Shape, asked: Sequence[_Asked]) -> Iterator[ViewCandidate]:
         try:
             shapes = tuple(adapt(shape, model) for shape in one.shapes)
         except Unmatched as error:
-            if set(one.shape.graph.tables) & set(model.graph.tables):
+            if set(one.shape.graph.tables) <= set(model.graph.tables):
                 others.append(Rejected(_label(one.query), error.why))
             continue
         if len(those) < TOGETHER_MAX:
@@ -230,6 +232,10 @@ def _why(definition: Definition, answers: int) -> str:
 def _conditions(definition: Definition) -> Iterator[str]:
     if definition.baked:
         yield f"it holds only rows with {' and '.join(write(one) for one in definition.baked)}"
+    on = (*definition.graph.joins, *(one for _, some in definition.graph.outer for one in some))
+    fixed_in = sorted(write(one) for one in on if any(part.kind == "A_Const" for part in one.walk()))
+    if fixed_in:
+        yield f"its tables are joined for these values only: {' and '.join(fixed_in)}"
     words = [
         ".".join(named(one))
         for one in (*definition.keys, *definition.attributes)

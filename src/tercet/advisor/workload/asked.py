@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
+from tercet.advisor.workload.literals import filled, literal
 from tercet.errors import SqlInvalid
 from tercet.sql import Statement
 from tercet.sql.tree import parse, write
@@ -20,6 +22,8 @@ _CARRIERS = frozenset({"explain", "declare cursor", "copy", "prepare"})
 # Put into whatever the advisor itself asks of a database, so that it does not find itself among the statements.
 MARK = "/* tercet */"
 
+_VALUE = re.compile(r"\$(\d+) = (NULL|'(?:[^']|'')*')")
+
 
 @dataclass(frozen=True, slots=True)
 class Asked:
@@ -35,9 +39,22 @@ class Asked:
     ms: float | None = None
     rows: float | None = None
     label: str = ""
-    site: str = ""
+    sites: tuple[str, ...] = ()
     search_path: tuple[str, ...] = ()
     twice: bool = False
+    # The values of $1, $2 … as a log writes them ("$1 = '5', $2 = NULL"): read only for the few texts that are kept.
+    values: str = ""
+
+    @property
+    def text(self) -> str:
+        """The statement with its values put in."""
+        if not self.values:
+            return self.sql
+        found = _VALUE.findall(self.values)
+        return filled(
+            self.sql,
+            {int(n): "null" if text == "NULL" else literal(text[1:-1].replace("''", "'")) for n, text in found},
+        )
 
 
 def meant(sql: str) -> Statement | str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from tercet.advisor.query import EXAMPLES_MAX, Example, Query, Skipped, Workload
 from tercet.advisor.workload.asked import STATEMENT_CHARS_MAX, Asked, meant
+from tercet.advisor.workload.literals import NAMES, STRINGS, WORDS
 
 if TYPE_CHECKING:
     from tercet.sql import Statement
@@ -36,9 +37,8 @@ _LABEL_CHARS = 60
 
 # Whatever may be a constant, and what must be passed over to find it.
 _CONSTANTS = re.compile(
-    r"""--[^\n]*|/\*.*?\*/|"(?:[^"]|"")*"|[eE]'(?:[^'\\]|''|\\.)*'|'(?:[^']|'')*'|\$(\w*)\$.*?\$\1\$
-      | [^\W\d][\w$]* | \$\d+ | \d[\d.]*(?:[eE][+-]?\d+)?""",
-    re.VERBOSE | re.DOTALL,
+    rf"{NAMES}|{STRINGS}|{WORDS}|\$\d+|\d[\d.]*(?:[eE][+-]?\d+)?",
+    re.DOTALL,
 )
 _SPACES = re.compile(r"\s+")
 
@@ -105,22 +105,24 @@ class Folding:
 
         False for one that nobody misses (BEGIN, SET, a question about the catalogue).
         """
-        form = _form(one.sql) if len(one.sql) <= STATEMENT_CHARS_MAX else one.sql[:_SKIPPED_CHARS]
-        known = self._forms.get(form, "")
+        # A text with $1 in it comes again as it is; one with constants has to be looked at.
+        form, known = one.sql, self._forms.get(one.sql, "")
+        if known == "":
+            form = _form(one.sql) if len(one.sql) <= STATEMENT_CHARS_MAX else one.sql[:_SKIPPED_CHARS]
+            known = self._forms.get(form, "")
         if known is None:
             return False
-        text, fold = one.sql.strip().removesuffix(";"), self._folds.get(known)
+        text, fold = "", self._folds.get(known)
         if fold is None:
-            statement = self._read(one.sql, form)
+            statement = self._read(one, form)
             if statement is None:
                 return form not in self._forms
             text, fold = statement.text, self._fold(statement)
         (fold.twice if one.twice else fold.once).add(one)
         fold.label = fold.label or one.label
         fold.search_path = fold.search_path or one.search_path
-        if one.site and len(fold.sites) < SITES_MAX:
-            fold.sites[one.site] = None
-        self._keep(fold, text, None if one.ms is None else one.ms / (one.calls or 1.0))
+        fold.sites.update(dict.fromkeys(one.sites[: SITES_MAX - len(fold.sites)]))
+        self._keep(fold, one, text)
         return True
 
     def skip(self, sql: str, why: str) -> None:
@@ -157,8 +159,9 @@ class Folding:
             share=min(1.0, ms / whole) if folds and whole else 1.0,
         )
 
-    def _read(self, sql: str, form: str) -> Statement | None:
+    def _read(self, one: Asked, form: str) -> Statement | None:
         """The statement in a text that is not known by its form yet."""
+        sql = one.text
         statement = meant(sql)
         if len(self._forms) >= FORMS_MAX:
             self._forms.clear()
@@ -170,6 +173,8 @@ class Folding:
             return None
         if statement.text in sql:  # not one that EXPLAIN or another has carried
             self._forms[form] = statement.fingerprint
+            if one.values:
+                self._forms[one.sql] = statement.fingerprint
         return statement
 
     def _fold(self, statement: Statement) -> _Fold:
@@ -181,12 +186,13 @@ class Folding:
             self._chars += len(statement.text)
         return fold
 
-    def _keep(self, fold: _Fold, text: str, ms: float | None) -> None:
+    def _keep(self, fold: _Fold, one: Asked, text: str) -> None:
         """Keep every n-th text; n doubles when there is no more room, so that they stay spread over the time."""
         fold.seen += 1
         if (fold.seen - 1) % fold.every:
             return
-        fold.texts.append((ms, text))
+        text = text or one.text.strip().removesuffix(";")
+        fold.texts.append((None if one.ms is None else one.ms / (one.calls or 1.0), text))
         self._chars += len(text)
         if len(fold.texts) > TEXTS_MAX:
             self._chars -= sum(len(text) for _, text in fold.texts[1::2])

@@ -17,12 +17,14 @@ if TYPE_CHECKING:
 # More columns, or more bytes, make the index another copy of the table.
 INCLUDE_MAX = 6
 WIDTH_MAX = 120
+# One that is nearly as large as the table is a second table.
+COPY = 1.6
 # Below this number of rows, fetching them from the table costs about as much as going down the index.
 ROWS_MIN = 50
 # What an entry takes besides its values: its header and its line pointer.
 _ENTRY = 16
 # Where the whole index is read instead of the table, it must be so much smaller.
-_SMALLER = 2
+_SMALLER = 2.0
 _PAGE = 8192
 # Where a column has never been looked at.
 _WIDTH_UNKNOWN = 16.0
@@ -49,7 +51,7 @@ def _missing(scan: Scan, draft: Draft) -> tuple[str, ...]:
 
 def _worth(scan: Scan, draft: Draft, missing: tuple[str, ...]) -> bool:
     width = sum(_width(scan, name) for name in missing)
-    if width > WIDTH_MAX:
+    if width > WIDTH_MAX or not narrow(scan, (*draft.columns, *missing), smaller=COPY):
         return False
     if draft.share > SHARE_MAX and not draft.repeated:
         return narrow(scan, (*draft.columns, *missing))
@@ -57,11 +59,11 @@ def _worth(scan: Scan, draft: Draft, missing: tuple[str, ...]) -> bool:
     return draft.repeated or not few
 
 
-def narrow(scan: Scan, columns: tuple[str, ...]) -> bool:
-    """Whether an index of these columns is so much smaller than the table that reading all of it pays."""
+def narrow(scan: Scan, columns: tuple[str, ...], *, smaller: float = _SMALLER) -> bool:
+    """Whether an index of these columns is so much smaller than the table; by itself, that reading all of it pays."""
     rows = max(scan.table.rows, 1.0)
     entry = _ENTRY + sum(_width(scan, name) for name in columns)
-    return entry * _SMALLER < scan.table.pages * _PAGE / rows
+    return entry * smaller < scan.table.pages * _PAGE / rows
 
 
 def _width(scan: Scan, name: str) -> float:

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 # A condition that leaves more rows saves too little to be bound to it.
 SHARE_MAX = 0.5
 # A column of more values is not asked for one of them only: the next statement will name another.
-VALUES_MAX = 50
+VALUES_MAX = 20
+# A number of more values than a handful is no code for a state but another row's key.
+CODES_MAX = 8
 # So much of the weight of all statements with a condition on the column must have the same one.
 WEIGHT_MIN = 0.8
 # Two constant conditions, alone and together, are what statements have.
@@ -29,7 +31,7 @@ _EMPTY_MIN = 0.5
 
 def drafts(scan: Scan, around: Around) -> Iterator[Draft]:
     """What was drafted before without the columns of the condition, which stands in WHERE instead."""
-    found = sorted((one for one in scan.conditions if _fits(one, scan, around)), key=lambda one: (one.share, one.sql))
+    found = sorted((one for one in scan.conditions if _fits(one, around)), key=lambda one: (one.share, one.sql))
     found = found[:_CONDITIONS_MAX]
     sets = [(one,) for one in found] + ([tuple(found)] if len(found) > 1 else [])
     for draft in around.made:
@@ -39,35 +41,31 @@ def drafts(scan: Scan, around: Around) -> Iterator[Draft]:
             yield from _filled(scan, draft)
 
 
-def _fits(one: Condition, scan: Scan, around: Around) -> bool:
+def _fits(one: Condition, around: Around) -> bool:
     return (
         one.test in _TESTS and one.sql is not None and one.share <= SHARE_MAX and one.term.fit
-        and (one.test in {"null", "not_null", "yes"} or _few(one.term)) and _steady(one, scan, around)
+        and (one.test in {"null", "not_null", "yes"} or _few(one.term)) and _steady(one, around)
     )  # fmt: skip
 
 
 def _few(term: Term) -> bool:
     known = term.column.statistics if term.column is not None else None
-    return known is not None and 0 < known.distinct <= VALUES_MAX
+    if known is None or term.column is None:
+        return False
+    return 0 < known.distinct <= (CODES_MAX if term.column.category == "N" else VALUES_MAX)
 
 
-def _steady(one: Condition, scan: Scan, around: Around) -> bool:
+def _steady(one: Condition, around: Around) -> bool:
     """Whether nearly all that ask for the column ask for the same."""
-    same = other = 0.0
-    for each in around.scans:
-        asked = {found.sql for found in each.conditions if found.term.of == one.term.of}
-        if one.sql in asked:
-            same += each.weight
-        elif asked:
-            other += each.weight
-    return same >= WEIGHT_MIN * (same + other) and scan in around.scans
+    weights = around.constants[one.term.of]
+    return weights[one.sql] >= WEIGHT_MIN * sum(weights.values())
 
 
 def _with(scan: Scan, draft: Draft, some: tuple[Condition, ...]) -> Iterator[Draft]:
     gone = {one.term.of for one in some}
     left = tuple(key for key in draft.keys if key.of not in gone)
-    names = {one.term.of for one in some}
-    include = tuple(name for name in draft.include if name not in names or name in (scan.used or ()))
+    # What only the condition names is not needed: the planner knows that each row holds it.
+    include = tuple(name for name in draft.include if name not in gone or name not in scan.once)
     if not left:
         left, include = _first(scan), ()
     if not left or (draft.method == "gin" and len(left) < len(draft.keys)):

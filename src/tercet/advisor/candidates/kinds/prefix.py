@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 # The operator classes that compare byte by byte, by type; a type with a length in brackets counts as without.
 _CLASSES = {"text": "text_pattern_ops", "character varying": "varchar_pattern_ops", "character": "bpchar_pattern_ops"}
-_BYTEWISE = frozenset({"C", "POSIX", "ucs_basic", "C.UTF-8", "pg_c_utf8"})
+_BYTEWISE = frozenset({"C", "POSIX", "ucs_basic", "pg_c_utf8", "pg_unicode_fast"})
 
 
 def drafts(scan: Scan, around: Around) -> Iterator[Draft]:
@@ -39,7 +39,8 @@ def _class(term: Term, catalog: Catalog) -> str | None:
     collation = (term.column.collation if term.column is not None else None) or catalog.settings.get("lc_collate", "")
     if collation in _BYTEWISE:
         return None
-    return _CLASSES.get(term.type.partition("(")[0], "text_pattern_ops")
+    written = term.column.type if term.column is not None else "text"
+    return _CLASSES.get(written.partition("(")[0], "text_pattern_ops")
 
 
 KIND = Kind("prefix", drafts)

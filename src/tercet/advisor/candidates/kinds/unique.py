@@ -21,7 +21,8 @@ def made(table: Table, found: Sequence[Made], catalog: Catalog) -> Iterator[Made
     known = {frozenset(columns) for columns in table.unique_keys}
     for one in found:
         draft = one.draft
-        if len(draft.keys) != 1 or draft.method != "btree" or draft.where or draft.include or not draft.columns:
+        plain = draft.method == "btree" and not draft.where and not draft.include and not draft.keys[0].operators
+        if len(draft.keys) != 1 or not plain or not draft.columns:
             continue
         if frozenset(draft.columns) not in known and _all_different(table, draft.columns[0]):
             why = f"{draft.why}; its values seem to be all different, which is to be proved first"
@@ -31,7 +32,9 @@ def made(table: Table, found: Sequence[Made], catalog: Catalog) -> Iterator[Made
 def _all_different(table: Table, name: str) -> bool:
     column = table.column(name)
     known = column.statistics if column is not None else None
-    return known is not None and known.distinct == -1.0 and known.null_fraction == 0.0
+    if column is None or known is None or column.category == "D":  # that no two moments are the same is chance
+        return False
+    return known.distinct == -1.0 and known.null_fraction == 0.0
 
 
 KIND = Kind("unique", of_table=made)

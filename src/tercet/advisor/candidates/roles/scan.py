@@ -98,6 +98,8 @@ class Scan:
     extremes: tuple[Term, ...] = ()
     # All columns that the statement needs of the table; None if it needs the rows themselves.
     used: frozenset[str] | None = None
+    # Those of them that stand in one place only.
+    once: frozenset[str] = frozenset()
     # Where it stands, for the reason that is given.
     place: str = field(default="", compare=False)
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from tercet.advisor.candidates.roles import share as shares
 from tercet.advisor.candidates.roles.conditions import comparisons, listed, term, told
+from tercet.advisor.candidates.roles.pushed import pushed
 from tercet.advisor.candidates.roles.scan import Condition, Link, Order, Scan
-from tercet.advisor.candidates.roles.used import used
+from tercet.advisor.candidates.roles.used import once, used
 from tercet.advisor.scope import resolve
 from tercet.advisor.scope.block import references
 from tercet.errors import SqlInvalid
@@ -61,7 +62,14 @@ def _of_text(text: str, catalog: Catalog, path: Sequence[str]) -> list[Scan]:
         block = resolve(parse(text), catalog, tuple(path))
     except SqlInvalid:
         return []
-    return [scan for one in block.walk() for scan in _of_block(one)]
+    more: dict[int, list[Tree]] = defaultdict(list)
+    found: list[Scan] = []
+    for one in block.walk():
+        filters = [*_filters(one), *more[id(one)]]
+        for inner, tree in pushed(one, filters):
+            more[id(inner)].append(tree)
+        found += _of_block(one, filters, catalog)
+    return found
 
 
 def _with_example(base: list[Scan], other: list[Scan]) -> list[Scan]:
@@ -83,14 +91,25 @@ def _either(one: Condition, other: Condition) -> Condition:
     return replace(one, share=(one.share + other.share) / 2, sql=None, value=known)
 
 
-def _of_block(block: Block) -> Iterator[Scan]:
+def _of_block(block: Block, filters: Sequence[Tree], catalog: Catalog) -> Iterator[Scan]:
     roles: dict[int, _Roles] = defaultdict(_Roles)
-    for tree in _filters(block):
+    for tree in filters:
         _told(tree, block.sources, roles)
     _semijoins(block, roles)
     for source in block.sources:
         if source.table is not None and not source.sampled:
-            yield from _arms(_scan(block, source, source.table, roles[source.number]), roles[source.number])
+            said = roles[source.number]
+            yield from _arms(_scan(block, source, _whole(source.table, catalog), said), said)
+
+
+def _whole(table: Table, catalog: Catalog) -> Table:
+    """A partitioned table with the pages of its partitions: it has none of its own."""
+    parts = [_whole(catalog.tables[name], catalog) for name in table.partitions if name in catalog.tables]
+    if table.kind != "p" or not parts:
+        return table
+    pages, visible = sum(one.pages for one in parts), sum(one.all_visible_pages for one in parts)
+    rows = table.rows if table.rows >= 0 else sum(max(one.rows, 0.0) for one in parts)
+    return replace(table, pages=pages, all_visible_pages=visible, rows=rows)
 
 
 def _filters(block: Block) -> Iterator[Tree]:
@@ -195,6 +214,7 @@ def _scan(block: Block, source: Source, table: Table, roles: _Roles) -> Scan:
         group=group,
         extremes=extremes,
         used=used(block, source),
+        once=once(block, source),
         place=source.alias,
     )  # fmt: skip
 

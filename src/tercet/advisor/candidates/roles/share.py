@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tercet.advisor.catalog import Column, Statistics, Table
 
-# What PostgreSQL itself assumes where it knows nothing (selfuncs.h): an equality, an open and a closed range,
-# and a pattern.
+# What PostgreSQL itself assumes where it knows nothing (selfuncs.h): an equality, a closed range and a pattern.
 EQUAL_UNKNOWN = 0.005
-RANGE_UNKNOWN = 1 / 3
 BETWEEN_UNKNOWN = 0.005
 PATTERN_UNKNOWN = 0.005
+# Of an open range it assumes a third; here it is to be tried, since its bound may be anything.
+RANGE_UNKNOWN = 0.25
 # A pattern with a beginning or a middle of this many letters; each letter leaves about a fifth.
 _LETTER = 0.2
 

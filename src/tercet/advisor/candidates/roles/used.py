@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from tercet.advisor.scope.block import references
@@ -17,13 +18,22 @@ def used(block: Block, source: Source) -> frozenset[str] | None:
     """The columns of a source that this block and all inside of it name; None where the rows themselves are needed."""
     if source.table is None or block.locking or (block.kind != "select" and source.number == block.sources[0].number):
         return None
-    names = {
-        one.column for tree in _trees(block) for one in references(tree) if (one.source, one.up) == (source.number, 0)
-    }
+    names = set(_counted(block, source))
+    return frozenset(names) if names <= {column.name for column in source.table.columns} else None
+
+
+def once(block: Block, source: Source) -> frozenset[str]:
+    """The columns of a source that are named in one place only."""
+    return frozenset(name for name, times in _counted(block, source).items() if times == 1)
+
+
+def _counted(block: Block, source: Source) -> Counter[str]:
+    here, outside = (source.number, 0), (source.number, 1)
+    found = Counter(one.column for tree in _trees(block) for one in references(tree) if (one.source, one.up) == here)
     for inner in block.below():
-        names |= {one.column for one in inner.outer if (one.source, one.up) == (source.number, 1)}
-    known = {column.name for column in source.table.columns}
-    return frozenset(names) if names <= known else None
+        # However often it stands in there: certainly not only in a condition of this block.
+        found.update(2 * [one.column for one in inner.outer if (one.source, one.up) == outside])
+    return found
 
 
 def _trees(block: Block) -> Iterator[Tree]:

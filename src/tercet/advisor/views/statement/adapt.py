@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tercet.advisor.views.statement.measure import call, counted, number, operation, present
-from tercet.advisor.views.statement.shape import Unmatched, aggregate, equality, named, references
+from tercet.advisor.views.statement.shape import Unmatched, aggregate, equality, named, references, renamed, twins
 
 if TYPE_CHECKING:
     from tercet.advisor.views.statement.shape import Shape, Source
@@ -42,7 +42,17 @@ def _extras(shape: Shape, other: Shape, extras: set[str]) -> Shape:
         joins -= conditions
     if joins:
         raise Unmatched("it joins its tables otherwise")
-    return replace(shape, graph=other.graph, sources=other.sources)
+    same = twins(other.graph, other.sources)
+    return replace(
+        shape,
+        graph=other.graph,
+        sources=other.sources,
+        keys=tuple(dict.fromkeys(renamed(one, same) for one in shape.keys)),
+        predicates=tuple(renamed(one, same) for one in shape.predicates),
+        outputs=tuple((name, renamed(tree, same)) for name, tree in shape.outputs),
+        having=tuple(renamed(one, same) for one in shape.having),
+        order=tuple(renamed(one, same) for one in shape.order),
+    )
 
 
 def _sides(name: str, conditions: frozenset[Tree] | set[Tree]) -> list[tuple[str, Tree]] | None:

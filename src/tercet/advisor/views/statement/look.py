@@ -5,29 +5,29 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from tercet.advisor import scope
 from tercet.advisor.views.statement.safety import check_kept, check_reading
 from tercet.advisor.views.statement.shape import (
     Graph,
     Shape,
     Source,
     Unmatched,
-    aggregate,
     aggregates,
-    called,
-    conjuncts,
     equality,
+    named,
     reference,
     references,
+    renamed,
+    twins,
 )
+from tercet.errors import SqlInvalid
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tercet.advisor.catalog import Catalog, Column
+    from tercet.advisor.scope import Block
     from tercet.sql import Tree
-
-# Types of which equal values are the same value, so that either side of a join may stand for the other.
-_SAME = frozenset({"smallint", "integer", "bigint", "uuid"})
 
 # Clauses that make another question of a SELECT.
 _CLAUSES = {
@@ -41,33 +41,53 @@ _CLAUSES = {
 
 def shape_of(statement: Tree, catalog: Catalog, search_path: Sequence[str] = ()) -> Shape:
     """The canonical form of a statement that sums up rows. Raises Unmatched."""
+    block = _block(statement, catalog, search_path)
+    reading = _Reading(block)
+    reading.join()
+    predicates = reading.predicates()
+    outputs = tuple((one.name, reading.written(one.tree)) for one in block.outputs)
+    if block.distinct and block.grouped:
+        raise Unmatched("DISTINCT stands above a grouping")
+    keys = tuple(tree for _, tree in outputs) if block.distinct else tuple(map(reading.written, block.group))
+    order = tuple(
+        sort.replaced(node=reading.written(one.tree))
+        for sort, one in zip(statement.trees("sort_clause"), block.order, strict=True)
+    )
+    graph, sources = reading.graph(), {one.name: one for one in reading.sources}
+    same = twins(graph, sources)
+    shape = Shape(
+        statement=statement,
+        graph=graph,
+        sources=sources,
+        grouped=bool(block.group) or block.distinct,
+        keys=tuple(dict.fromkeys(renamed(key, same) for key in keys)),
+        predicates=tuple(renamed(one, same) for one in predicates),
+        outputs=tuple((name, renamed(tree, same)) for name, tree in outputs),
+        having=tuple(renamed(reading.written(one), same) for one in block.having),
+        order=tuple(renamed(one, same) for one in order),
+    )
+    _check(shape)
+    return shape
+
+
+def _block(statement: Tree, catalog: Catalog, search_path: Sequence[str]) -> Block:
+    """The statement with its names resolved, if it is one SELECT over tables."""
     if statement.kind != "SelectStmt" or statement.text("op") not in {"", "SETOP_NONE"}:
         raise Unmatched("it is not one SELECT")
     for clause, why in _CLAUSES.items():
         if statement.get(clause) is not None:
             raise Unmatched(why)
-    reading = _Reading(catalog, search_path)
-    for item in statement.trees("from_clause"):
-        reading.join(item)
-    predicates = reading.predicates(conjuncts(reading.resolved(statement.tree("where_clause"))))
-    outputs = tuple(reading.output(target) for target in statement.trees("target_list"))
-    keys, grouped = reading.keys(statement, outputs)
-    having = conjuncts(reading.resolved(statement.tree("having_clause")))
-    order = tuple(reading.sorted(one, outputs) for one in statement.trees("sort_clause"))
-    same = reading.same()
-    shape = Shape(
-        statement=statement,
-        graph=reading.graph(),
-        sources={one.name: one for one in reading.sources.values()},
-        grouped=grouped,
-        keys=tuple(dict.fromkeys(_renamed(key, same) for key in keys)),
-        predicates=tuple(_renamed(one, same) for one in predicates),
-        outputs=tuple((name, _renamed(tree, same)) for name, tree in outputs),
-        having=tuple(_renamed(one, same) for one in having),
-        order=tuple(_renamed(one, same) for one in order),
-    )
-    _check(shape)
-    return shape
+    try:
+        block = scope.resolve(statement, catalog, search_path)
+    except SqlInvalid as error:
+        raise Unmatched(f"its names cannot be resolved: {error.reason}") from error
+    if block.sublinks:
+        raise Unmatched("it asks another question inside (a subquery in an expression)")
+    if block.grouping_sets is not None:
+        raise Unmatched("it groups in several ways at once (ROLLUP, CUBE, GROUPING SETS)")
+    if block.distinct_on:
+        raise Unmatched("DISTINCT ON takes one row of many by their order")
+    return block
 
 
 def _check(shape: Shape) -> None:
@@ -101,100 +121,69 @@ def _check_sort(sort: Tree) -> None:
 
 @dataclass(slots=True)
 class _Reading:
-    """FROM as it is read: the tables by alias, and the conditions between them."""
+    """FROM as it is read: the tables under their canonical names, and the conditions between them."""
 
-    catalog: Catalog
-    search_path: Sequence[str]
-    # By alias.
-    sources: dict[str, Source] = field(default_factory=dict)
+    block: Block
+    sources: list[Source] = field(default_factory=list)
     between: list[Tree] = field(default_factory=list)
     outer: list[tuple[str, frozenset[Tree]]] = field(default_factory=list)
 
-    def join(self, item: Tree, *, optional: bool = False) -> None:
-        """Take up one item of FROM with all below it."""
-        if item.kind == "RangeVar":
-            self._table(item, optional=optional)
-            return
-        if item.kind != "JoinExpr":
-            raise Unmatched("something else than tables stands in FROM")
-        kind, left, right = item.text("jointype"), item.tree("larg"), item.tree("rarg")
-        if item.get("using_clause") or item.get("is_natural") or item.get("alias") is not None:
-            raise Unmatched("a join names its columns by USING, NATURAL or an alias; write ON")
-        if left is None or right is None or kind not in {"JOIN_INNER", "JOIN_LEFT", "JOIN_RIGHT"}:
-            raise Unmatched("a FULL JOIN stands in it")
-        if kind == "JOIN_RIGHT":
-            left, right = right, left
-        self.join(left)
-        if kind != "JOIN_INNER" and right.kind != "RangeVar":
-            raise Unmatched("several tables are joined optionally at once")
-        known = set(self.sources)
-        self.join(right, optional=kind != "JOIN_INNER")
-        conditions = conjuncts(self.resolved(item.tree("quals")))
-        if kind == "JOIN_INNER":
-            self.between.extend(conditions)
-            return
-        (alias,) = set(self.sources) - known
-        for one in conditions:
-            check_kept(one, self._column)
-        self.outer.append((self.sources[alias].name, frozenset(_canonical(one) for one in conditions)))
+    def __post_init__(self) -> None:
+        for one in self.block.sources:
+            if one.kind == "view":
+                raise Unmatched(f"{one.alias} is a view: ask its tables")
+            table = one.table
+            if table is None or one.sampled or one.only:
+                raise Unmatched("something else than tables stands in FROM")
+            name = table.name[1]
+            if table.row_security:
+                raise Unmatched(f"{name} has row-level security, which does not apply to materialized views")
+            if table.persistence == "t":
+                raise Unmatched(f"{name} is a temporary table")
+            before = sum(other.table.name[1] == name for other in self.sources)
+            self.sources.append(Source(f"{name}_{before + 1}" if before else name, table, one.nullable))
 
-    def _table(self, item: Tree, *, optional: bool) -> None:
-        name, schema = item.text("relname"), item.text("schemaname")
-        places = (schema,) if schema else (*self.search_path, *self.catalog.search_path)
-        table = next((one for place in places if (one := self.catalog.tables.get((place, name)))), None)
-        if table is None:
-            why = "is a view: ask its tables" if any(view[1] == name for view in self.catalog.views) else "is not known"
-            raise Unmatched(f"{name} {why}")
-        if table.row_security:
-            raise Unmatched(f"{name} has row-level security, which does not apply to materialized views")
-        if table.persistence == "t":
-            raise Unmatched(f"{name} is a temporary table")
-        if not item.get("inh"):
-            raise Unmatched("it asks ONLY one table of an inheritance")
-        alias = item.tree("alias")
-        if alias is not None and alias.get("colnames") is not None:
-            raise Unmatched("an alias renames columns")
-        known = alias.text("aliasname") if alias is not None else name
-        if known in self.sources:
-            raise Unmatched(f"{known} stands twice in FROM")
-        twins = sum(one.table.name[1] == name for one in self.sources.values())
-        self.sources[known] = Source(f"{name}_{twins + 1}" if twins else name, table, optional)
-
-    def resolved(self, tree: Tree | None) -> Tree | None:
+    def written(self, tree: Tree) -> Tree:
         """The tree with each column written by the canonical name of its table."""
-        return None if tree is None else tree.mapped(self._resolve)
+        return tree.mapped(self._written)
 
-    def _resolve(self, tree: Tree) -> Tree:
-        if tree.kind == "FuncCall":
-            return tree.replaced(funcformat="COERCE_EXPLICIT_CALL") if aggregate(tree) else tree
-        if tree.kind != "ColumnRef":
+    def _written(self, tree: Tree) -> Tree:
+        at = scope.reference(tree)
+        if at is None:
             return tree
-        names = [one.text("sval") for one in tree.trees("fields") if one.kind == "String"]
-        if len(names) != len(tree.trees("fields")):
-            raise Unmatched("it takes all columns (*)")
-        *alias, name = names
-        if len(alias) > 1:
-            raise Unmatched("a column is written with its schema; give the table an alias")
-        places = [self.sources[alias[0]]] if alias and alias[0] in self.sources else []
-        places = places or ([] if alias else [*self.sources.values()])
-        found = [one for one in places if one.table.column(name) is not None]
-        if len(found) != 1:
-            raise Unmatched(f"the column {'.'.join(names)} is not known, or stands in several tables")
-        return reference(found[0].name, name)
+        if at.up or at.column == "*" or self.sources[at.source].table.column(at.column) is None:
+            raise Unmatched("it takes whole rows, or a system's column")
+        return reference(self.sources[at.source].name, at.column)
 
     def _column(self, ref: Tree) -> Column | None:
-        first, second = ref.trees("fields")
-        places = (one for one in self.sources.values() if one.name == first.text("sval"))
-        return next(places).table.column(second.text("sval"))
+        source, name = named(ref)
+        return next(one for one in self.sources if one.name == source).table.column(name)
 
-    def predicates(self, conditions: tuple[Tree, ...]) -> tuple[Tree, ...]:
+    def join(self) -> None:
+        """Take up the conditions of the joins: of outer ones each with the table that may be missing."""
+        for join in self.block.joins:
+            conditions = tuple(_canonical(self.written(one)) for one in join.on)
+            if join.kind in {"inner", "cross"}:
+                self.between.extend(conditions)
+                continue
+            missing = join.right if join.kind == "left" else join.left
+            if join.kind == "full":
+                raise Unmatched("a FULL JOIN stands in it")
+            if len(missing) > 1:
+                raise Unmatched("several tables are joined optionally at once")
+            for one in conditions:
+                check_kept(one, self._column)
+            (number,) = missing
+            self.outer.append((self.sources[number].name, frozenset(conditions)))
+
+    def predicates(self) -> tuple[Tree, ...]:
         """The conditions on rows; those between tables become part of what is joined."""
-        optional = {one.name for one in self.sources.values() if one.optional}
+        optional = {one.name for one in self.sources if one.optional}
         kept: list[Tree] = []
         between, self.between = self.between, []
-        for one in (*between, *conditions):
-            touched = {ref.trees("fields")[0].text("sval") for ref in references(one)}
-            if len(touched) > 1 and not touched & optional and not any(t.kind == "ParamRef" for t in one.walk()):
+        for one in (*between, *map(self.written, self.block.where)):
+            touched = {named(ref)[0] for ref in references(one)}
+            if len(touched) > 1 and not touched & optional and not any(part.kind == "ParamRef" for part in one.walk()):
                 check_kept(one, self._column)
                 self.between.append(one)
             elif one in between and touched & optional:
@@ -205,95 +194,9 @@ class _Reading:
 
     def graph(self) -> Graph:
         """What is joined with what."""
-        tables = tuple(sorted((one.name, one.table.name) for one in self.sources.values()))
-        return Graph(
-            tables,
-            frozenset(_canonical(one) for one in self.between),
-            tuple(sorted(self.outer, key=lambda one: one[0])),
-        )
-
-    def same(self) -> dict[Tree, Tree]:
-        """For each column that an inner join makes equal to a primary key: that key, which stands for both."""
-        found: dict[Tree, Tree] = {}
-        for one in self.between:
-            sides = equality(one)
-            if sides is None or any(side.kind != "ColumnRef" for side in sides):
-                continue
-            kinds = [self._column(side) for side in sides]
-            if kinds[0] is None or kinds[1] is None or kinds[0].type != kinds[1].type or kinds[0].type not in _SAME:
-                continue
-            for key, other in (sides, sides[::-1]):
-                source, name = (part.text("sval") for part in key.trees("fields"))
-                table = next(one.table for one in self.sources.values() if one.name == source)
-                if table.primary_key == (name,) and other not in found and key not in found:
-                    found[other] = key
-                    break
-        return found
-
-    def output(self, target: Tree) -> tuple[str, Tree]:
-        """The name and the tree of one output."""
-        tree = self.resolved(target.tree("val"))
-        if tree is None:
-            raise Unmatched("an output is empty")
-        return target.text("name") or output_name(target.tree("val") or tree), tree
-
-    def keys(self, statement: Tree, outputs: tuple[tuple[str, Tree], ...]) -> tuple[tuple[Tree, ...], bool]:
-        """The expressions that it groups by, and whether it groups at all; DISTINCT groups by its outputs."""
-        clause, distinct = statement.trees("group_clause"), statement.trees("distinct_clause")
-        if any(one.kind != "Null" for one in distinct):
-            raise Unmatched("DISTINCT ON takes one row of many by their order")
-        if distinct:
-            if clause or any(any(aggregates(tree)) for _, tree in outputs):
-                raise Unmatched("DISTINCT stands above a grouping")
-            return tuple(tree for _, tree in outputs), True
-        return tuple(self._meant(one, outputs, columns_first=True) for one in clause), bool(clause)
-
-    def sorted(self, sort: Tree, outputs: tuple[tuple[str, Tree], ...]) -> Tree:
-        """One key of ORDER BY, with what it means in place of an output's name or number."""
-        node = sort.tree("node")
-        if node is None:
-            raise Unmatched("it orders by nothing")
-        return sort.replaced(node=self._meant(node, outputs, columns_first=False))
-
-    def _meant(self, tree: Tree, outputs: tuple[tuple[str, Tree], ...], *, columns_first: bool) -> Tree:
-        """The expression behind a number, an output's name, or itself, as PostgreSQL reads GROUP BY and ORDER BY."""
-        number = tree.tree("ival")
-        if tree.kind == "A_Const" and number is not None:
-            place = number.get("ival")
-            if not isinstance(place, int) or not 1 <= place <= len(outputs):
-                raise Unmatched("it groups or orders by the number of no output")
-            return outputs[place - 1][1]
-        fields = tree.trees("fields")
-        if tree.kind == "ColumnRef" and len(fields) == 1:
-            name = fields[0].text("sval")
-            column = any(one.table.column(name) is not None for one in self.sources.values())
-            alike = [one for output, one in outputs if output == name]
-            if alike and not (columns_first and column):
-                return alike[0]
-        found = self.resolved(tree)
-        return found if found is not None else tree
-
-
-def output_name(tree: Tree) -> str:
-    """The name that PostgreSQL gives an output that has none."""
-    inner, name = None, "?column?"
-    if tree.kind == "ColumnRef":
-        name = tree.trees("fields")[-1].text("sval")
-    elif tree.kind == "FuncCall":
-        name = called(tree).rpartition(".")[2]
-    elif tree.kind == "TypeCast":
-        into, inner = tree.tree("type_name"), tree.tree("arg")
-        name = into.trees("names")[-1].text("sval") if into is not None else name
-    elif tree.kind == "CaseExpr":
-        name, inner = "case", tree.tree("defresult")
-    elif tree.kind == "MinMaxExpr":
-        name = "least" if tree.text("op") == "IS_LEAST" else "greatest"
-    elif tree.kind == "A_Expr" and tree.text("kind") == "AEXPR_NULLIF":
-        name = "nullif"
-    elif tree.kind == "CoalesceExpr":
-        name = "coalesce"
-    within = output_name(inner) if inner is not None else "?column?"
-    return name if within == "?column?" else within
+        tables = tuple(sorted((one.name, one.table.name) for one in self.sources))
+        joins = frozenset(_canonical(one) for one in self.between)
+        return Graph(tables, joins, tuple(sorted(self.outer, key=lambda one: one[0])))
 
 
 def _canonical(tree: Tree) -> Tree:
@@ -303,7 +206,3 @@ def _canonical(tree: Tree) -> Tree:
         return tree
     left, right = sorted(sides, key=str)
     return tree.replaced(lexpr=left, rexpr=right)
-
-
-def _renamed(tree: Tree, same: dict[Tree, Tree]) -> Tree:
-    return tree.mapped(lambda one: same.get(one, one)) if same else tree

@@ -51,23 +51,29 @@ def basics(measure: Tree, graph: Graph, sources: Mapping[str, Source]) -> tuple[
     name = called(measure)
     if name == "avg" and not measure.get("agg_distinct") and _exact(measure, sources):
         summed = measure.replaced(funcname=(word("sum"),))
-        return (summed, counted(measure.replaced(funcname=(word("count"),)), graph, sources))
+        return (_ordered(summed), counted(measure.replaced(funcname=(word("count"),)), graph, sources))
     return (counted(measure, graph, sources),)
+
+
+def _ordered(tree: Tree) -> Tree:
+    """The call with its fields in one order, however it came about: two equal ones are one column."""
+    return Tree(tree.kind, tuple(sorted(tree.parts, key=lambda part: part[0])))
 
 
 def counted(measure: Tree, graph: Graph, sources: Mapping[str, Source]) -> Tree:
     """A count of what is never NULL as the count of its rows, so that two ways to say so are one column."""
     args = measure.trees("args")
     if called(measure) != "count" or measure.get("agg_distinct") or not args or args[0].kind != "ColumnRef":
-        return measure
+        return _ordered(measure)
     source, name = named(args[0])
     column = sources[source].table.column(name)
-    if column is None or not (column.not_null or name in sources[source].table.primary_key):
-        return measure
-    if not sources[source].optional:
-        return measure.replaced(args=None, agg_star=True)
-    witness = present(source, graph)
-    return measure if witness is None else measure.replaced(args=(witness,))
+    if column is not None and (column.not_null or name in sources[source].table.primary_key):
+        witness = present(source, graph) if sources[source].optional else None
+        if witness is not None:
+            measure = measure.replaced(args=(witness,))
+        elif not sources[source].optional:
+            measure = measure.replaced(args=None, agg_star=True)
+    return _ordered(measure)
 
 
 def present(source: str, graph: Graph) -> Tree | None:
@@ -140,6 +146,14 @@ def _exact(measure: Tree, sources: Mapping[str, Source]) -> bool:
     """Whether an average may be made of a sum and a count: not of floats, intervals or what nobody knows."""
     kind = type_of(measure.trees("args")[0], sources)
     return kind is not None and kind < _FLOAT
+
+
+def inexact(measure: Tree, sources: Mapping[str, Source]) -> bool:
+    """Whether its result depends on the order of its rows: a sum or an average of floats."""
+    if called(measure) not in {"sum", "avg"}:
+        return False
+    kind = type_of(measure.trees("args")[0], sources)
+    return kind is not None and kind >= _FLOAT
 
 
 def type_of(tree: Tree, sources: Mapping[str, Source]) -> int | None:

@@ -18,7 +18,7 @@ _GRAMMAR = frozenset({
     "BooleanTest", "CaseExpr", "CaseWhen", "CoalesceExpr", "MinMaxExpr", "List", "TypeCast", "TypeName", "FuncCall",
 })  # fmt: skip
 # Of the same arguments always the same, whatever the session's settings.
-_IMMUTABLE = frozenset({
+IMMUTABLE = frozenset({
     "abs", "btrim", "ceil", "ceiling", "char_length", "character_length", "date_part", "date_trunc", "extract",
     "floor", "greatest", "left", "length", "lower", "ltrim", "md5", "mod", "octet_length", "power", "replace",
     "right", "round", "rtrim", "sign", "split_part", "sqrt", "strpos", "substr", "substring", "timezone", "trunc",
@@ -49,7 +49,7 @@ def check_reading(tree: Tree) -> None:
         if one.kind not in _GRAMMAR | _READ_ONLY_GRAMMAR:
             raise Unmatched(_strange(one))
         if one.kind == "FuncCall":
-            _check_call(one, _IMMUTABLE | _STABLE | AGGREGATES)
+            _check_call(one, IMMUTABLE | _STABLE | AGGREGATES)
         if one.text("op") in _WHO:
             raise Unmatched("it depends on who asks (current_user)")
 
@@ -64,7 +64,7 @@ def check_kept(tree: Tree, column: Callable[[Tree], Column | None]) -> None:
         if one.kind not in _GRAMMAR:
             raise Unmatched(_strange(one))
         if one.kind == "FuncCall":
-            _check_call(one, _IMMUTABLE | AGGREGATES)
+            _check_call(one, IMMUTABLE | AGGREGATES)
         if one.kind == "TypeCast":
             _check_cast(one, column)
         if _mixes(one) and any(_zoned(ref, column) for ref in references(one)):

@@ -26,6 +26,10 @@ class Unmatched(Exception):
         self.why = why
 
 
+# Types of which equal values are the same value, so that either side of a join may stand for the other.
+_SAME = frozenset({"smallint", "integer", "bigint", "uuid"})
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """A table as it stands in FROM under its canonical name; `optional` if it may be missing beside the others."""
@@ -147,3 +151,27 @@ def fixed(predicate: Tree) -> Tree | None:
         if not any(references(other)) and any(references(side)):
             return side
     return None
+
+
+def twins(graph: Graph, sources: Mapping[str, Source]) -> dict[Tree, Tree]:
+    """For each column that an inner join makes equal to a primary key: that key, which stands for both."""
+    found: dict[Tree, Tree] = {}
+    for one in sorted(graph.joins, key=str):
+        sides = equality(one)
+        if sides is None or any(side.kind != "ColumnRef" for side in sides):
+            continue
+        places = [named(side) for side in sides]
+        columns = [sources[source].table.column(name) for source, name in places]
+        kinds = {column.type if column is not None else "" for column in columns}
+        if len(kinds) > 1 or not kinds <= _SAME:
+            continue
+        for key, other, (source, name) in ((*sides, places[0]), (*sides[::-1], places[1])):
+            if sources[source].table.primary_key == (name,) and other not in found and key not in found:
+                found[other] = key
+                break
+    return found
+
+
+def renamed(tree: Tree, same: Mapping[Tree, Tree]) -> Tree:
+    """The tree with each column that has a twin written as that."""
+    return tree.mapped(lambda one: same.get(one, one)) if same else tree

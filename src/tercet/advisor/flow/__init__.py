@@ -1,0 +1,1 @@
+"""The stages of advising, in their order: engines, rewriting, indexing, viewing, proving, telling."""

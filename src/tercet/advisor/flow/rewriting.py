@@ -1,0 +1,138 @@
+"""Which other texts of a question are worth trying: proved by rule, weighed with every index, tried on mean data."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from tercet.advisor.advice import Rejected
+from tercet.advisor.candidates import propose
+from tercet.advisor.choice import choose
+from tercet.advisor.equivalence.check import check
+from tercet.advisor.equivalence.determined import determined
+from tercet.advisor.flow.draft import Form
+from tercet.advisor.query import Example
+from tercet.advisor.rewrites import notes, rewrite
+from tercet.advisor.sandbox.scratch import scratch
+from tercet.errors import SqlInvalid, TercetError
+from tercet.sql import Statement
+from tercet.sql.tree import parse
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tercet.advisor.advice import Rewrite
+    from tercet.advisor.catalog import Catalog
+    from tercet.advisor.flow.draft import Draft, Wishes
+    from tercet.advisor.port import WhatIf
+    from tercet.advisor.query import Query
+
+# Less than that is not worth another text in the program.
+GAIN_MIN = 1.10
+# A text that is reckoned to take so many times longer than the best may still be the best when it is run.
+DOUBT = 2.0
+# Texts of one statement that are run against each other; each takes its indexes and some runs.
+FORMS_MAX = 4
+# For the indexes of one text alone.
+_FORM_SECONDS = 2.0
+
+
+async def forms(drafts: Sequence[Draft], catalog: Catalog, engine: WhatIf, wishes: Wishes) -> None:
+    """Give each draft what is to be known of its question, and the texts that may be the quickest, the best first."""
+    for at, draft in enumerate(drafts):
+        wishes.progress("asking the same in other words", at, len(drafts))
+        draft.notes += _open(draft.query, catalog)
+        await _weigh(draft, catalog, engine, wishes)
+    await _refute([draft for draft in drafts if len(draft.forms) > 1], catalog, wishes)
+
+
+def _open(query: Query, catalog: Catalog) -> list[str]:
+    if not query.reading:
+        return []
+    try:
+        found = [one.sentence() for one in determined(parse(query.sql), catalog)]
+    except SqlInvalid:
+        return []
+    return [*found, *notes(query, catalog)]
+
+
+async def _weigh(draft: Draft, catalog: Catalog, engine: WhatIf, wishes: Wishes) -> None:
+    """The statement and its rewrites, each with the indexes that are best for it alone; those far behind are left."""
+    others = rewrite(draft.query, catalog) if draft.query.reading else ()
+    own = Form(draft.query)
+    draft.forms = [own]
+    if not others:
+        return
+    await _alone(own, catalog, engine, wishes)
+    for one in others:
+        form = Form(_as_query(draft.query, one), one)
+        await _alone(form, catalog, engine, wishes)
+        draft.forms.append(form)
+    _as_measured(draft)
+    known = [form for form in draft.forms if form.ms is not None]
+    if not known:
+        return
+    best = min(form.ms for form in known if form.ms is not None)
+    kept = sorted((form for form in known if (form.ms or 0.0) <= best * DOUBT), key=_rank)[:FORMS_MAX]
+    for form in draft.forms[1:]:
+        if form not in kept:
+            draft.rejected.append(Rejected(form.words(), "it is reckoned to be slower, whatever the indexes"))
+    draft.forms = kept if own in kept else [*kept, own]
+    # Nearly as quick as it is: then it may stay as it is.
+    if own.ms is not None and own.ms <= best * GAIN_MIN:
+        draft.forms.sort(key=lambda form: form is not own)
+
+
+def _rank(form: Form) -> tuple[float, int]:
+    return (form.ms or 0.0, len(form.rewrite.rules) if form.rewrite is not None else 0)
+
+
+async def _alone(form: Form, catalog: Catalog, engine: WhatIf, wishes: Wishes) -> None:
+    """Reckon what a text takes without any change, and with the indexes that are best for it alone."""
+    query = replace(form.query, ms=None)
+    choice = await choose(
+        [query], propose([query], catalog), engine, catalog,
+        budget_bytes=wishes.budget_bytes, thorough=False, seconds=_FORM_SECONDS,
+    )  # fmt: skip
+    outlook = choice.outlook(form.query.fingerprint)
+    if outlook is not None:
+        form.before, form.ms = outlook.ms_before, outlook.ms_after
+        form.indexes = tuple(one.candidate.index for one in choice.picked)
+
+
+def _as_measured(draft: Draft) -> None:
+    """Correct what was reckoned by what somebody has measured of the statement as it is."""
+    own = draft.forms[0]
+    if not draft.query.ms or not own.before:
+        return
+    factor = draft.query.ms / own.before
+    for form in draft.forms:
+        if form.before is not None and form.ms is not None:
+            form.before, form.ms = form.before * factor, form.ms * factor
+            form.query = replace(form.query, ms=form.before)
+
+
+async def _refute(drafts: Sequence[Draft], catalog: Catalog, wishes: Wishes) -> None:
+    """Run each text against the statement itself on mean data; what answers otherwise goes."""
+    if not drafts:
+        return
+    wishes.progress("comparing answers on mean data", 0, len(drafts))
+    try:
+        async with scratch(catalog.version) as database:
+            for at, draft in enumerate(drafts):
+                for form in [one for one in draft.forms if one.rewrite is not None]:
+                    found = await check(draft.query.sql, form.query.sql, catalog, database)
+                    if found.outcome == "refuted":
+                        draft.rejected.append(Rejected(form.words(), "it answered otherwise on generated rows"))
+                        draft.forms.remove(form)
+                wishes.progress("comparing answers on mean data", at + 1, len(drafts))
+    except TercetError as error:
+        for draft in drafts:
+            others = [one for one in draft.forms if one.rewrite is not None]
+            draft.rejected += [Rejected(one.words(), f"it could not be tried: {error}") for one in others]
+            draft.forms = [one for one in draft.forms if one.rewrite is None]
+
+
+def _as_query(query: Query, other: Rewrite) -> Query:
+    """The other text with the same calls."""
+    return replace(query, statement=Statement(other.after), examples=(Example(other.after),), ms=None)

@@ -1,0 +1,18 @@
+-- name: standing
+-- One digest of all tables' columns and indexes; statistics and data are not in it. Reads catalogues only.
+select md5(coalesce(string_agg(x.told, e'\n' order by x.told), '')) as digest
+from (
+    select format('%I.%I.%I %s %s', n.nspname, c.relname, a.attname, format_type(a.atttypid, a.atttypmod),
+                  a.attnotnull) as told
+    from pg_attribute a
+        join pg_class c on c.oid = a.attrelid
+        join pg_namespace n on n.oid = c.relnamespace
+    where a.attnum > 0 and not a.attisdropped and c.relkind in ('r', 'p', 'm', 'f')
+        and n.nspname !~ '^pg_' and n.nspname <> 'information_schema'
+    union all
+    select pg_get_indexdef(i.indexrelid) || ' ' || i.indisvalid
+    from pg_index i
+        join pg_class c on c.oid = i.indexrelid
+        join pg_namespace n on n.oid = c.relnamespace
+    where n.nspname !~ '^pg_' and n.nspname <> 'information_schema'
+) x /* tercet */

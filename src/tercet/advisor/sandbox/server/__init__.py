@@ -1,0 +1,1 @@
+"""A server of our own for a while: started, reached, and gone without a trace."""

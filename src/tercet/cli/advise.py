@@ -1,0 +1,221 @@
+"""`tercet advise`: what would make the slow statements faster, with its price and its proof."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import click
+
+from tercet.advisor.report import Kept, explained, schema_digest, to_bytes, to_html, to_text
+from tercet.advisor.workload import from_files, from_log, from_statistics, from_text
+from tercet.cli.keeping import keep, last
+from tercet.cli.main import FAILED
+from tercet.cli.options import folder_option
+from tercet.cli.screen import Screen
+from tercet.errors import UsageError
+from tercet.servers import status as ask_servers
+from tercet.settings import Settings
+from tercet.tercet import Tercet
+from tercet.units import duration, size_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from tercet.advisor import Advice, Workload
+    from tercet.advisor.port import Progress
+
+# The questions of one advice come one after the other, and the search asks while statistics are read.
+_POOL = 4
+_STDIN = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """What a person has asked for."""
+
+    address: str | None
+    piped: bool
+    files: tuple[Path, ...]
+    logs: tuple[Path, ...]
+    folder: Path
+    budget: int | None
+    thorough: bool
+    verify: str | None
+    replica: str | None
+
+
+def _budget(_context: click.Context, _option: click.Parameter, text: str | None) -> int | None:
+    try:
+        return None if text is None else size_bytes(text)
+    except ValueError as error:
+        raise click.BadParameter(f"{error}.") from error
+
+
+_file = click.Path(path_type=Path)
+
+
+@click.command()
+@click.argument("where", metavar="[URL] [-]", nargs=-1)
+@click.option("--query", "queries", metavar="FILE", type=_file, multiple=True, help="The statements of an SQL file.")
+@click.option("--workload", "folders", metavar="DIR", type=_file, multiple=True, help="Those of a folder of them.")
+@click.option("--log", "logs", metavar="FILE", type=_file, multiple=True, help="Those of a server's log, or a folder.")
+@click.option("--budget", metavar="SIZE", callback=_budget, help="What new indexes may take together: 500MB.")
+@click.option(
+    "--quick/--thorough", "quick", default=False, help="In two seconds, or searching on.  [default: thorough]"
+)
+@click.option("--verify", type=click.Choice(("on", "replica", "sample", "off")), help="Where what is said is run.")
+@click.option("--replica", metavar="URL", help="For --verify replica; the settings say it otherwise.")
+@click.option("--explain", "number", metavar="NUMBER", type=int, help="All about one piece of the last advice.")
+@click.option("--html", metavar="FILE", type=_file, help="Also as a page to look at.")
+@click.option("--fail-on-advice", is_flag=True, help="Exit with 1 if there is something to do.")
+@folder_option
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.pass_context
+def advise(
+    context: click.Context,
+    /,
+    where: tuple[str, ...],
+    queries: tuple[Path, ...],
+    folders: tuple[Path, ...],
+    logs: tuple[Path, ...],
+    number: int | None,
+    html: Path | None,
+    folder: Path,
+    **options: Any,
+) -> None:
+    """Say what would make the slow statements faster: indexes, rewrites, views, caches; with price and proof.
+
+    The statements are those that pg_stat_statements has counted, unless they are given: as SQL files, as a server's
+    log, or on the standard input (-). Nothing is changed. Without a URL the settings say which database is meant.
+    """
+    if number is not None:
+        _explain(folder, number)
+        return
+    address, piped = _where(where)
+    wish = _Wish(
+        address, piped, (*queries, *folders), logs, folder, options["budget"], not options["quick"],
+        options["verify"], options["replica"],
+    )  # fmt: skip
+    if (wish.piped + bool(wish.files) + bool(wish.logs)) > 1:
+        raise UsageError("Statements were given in several ways.", "Give files, or logs, or the standard input (-).")
+    advice = _ask(wish)
+    if html is not None:
+        _write(html, to_html(advice))
+    screen = Screen()
+    if options["as_json"]:
+        screen.result(to_bytes(advice).decode())
+    else:
+        screen.lines(to_text(advice, width=screen.width))
+    todo = any(piece.kind != "none" for piece in advice.pieces)
+    context.exit(FAILED if options["fail_on_advice"] and todo else 0)
+
+
+def _explain(folder: Path, number: int) -> None:
+    """Show one piece of the last advice, and how old that is."""
+    kept, screen = last(folder), Screen()
+    lines = explained(kept.advice, number)
+    if lines is None:
+        there = ", ".join(str(piece.number) for piece in kept.advice.pieces) or "none"
+        raise UsageError(f"The last advice has no piece {number}.", f"Its pieces are: {there}.")
+    screen.aside(f"advice for {kept.place}, {duration(max(0.0, time.time() - kept.made_at))} old")
+    screen.lines(lines)
+
+
+def _where(given: tuple[str, ...]) -> tuple[str | None, bool]:
+    """The address, if there is one, and whether the statements come by the standard input."""
+    addresses = [one for one in given if one != _STDIN]
+    if len(addresses) > 1:
+        raise UsageError("Several databases were named.", "Give one URL.")
+    address = addresses[0] if addresses else None
+    if address is not None and not address.startswith(("postgres://", "postgresql://")):
+        raise UsageError(f"{address!r} is no address of PostgreSQL.", "It begins with postgresql://")
+    return address, _STDIN in given
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        mend = "Name a file that can be written with --html."
+        raise UsageError(f"The page cannot be written to {path}: {error.strerror}.", mend) from error
+
+
+def _ask(wish: _Wish) -> Advice:
+    """The advice, with bars on the way, and kept for the next command."""
+    with Screen().bars() as bars:
+        workload = _given(wish, bars.tell)
+        kept = asyncio.run(_advise(wish, workload, bars.tell))
+    keep(kept, wish.folder)
+    return kept.advice
+
+
+def _given(wish: _Wish, told: Progress) -> Workload | None:
+    """The statements that were given; None if they are to be those that the server has counted."""
+    if wish.piped:
+        return from_text(sys.stdin.read())
+    if wish.files:
+        return from_files(wish.files)
+    return from_log(wish.logs, on_progress=told) if wish.logs else None
+
+
+async def _advise(wish: _Wish, workload: Workload | None, told: Progress) -> Kept:
+    # Loaded here: the search and its engines are not needed to explain what was found before.
+    ask = cast("Callable[..., Awaitable[Advice]]", import_module("tercet.advisor.advisor").advise)
+    async with AsyncExitStack() as stack:
+        settings = await _settings(wish)
+        db = await stack.enter_async_context(_opened(settings))
+        replica = None
+        if wish.verify == "replica":
+            replica = (await stack.enter_async_context(_opened(_of_the_replica(settings, wish)))).postgres
+        if workload is None:
+            workload = await from_statistics(db.postgres)
+        schema = await schema_digest(db.postgres)
+        advice = await ask(
+            db.postgres,
+            workload,
+            budget=wish.budget,
+            thorough=wish.thorough,
+            verify=wish.verify,
+            replica=replica,
+            on_progress=told,
+        )
+    url = settings.url("postgres")
+    place = f"{url.place}/{url.database}" if url is not None else ""
+    return Kept(advice, place, time.time(), schema)
+
+
+async def _settings(wish: _Wish) -> Settings:
+    """The settings with the database that is meant: the one named, theirs, or the folder's."""
+    settings = Settings.read({"postgres": wish.address})
+    if settings.postgres_url is None:
+        running = {one.store: one.url for one in await ask_servers(wish.folder) if one.url is not None}
+        settings = settings.at({store: url for store, url in running.items() if store == "postgres"})
+    if settings.postgres_url is None:
+        raise UsageError(
+            "There is no PostgreSQL to ask.",
+            "Give its URL, set TERCET_POSTGRES_URL, or start one with: tercet up --only postgres",
+        )
+    return settings
+
+
+def _of_the_replica(settings: Settings, wish: _Wish) -> Settings:
+    if wish.replica is not None:
+        return Settings.read({"postgres": wish.replica})
+    if not settings.replicas:
+        mend = "Give --replica URL, or set TERCET_POSTGRES_REPLICA_URL."
+        raise UsageError("It is not said which replica the statements are to be run on.", mend)
+    return settings.replicas[0]
+
+
+@asynccontextmanager
+async def _opened(settings: Settings) -> AsyncIterator[Tercet]:
+    alone = replace(settings, mongo_url=None, redis_url=None, postgres_replica_url=(), postgres_pool_size=_POOL)
+    async with Tercet.of(alone) as db:
+        yield db

@@ -18,3 +18,5 @@ SLOWER_MOST = 1.10
 SLOWER_DOUBTED = 1.25
 # What a statement loses beyond the first counts so often in the search, which then looks for another way.
 SLOWER_WEIGHT = 10.0
+# Unless others would lose so many times as much as it counts for: what saves hours is not left for what costs seconds.
+SLOWER_OUTWEIGHED = 10.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tercet.advisor.choice.bounds import SLOWER_DOUBTED
+from tercet.advisor.choice.bounds import SLOWER_DOUBTED, SLOWER_OUTWEIGHED
 from tercet.advisor.choice.needless import covers
 
 if TYPE_CHECKING:
@@ -109,7 +109,10 @@ class Search:
                 for other in sorted(self._alike(name) - place[0] - tried):
                     trial = await self._fitted(await self.place((place[0] - {name}) | {other}, place), other)
                     trials += [trial] if self._improves(trial, place) else []
-            place = min(trials, key=lambda one: (one[1].total, sorted(one[0])))
+            best = min(trials, key=lambda one: (one[1].total, sorted(one[0])))
+            if best[1].total - place[1].total > SLOWER_OUTWEIGHED * (place[1].total - place[1].soft):
+                return place
+            place = best
             # Each is taken in once, so that it ends.
             tried |= place[0]
         return place

@@ -6,7 +6,7 @@ import re
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from importlib.resources import files
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from tercet.advisor.hypopg.descent import corrected
 from tercet.advisor.port import Costed, EngineKind, Refused, Supposed
@@ -43,16 +43,20 @@ async def hypopg(database: Database, catalog: Catalog) -> Hypopg:
     stack = AsyncExitStack()
     connection = await stack.enter_async_context(database.autocommit())
     try:
-        found = (await connection.exec_driver_sql(_BLOCKS["there"])).all()
-        if not found:
-            reason = "it has no extension hypopg; CREATE EXTENSION hypopg makes it, or take the shadow engine"
-            raise CommandRefused("PostgreSQL", code="undefined_object", reason=reason)
-        engine = Hypopg(connection, stack, catalog, version=str(found[0][0]))
+        engine = Hypopg(connection, stack, catalog, version=await _version(connection))
         await engine.tune({})
     except BaseException:
         await stack.aclose()
         raise
     return engine
+
+
+async def _version(connection: Connection) -> str:
+    found = (await connection.exec_driver_sql(_BLOCKS["there"])).all()
+    if not found:
+        reason = "it has no extension hypopg; CREATE EXTENSION hypopg makes it, or take the shadow engine"
+        raise CommandRefused("PostgreSQL", code="undefined_object", reason=reason)
+    return str(found[0][0])
 
 
 class Hypopg:
@@ -74,7 +78,7 @@ class Hypopg:
         self._set: dict[str, str] = {}
         self._closed = False
 
-    async def __aenter__(self) -> Hypopg:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:

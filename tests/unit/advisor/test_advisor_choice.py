@@ -228,7 +228,7 @@ def test_the_times_that_were_measured_weigh() -> None:
     assert choice.ms_before == pytest.approx(100.0, rel=0.01)
 
 
-def test_writers_are_heard() -> None:
+def test_writers_are_heard_with_the_readers() -> None:
     """With a million inserts for each call, the index that saves little is not worth it; with none, it is."""
     asks = [query("select * from t where a = 1", ms=100.0)]
     busy = catalog(table("t", activity=Activity(inserted=1_000_000, seconds=60.0)))

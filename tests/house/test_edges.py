@@ -81,6 +81,15 @@ VALUES = (
     "tercet.advisor.candidates.roles.used",
     "tercet.advisor.candidates.same",
     "tercet.advisor.catalog",
+    "tercet.advisor.choice.bounds",
+    "tercet.advisor.choice.chosen",
+    "tercet.advisor.choice.timing.ground",
+    "tercet.advisor.choice.timing.pages",
+    "tercet.advisor.choice.timing.reckoner",
+    "tercet.advisor.choice.timing.rows",
+    "tercet.advisor.choice.timing.speeds",
+    "tercet.advisor.choice.variants",
+    "tercet.advisor.choice.writing",
     "tercet.advisor.equivalence.answers",
     "tercet.advisor.equivalence.asking",
     "tercet.advisor.equivalence.determined",
@@ -93,7 +102,11 @@ VALUES = (
     "tercet.advisor.failure",
     "tercet.advisor.flow.draft",
     "tercet.advisor.flow.telling",
+<<<<<<< HEAD
     "tercet.advisor.private.recipe",
+=======
+    "tercet.advisor.hypopg.descent",
+>>>>>>> main
     "tercet.advisor.query",
     "tercet.advisor.reading.arrays",
     "tercet.advisor.reading.rows",

@@ -102,11 +102,8 @@ VALUES = (
     "tercet.advisor.failure",
     "tercet.advisor.flow.draft",
     "tercet.advisor.flow.telling",
-<<<<<<< HEAD
-    "tercet.advisor.private.recipe",
-=======
     "tercet.advisor.hypopg.descent",
->>>>>>> main
+    "tercet.advisor.private.recipe",
     "tercet.advisor.query",
     "tercet.advisor.reading.arrays",
     "tercet.advisor.reading.rows",

@@ -144,11 +144,7 @@ class Search:
         return await self.place((place[0] - begun) | move, place)
 
     async def _with(self, place: Place, name: str) -> Place:
-<<<<<<< HEAD
-        """The best of: one more; one more for those it begins like, or for one of its table; and what then fits."""
-=======
         """The best of: one more; one for those it begins like; one for another of its table; and what then fits."""
->>>>>>> main
         best, added = place, await self.place(place[0] | {name}, place)
         if added[1].soft >= place[1].soft:
             # What gains nothing beside the others gains nothing in the place of one of them.

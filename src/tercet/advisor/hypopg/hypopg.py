@@ -44,12 +44,8 @@ async def hypopg(database: Database, catalog: Catalog) -> Hypopg:
     stack = AsyncExitStack()
     connection = await stack.enter_async_context(database.autocommit())
     try:
-<<<<<<< HEAD
-        engine = Hypopg(connection, stack, catalog, version=await _version(connection))
-=======
         found = (await connection.exec_driver_sql(_BLOCKS["there"])).all()
         engine = Hypopg(connection, stack, catalog, version=_version(found))
->>>>>>> main
         await engine.tune({})
     except BaseException:
         await stack.aclose()
@@ -57,12 +53,7 @@ async def hypopg(database: Database, catalog: Catalog) -> Hypopg:
     return engine
 
 
-<<<<<<< HEAD
-async def _version(connection: Connection) -> str:
-    found = (await connection.exec_driver_sql(_BLOCKS["there"])).all()
-=======
 def _version(found: Sequence[Sequence[object]]) -> str:
->>>>>>> main
     if not found:
         reason = "it has no extension hypopg; CREATE EXTENSION hypopg makes it, or take the shadow engine"
         raise CommandRefused("PostgreSQL", code="undefined_object", reason=reason)

@@ -25,11 +25,7 @@ class Heap:
 
     @classmethod
     def of(cls, table: Table) -> Heap:
-<<<<<<< HEAD
-        """What the statistics say of a table, also of one that is empty."""
-=======
         """What the statistics tell of a table."""
->>>>>>> main
         return cls(max(table.rows, 1.0), max(float(table.pages), 1.0))
 
     @property

@@ -64,11 +64,7 @@ class _Walk:
         apart = [child for child in node.children if child.relationship in _APART]
         took = self._apart(node, plain, apart, loops * part)
         kind = _PARALLEL.sub("", node.type)
-<<<<<<< HEAD
-        if kind == "Nested Loop" and plain[1:]:
-=======
         if kind == "Nested Loop" and len(plain) == _BOTH:
->>>>>>> main
             return took + self._nested(node, plain[0], plain[1], loops, part)
         own = self._own(node, kind, plain, sum(child.cost for child in node.children), loops, local) * part
         if kind == "Bitmap Heap Scan":

@@ -18,7 +18,7 @@ from tercet.advisor.flow.telling import Found, tell
 from tercet.advisor.flow.viewing import views
 from tercet.advisor.port import Refused
 from tercet.advisor.reading import read
-from tercet.advisor.workload import from_statistics, from_text
+from tercet.advisor.workload import from_statistics, from_text, with_values
 from tercet.errors import SettingInvalid
 from tercet.units import seconds as read_seconds
 from tercet.units import size_bytes
@@ -88,7 +88,7 @@ async def advise(
     wishes.progress("reading the schema and its statistics", 0, 0)
     catalog = await read(database)
     if workload is None:
-        workload = await from_statistics(database)
+        workload = await with_values(database, await from_statistics(database), catalog)
     return await _advise(database, replica, catalog, workload, wishes)
 
 

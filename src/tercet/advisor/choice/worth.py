@@ -70,12 +70,12 @@ class Worth:
             self._prices[name] = self.writes.ms(index, size)
         return self._prices[name]
 
-    def slower(self, score: Score) -> list[int]:
-        """The statements that lose more than they may."""
+    def slower(self, score: Score, most: float = SLOWER_MOST) -> list[int]:
+        """The statements that lose more than they should."""
         return [
             at
             for at, (one, before) in enumerate(zip(score.found, self.ledger.before, strict=True))
-            if one.ms > before.ms * SLOWER_MOST and one.ms - before.ms > STATEMENT_MS_MIN
+            if one.ms > before.ms * most and one.ms - before.ms > STATEMENT_MS_MIN
         ]
 
     def earns(self, score: Score, without: Score) -> bool:

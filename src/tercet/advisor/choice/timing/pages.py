@@ -25,6 +25,7 @@ class Heap:
 
     @classmethod
     def of(cls, table: Table) -> Heap:
+        """What the statistics tell of a table."""
         return cls(max(table.rows, 1.0), max(float(table.pages), 1.0))
 
     @property

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 _AND = re.compile(r"\bAND\b")
 _PARALLEL = re.compile(r"^(Parallel|Partial|Finalize) ")
+# The sides of a join.
+_BOTH = 2
 _APART = frozenset({"InitPlan", "SubPlan"})
 # A table whose pages are more than this share of shared buffers is read past them, by a small ring.
 _RESIDENT_SHARE = 0.25
@@ -62,7 +64,7 @@ class _Walk:
         apart = [child for child in node.children if child.relationship in _APART]
         took = self._apart(node, plain, apart, loops * part)
         kind = _PARALLEL.sub("", node.type)
-        if kind == "Nested Loop" and len(plain) == 2:
+        if kind == "Nested Loop" and len(plain) == _BOTH:
             return took + self._nested(node, plain[0], plain[1], loops, part)
         own = self._own(node, kind, plain, sum(child.cost for child in node.children), loops, local) * part
         if kind == "Bitmap Heap Scan":

@@ -45,7 +45,7 @@ class MongoIndex:
         if self.name:
             return self.name
         name = "_".join(f"{field}_{way}" for field, way in self.keys) + ("_partial" if self.partial else "")
-        return name if len(name.encode()) <= _NAME_MAX else f"{name[:_NAME_MAX - 12]}_{abs(hash(self)) % 10**8:08}"
+        return name if len(name.encode()) <= _NAME_MAX else f"{name[: _NAME_MAX - 12]}_{abs(hash(self)) % 10**8:08}"
 
     @property
     def partial(self) -> Document | None:
@@ -94,12 +94,3 @@ class MongoIndex:
 
 def _text(value: Any) -> str:
     return "" if value is None else json.dumps(value, sort_keys=True, default=str)
-
-
-@dataclass(frozen=True, slots=True)
-class MongoChange:
-    """An index as it is made or taken away later: `spec` is what createIndexes takes, as extended JSON."""
-
-    collection: str
-    name: str
-    spec: str

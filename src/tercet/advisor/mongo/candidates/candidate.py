@@ -83,16 +83,16 @@ def _fixed(query: Query, collection: str) -> Document:
     """
     if len(query.examples) < 2 or collection != query.collection:  # noqa: PLR2004 - one of them proves nothing
         return {}
-    first, *others = [
-        {one.path: one for one in accesses(command)[0].conditions.all_of} for command in query.examples
-    ]
+    first, *others = [{one.path: one for one in accesses(command)[0].conditions.all_of} for command in query.examples]
     fixed: dict[str, Any] = {}
     for path, one in first.items():
         mates = [other.get(path) for other in others]
         if one.exists and all(mate is not None and mate.exists for mate in mates):
             fixed[path] = {"$exists": True}
-        elif one.single and isinstance(one.value, str | bool) and all(
-            mate is not None and mate.single and mate.value == one.value for mate in mates
+        elif (
+            one.single
+            and isinstance(one.value, str | bool)
+            and all(mate is not None and mate.single and mate.value == one.value for mate in mates)
         ):
             fixed[path] = one.value
     return fixed

@@ -46,9 +46,7 @@ def redundant(indexes: Sequence[MongoIndex]) -> Iterator[Drop]:
             yield Drop(one, f"{longer.called} begins with it and answers whatever it answers", sure=True)
 
 
-def unused(
-    indexes: Sequence[MongoIndex], usage: Mapping[str, Usage], queries: Sequence[Query]
-) -> Iterator[Drop]:
+def unused(indexes: Sequence[MongoIndex], usage: Mapping[str, Usage], queries: Sequence[Query]) -> Iterator[Drop]:
     """Indexes that no node has used for a week or longer, and that no query here could use."""
     asked = _asked(queries)
     for one in indexes:

@@ -16,9 +16,7 @@ RULES: tuple[Rule, ...] = (match_before_group.RULE, match_first.RULE, lookup_lat
 _STEPS_MAX = 500
 
 
-def rewritten(
-    pipeline: Pipeline, facts: Facts
-) -> tuple[Pipeline, tuple[str, ...], tuple[tuple[str, str], ...]]:
+def rewritten(pipeline: Pipeline, facts: Facts) -> tuple[Pipeline, tuple[str, ...], tuple[tuple[str, str], ...]]:
     """The pipeline after all rules, the names of those that did something, and where no empty array may be."""
     names: dict[str, None] = {}
     unless: dict[tuple[str, str], None] = {}

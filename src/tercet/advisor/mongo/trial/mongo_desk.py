@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import statistics
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import bson
+from bson.objectid import ObjectId
 from bson.raw_bson import RawBSONDocument
+from pymongo.errors import OperationFailure, PyMongoError
 
 from tercet.advisor.mongo.explained import Told, read
 
@@ -20,14 +21,20 @@ if TYPE_CHECKING:
     from tercet.advisor.mongo.index import MongoIndex
     from tercet.advisor.mongo.shape import Command
 
-# One run may take so long on the sample; longer ones are told as such, and not waited for.
-RUN_MS = 30_000
+# One run may take so long on the sample; a longer one counts as so long, which is long enough to be beaten.
+RUN_MS = 10_000
+_TOO_LONG = 50
 # Less than this is repeated until it comes together: the clock of the processor goes in steps of milliseconds.
 _ENOUGH_MS = 12.0
 _REPEATS_MAX = 60
 # Sums of floats differ in their last digits by the order in which they were added up.
 _DIGITS = 9
 _UNORDERED = ("$addToSet", "$push")
+
+
+# What the server says no with, and whatever else may happen to one command.
+BUILD_ERRORS = OperationFailure
+RUN_ERRORS = PyMongoError
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +44,8 @@ class Cost:
     ms: float
     wall_ms: float
     rows: int
+    # False if it was stopped: it takes longer than this.
+    whole: bool = True
 
 
 class Desk:
@@ -44,20 +53,28 @@ class Desk:
 
     def __init__(self, database: AsyncDatabase[dict[str, Any]]) -> None:
         self.database = database
-        self._raw = database.with_options(
-            codec_options=bson.codec_options.CodecOptions(document_class=RawBSONDocument)
-        )
+        self._raw = database.with_options(codec_options=bson.codec_options.CodecOptions(document_class=RawBSONDocument))
         self.runs = 0
 
     async def cost(self, command: Command, *, hint: Any = None, runs: int = 1) -> Cost:
-        """The median of so many runs, each repeated until it can be told from nothing."""
+        """The quickest of so many runs, each repeated until it can be told from nothing: others only ever slow it down."""
         found = [await self._once(command, hint) for _ in range(runs)]
-        return sorted(found, key=lambda one: one.ms)[len(found) // 2]
+        return min(found, key=lambda one: one.ms)
 
     async def explain(self, command: Command, *, hint: Any = None) -> Told:
         """The plan that the server chooses by itself, or with this hint, and what it read."""
         asked = {"explain": spoken(command, hint), "verbosity": "executionStats", "maxTimeMS": RUN_MS}
-        return read(await self.database.command(asked))
+        try:
+            return read(await self.database.command(asked))
+        except OperationFailure as error:
+            if error.code != _TOO_LONG:
+                raise
+            return read(await self.database.command({**asked, "verbosity": "queryPlanner"}))
+
+    async def chosen(self, command: Command) -> frozenset[str]:
+        """The indexes by which the planner enters the command's own collection, without running it to its end."""
+        asked = {"explain": spoken(command), "verbosity": "queryPlanner"}
+        return read(await self.database.command(asked)).indexes
 
     async def answer(self, command: Command) -> tuple[str, tuple[bytes, ...]]:
         """What comes out, as something that can be compared: one hash over all, whatever the order, and one a row."""
@@ -87,20 +104,31 @@ class Desk:
         """Let the planner see an index, or not."""
         await self.database.command({"collMod": collection, "index": {"name": name, "hidden": hidden}})
 
-    async def write_ms(self, collection: str, documents: list[dict[str, Any]]) -> float:
-        """What it takes to insert these; they are gone afterwards."""
+    async def write_ms(self, collection: str, count: int) -> float:
+        """What it takes to insert copies of so many documents; they are gone afterwards."""
         into = self.database[collection]
-        before, began = await self._used(), time.perf_counter()
-        await into.insert_many(documents, ordered=False)
-        after, ended = await self._used(), time.perf_counter()
-        await into.delete_many({"_id": {"$in": [one["_id"] for one in documents]}})
-        return after - before if before is not None and after is not None else (ended - began) * 1e3
+        copies = [{**one, "_id": ObjectId()} async for one in into.find({}, limit=count)]
+        if not copies:
+            return 1.0
+        try:
+            before, began = await self._used(), time.perf_counter()
+            await into.insert_many(copies, ordered=False)
+            after, ended = await self._used(), time.perf_counter()
+        finally:
+            await into.delete_many({"_id": {"$in": [one["_id"] for one in copies]}})
+        used = (ended - began) * 1e3 if before is None or after is None else after - before
+        return max(used, 1e-3)
 
     async def _once(self, command: Command, hint: Any) -> Cost:
         rows = runs = 0
         before, began = await self._used(), time.perf_counter()
         while True:
-            rows = await self._count(command, hint)
+            try:
+                rows = await self._count(command, hint)
+            except OperationFailure as error:
+                if error.code != _TOO_LONG:
+                    raise
+                return Cost(RUN_MS, RUN_MS, 0, whole=False)
             runs += 1
             self.runs += 1
             wall = (time.perf_counter() - began) * 1e3
@@ -174,11 +202,6 @@ def spoken(command: Command, hint: Any = None) -> dict[str, Any]:
 def reading(pipeline: tuple[Any, ...]) -> tuple[Any, ...]:
     """The pipeline without its last stage if that writes."""
     return pipeline[:-1] if pipeline and set(pipeline[-1]) & {"$out", "$merge"} else pipeline
-
-
-def median(values: list[float]) -> float:
-    """The middle one."""
-    return statistics.median(values)
 
 
 def _unordered(pipeline: Any) -> bool:

@@ -45,9 +45,7 @@ def from_files(paths: Iterable[Path], *, collection: str = "") -> MongoWorkload:
         inner = from_specs(_read(path), collection=collection)
         for query in inner.queries:
             label = path.stem if len(inner.queries) == 1 else query.label
-            seen += [
-                Seen(one, query.ms, query.calls / len(query.examples), label) for one in query.examples
-            ]
+            seen += [Seen(one, query.ms, query.calls / len(query.examples), label) for one in query.examples]
     return fold(seen, ", ".join(names))
 
 

@@ -1,6 +1,6 @@
 """MongoDB's advisor against brute force: what it chooses on its sample, beside all of its candidates on all documents.
 
-.venv-bench/bin/python bench/advisor/mongo.py [--orders 100000] [--events 300000] [--users 10000] [--results bench/results]
+.venv-bench/bin/python bench/advisor/mongo.py [--orders 100000] [--events 300000] [--results bench/results]
 
 Makes a shop of orders, events and users with pipelines as shops ask them, in an embedded mongod of its own. Each
 candidate that the advisor has tried on its sample is then built on all documents, and each pipeline is run with it as
@@ -129,14 +129,16 @@ def main() -> None:
 
 async def _measure(order_count: int, event_count: int, user_count: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
-        async with Servers(Path(folder) / "servers", ("mongo",), durable=False) as addresses:
-            async with AsyncMongoClient[dict[str, Any]](addresses.mongo, tz_aware=True) as client:
-                database = client.get_default_database()
-                dice = random.Random(20_240_101)  # noqa: S311 - a shop, not a secret
-                await _fill(database, "orders", orders(order_count, user_count, dice))
-                await _fill(database, "events", events(event_count, user_count, dice))
-                await _fill(database, "users", people(user_count))
-                return await _both(database, {"orders": order_count, "events": event_count, "users": user_count})
+        async with (
+            Servers(Path(folder) / "servers", ("mongo",), durable=False) as addresses,
+            AsyncMongoClient[dict[str, Any]](addresses.mongo, tz_aware=True) as client,
+        ):
+            database = client.get_default_database()
+            dice = random.Random(20_240_101)  # noqa: S311 - a shop, not a secret
+            await _fill(database, "orders", orders(order_count, user_count, dice))
+            await _fill(database, "events", events(event_count, user_count, dice))
+            await _fill(database, "users", people(user_count))
+            return await _both(database, {"orders": order_count, "events": event_count, "users": user_count})
 
 
 async def _fill(database: AsyncDatabase[dict[str, Any]], name: str, documents: Iterator[dict[str, Any]]) -> None:

@@ -1,12 +1,13 @@
-"""What explain says, in whichever of its forms: the classic engine's, SBE's, a pipeline's stages, a cluster's shards."""
+"""What explain says in all of its forms: the classic engine's, SBE's, a pipeline's stages, a cluster's shards."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tercet.advisor.mongo.shape import Document
+if TYPE_CHECKING:
+    from tercet.advisor.mongo.shape import Document
 
 # Stages in which other stages end; deeper than this is no plan.
 _DEPTH_MAX = 100
@@ -44,7 +45,7 @@ def read(explain: Document) -> Told:
     steps = [step for part in parts for step in _plan(part)]
     stats = [one for part in parts for one in [part.get("executionStats")] if isinstance(one, Mapping)]
     later = [one for part in parts for one in _after(part)]
-    drawing = [text for text, _ in steps] + [_drawn_stage(name) for name, _ in later]
+    drawing = [text for text, _ in steps] + [name for name, _ in later]
     joins = [one for name, one in later if name == "$lookup"]
     kinds = [one for _, stage in steps for one in [str(stage.get("stage"))]]
     names = {str(stage["indexName"]) for _, stage in steps if stage.get("indexName")}
@@ -119,13 +120,9 @@ def _drawn(stage: Document) -> str:
     return f"{name} {stage['strategy']}" if stage.get("strategy") else name
 
 
-def _drawn_stage(name: str) -> str:
-    return name
-
-
-def _works(stage: Any, depth: int = 0) -> int:
+def _works(stage: Any) -> int:
     """The works of the top stage, which those below are part of; SBE tells none."""
-    return int(stage.get("works", 0)) if isinstance(stage, Mapping) and depth == 0 else 0
+    return int(stage.get("works", 0)) if isinstance(stage, Mapping) else 0
 
 
 def _number(stage: tuple[str, Document], name: str) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +25,8 @@ from tercet.advisor.mongo.workload import from_files, from_server, from_specs
 from tercet.units import size_bytes
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
     from pymongo.asynchronous.database import AsyncDatabase
 
     from tercet.advisor.mongo.index import MongoIndex

@@ -84,7 +84,7 @@ async def _indexes(database: AsyncDatabase[dict[str, Any]], name: str) -> tuple[
 
 async def _usage(database: AsyncDatabase[dict[str, Any]], name: str, notes: list[str]) -> Mapping[str, Usage]:
     """Added up over all nodes; the youngest count says since when. Nothing where one node does not answer."""
-    nodes = sorted(database.client.nodes)
+    nodes = sorted((host, port or 0) for host, port in database.client.nodes)
     found: dict[str, list[Usage]] = {}
     for node in nodes:
         try:

@@ -19,73 +19,69 @@ _FLAGS = ((re.IGNORECASE, "i"), (re.MULTILINE, "m"), (re.DOTALL, "s"), (re.VERBO
 
 def written(value: Any) -> str:
     """A value as mongosh reads it."""
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{_key(str(key))}: {written(one)}" for key, one in value.items()) + "}"
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(written(one) for one in value) + "]"
-    if isinstance(value, datetime):
-        moment = value.astimezone(UTC).replace(tzinfo=None) if value.tzinfo else value
-        return f'ISODate("{moment.isoformat(timespec="milliseconds")}Z")'
-    if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False)
-    return _special(value)
+    match value:
+        case None | True | False:
+            text = {None: "null", True: "true", False: "false"}[value]
+        case Mapping():
+            text = "{" + ", ".join(f"{_key(str(key))}: {written(one)}" for key, one in value.items()) + "}"
+        case list() | tuple():
+            text = "[" + ", ".join(written(one) for one in value) + "]"
+        case datetime():
+            moment = value.astimezone(UTC).replace(tzinfo=None) if value.tzinfo else value
+            text = f'ISODate("{moment.isoformat(timespec="milliseconds")}Z")'
+        case str():
+            text = json.dumps(value, ensure_ascii=False)
+        case _:
+            text = _special(value)
+    return text
 
 
 def _special(value: Any) -> str:
-    match type(value).__name__:
-        case "Int64":
-            return f'Long("{int(value)}")'
-        case "int" | "float":
-            return repr(value).replace("inf", "Infinity").replace("nan", "NaN")
-        case "ObjectId":
-            return f'ObjectId("{value}")'
-        case "Decimal128":
-            return f'Decimal128("{value}")'
-        case "UUID":
-            return f'UUID("{value}")'
-        case "Regex" | "Pattern":
-            flags = "".join(letter for flag, letter in _FLAGS if int(value.flags) & flag)
-            pattern = str(value.pattern).replace("/", "\\/")
-            return f"/{pattern}/{flags}"
-        case "MinKey" | "MaxKey" as name:
-            return f"{name}()"
-        case "Timestamp":
-            return f"Timestamp({{t: {value.time}, i: {value.inc}}})"
-        case "bytes" | "Binary":
-            return f'HexData({getattr(value, "subtype", 0)}, "{bytes(value).hex()}")'
-        case _:
-            return json.dumps(str(value), ensure_ascii=False)
+    """What has a type of its own in BSON."""
+    name = type(value).__name__
+    if name in {"int", "float"}:
+        return repr(value).replace("inf", "Infinity").replace("nan", "NaN")
+    if name in {"Regex", "Pattern"}:
+        flags = "".join(letter for flag, letter in _FLAGS if int(value.flags) & flag)
+        return "/" + str(value.pattern).replace("/", "\\/") + f"/{flags}"
+    if name == "Timestamp":
+        return f"Timestamp({{t: {value.time}, i: {value.inc}}})"
+    if name in {"bytes", "Binary"}:
+        return f'HexData({getattr(value, "subtype", 0)}, "{bytes(value).hex()}")'
+    if name in {"MinKey", "MaxKey"}:
+        return f"{name}()"
+    constructor = {"Int64": "Long", "ObjectId": "ObjectId", "Decimal128": "Decimal128", "UUID": "UUID"}.get(name, "")
+    return f'{constructor}("{value}")' if constructor else json.dumps(str(value), ensure_ascii=False)
 
 
 def place(collection: str) -> str:
     """The collection as an attribute of db, or by getCollection where its name is no word."""
-    if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.]*", collection) and collection.split(".")[0] not in _OWN:
+    if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.]*", collection) and collection.partition(".")[0] not in _OWN:
         return f"db.{collection}"
     return f"db.getCollection({json.dumps(collection, ensure_ascii=False)})"
 
 
 def line(command: Command) -> str:
     """The command as one line of mongosh."""
-    where, filter_ = place(command.collection), written(command.filter)
+    filter_ = written(command.filter)
     match command.kind:
         case "aggregate":
-            return f"{where}.aggregate({written(command.pipeline)})"
+            text = f"aggregate({written(command.pipeline)})"
         case "count":
-            return f"{where}.countDocuments({filter_})"
+            text = f"countDocuments({filter_})"
         case "distinct":
-            return f"{where}.distinct({written(command.key)}, {filter_})"
+            text = f"distinct({written(command.key)}, {filter_})"
         case "find":
             projection = "" if command.projection is None else f", {written(command.projection)}"
-            return f"{where}.find({filter_}{projection}){_chained(command)}"
+            text = f"find({filter_}{projection}){_chained(command)}"
         case "delete":
-            return f"{where}.deleteMany({filter_})"
+            text = f"deleteMany({filter_})"
         case "findAndModify":
             sort = f", sort: {written(dict(command.sort))}" if command.sort else ""
-            return f"{where}.findAndModify({{query: {filter_}{sort}, …}})"
-        case _:
-            return f"{where}.updateMany({filter_}, …)"
+            text = f"findAndModify({{query: {filter_}{sort}, …}})"
+        case "update":
+            text = f"updateMany({filter_}, …)"
+    return f"{place(command.collection)}.{text}"
 
 
 def create(collection: str, keys: Document, options: Document) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,7 @@ from tercet.advisor.mongo.choice.draft import WORTH, Draft, Tried, shown
 from tercet.units import duration
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
     from tercet.advisor.advice import Engine
     from tercet.advisor.mongo.candidates.candidate import Candidate

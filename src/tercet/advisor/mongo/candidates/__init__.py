@@ -1,4 +1,4 @@
-"""Indexes that may help: equality, sort and range in their orders, covering, partial, for joins, and as a last resort."""
+"""Indexes that may help (in all sensible orders, covering, partial, for joins), and those that need not be."""
 
 from tercet.advisor.mongo.candidates.candidate import Candidate, propose
 from tercet.advisor.mongo.candidates.housekeeping import Drop, Usage, misspelled, redundant, unused

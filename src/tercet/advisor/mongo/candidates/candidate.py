@@ -46,7 +46,7 @@ def propose(queries: Sequence[Query], existing: Mapping[str, Sequence[MongoIndex
 
 
 def _there(index: MongoIndex, one: MongoIndex) -> bool:
-    return one.same(index) and one.plain or one.keys == (("_id", 1),) == index.keys
+    return (one.same(index) and one.plain) or one.keys == (("_id", 1),) == index.keys
 
 
 def _for(query: Query) -> Iterator[tuple[MongoIndex, str]]:

@@ -60,15 +60,19 @@ def _of_find(command: Command) -> Access:
 
 def _projected(projection: Document | None) -> frozenset[str] | None:
     """What an including projection keeps."""
-    if not projection or any(value in {0, False} for key, value in projection.items() if key != "_id"):
+    if not projection or any(_off(value) for key, value in projection.items() if key != "_id"):
         return None
     if set(projection) == {"_id"} and not projection["_id"]:
         return None
-    own = set() if projection.get("_id") in {0, False} else {"_id"}
+    own = set() if _off(projection.get("_id")) else {"_id"}
     for name, value in projection.items():
         if name != "_id":
-            own |= {name} if value in {1, True} else read_by(value)
+            own |= {name} if value == 1 else read_by(value)
     return frozenset(own)
+
+
+def _off(value: Any) -> bool:
+    return isinstance(value, int | float) and not value
 
 
 def _of_pipeline(collection: str, given: Pipeline) -> Iterator[Access]:
@@ -174,27 +178,32 @@ def _needed(rest: Pipeline) -> frozenset[str] | None:
 def _read(name: str, given: Any) -> tuple[set[str], bool]:
     """What a stage reads, and whether nothing but what it names goes on."""
     match name:
-        case "$match":
-            return paths_of(given), False
-        case "$sort":
-            return set(map(str, given)), False
-        case "$limit" | "$skip":
-            return set(), False
-        case "$unwind":
-            return read_by(given if isinstance(given, str) else given.get("path")), False
-        case "$addFields" | "$set":
-            return read_by(given), False
-        case "$lookup":
-            own = {str(given["localField"])} if "localField" in given else set()
-            return own | read_by(given.get("let") or {}), False
-        case "$group":
+        case "$group" | "$sortByCount" | "$bucket" | "$bucketAuto":
             return read_by(given), True
         case "$count":
             return set(), True
-        case "$sortByCount" | "$bucket" | "$bucketAuto":
-            return read_by(given), True
         case "$project":
             kept = _projected(given)
             return ({WHOLE}, False) if kept is None else (set(kept), True)
         case _:
-            return {WHOLE}, False
+            return _passing(name, given), False
+
+
+def _passing(name: str, given: Any) -> set[str]:
+    """What a stage reads that hands on the rest of each document."""
+    found = {WHOLE}
+    match name:
+        case "$match":
+            found = paths_of(given)
+        case "$sort":
+            found = set(map(str, given))
+        case "$limit" | "$skip":
+            found = set()
+        case "$unwind":
+            found = read_by(given if isinstance(given, str) else given.get("path"))
+        case "$addFields" | "$set":
+            found = read_by(given)
+        case "$lookup":
+            own = {str(given["localField"])} if "localField" in given else set()
+            found = own | read_by(given.get("let") or {})
+    return found

@@ -97,7 +97,7 @@ def _on(path: str, value: Any, special: list[str]) -> list[Condition]:
         if value_class(value) in {"prefix", "pattern"}:
             return [Condition(path, "range" if anchored(value) else "other")]
         return [Condition(path, "equal", value, single=True)]
-    found = []
+    found: list[Condition] = []
     for operator, operand in value.items():
         if operator in _SPECIAL:
             special.append(operator)

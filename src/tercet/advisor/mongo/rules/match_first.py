@@ -37,31 +37,27 @@ def _swapped(before: Document, condition: Document) -> Document | None:
 
 def made_by(name: str, given: Any) -> set[str]:
     """The paths that a stage makes or changes; WHOLE for a stage that a condition must not pass."""
+    made = {WHOLE}
     match name, given:
         case "$sort", _:
-            return set()
+            made = set()
         case "$lookup", Mapping():
-            return {str(given.get("as"))}
+            made = {str(given.get("as"))}
         case "$unwind", str():
-            return {given.removeprefix("$")}
+            made = {given.removeprefix("$")}
         case "$unwind", Mapping():
             made = {str(given.get("path", "$")).removeprefix("$")}
-            return made | ({str(given["includeArrayIndex"])} if given.get("includeArrayIndex") else set())
+            made |= {str(given["includeArrayIndex"])} if given.get("includeArrayIndex") else set()
         case "$addFields" | "$set", Mapping():
-            return _made(given)
+            # A document as a value sets its parts and leaves others; its head is told, which is more.
+            made = set(map(str, given))
         case "$unset", str():
-            return {given}
+            made = {given}
         case "$unset", list() | tuple():
-            return set(map(str, given))
+            made = set(map(str, given))
         case "$project", Mapping() if _excluding(given):
-            return set(map(str, given))
-        case _:
-            return {WHOLE}
-
-
-def _made(given: Document) -> set[str]:
-    # A document as a value sets its parts and leaves others; its head is told, which is more.
-    return {str(name) for name in given}
+            made = set(map(str, given))
+    return made
 
 
 def _excluding(given: Document) -> bool:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tercet.advisor.mongo.shape import Document
 
 Pipeline: TypeAlias = "tuple[Document, ...]"
@@ -25,7 +26,7 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """An equal pipeline. `unless` are pairs of a collection and a field: it is equal unless one holds an empty array."""
+    """An equal pipeline: unless a field of `unless` (a collection and a field each) holds an empty array."""
 
     pipeline: Pipeline
     unless: tuple[tuple[str, str], ...] = ()

@@ -57,7 +57,7 @@ class Desk:
         self.runs = 0
 
     async def cost(self, command: Command, *, hint: Any = None, runs: int = 1) -> Cost:
-        """The quickest of so many runs, each repeated until it can be told from nothing: others only ever slow it down."""
+        """The quickest of so many runs, each repeated until it can be told from nothing; others only slow it down."""
         found = [await self._once(command, hint) for _ in range(runs)]
         return min(found, key=lambda one: one.ms)
 
@@ -168,7 +168,8 @@ _NOT_ASKED = (
     "indexBulkBuilder", "opLatencies", "storageEngine", "trafficRecording", "twoPhaseCommitCoordinator", "mem",
     "electionMetrics", "security", "changeStreamPreImages", "catalogStats", "batchedDeletes", "defaultRWConcern",
     "featureCompatibilityVersion", "internalTransactions", "readConcernCounters", "scramCache", "tenantMigrations",
-    "transportSecurity", "activeIndexBuilds", "Instance", "batchedDeletes", "opWorkingTime", "queues", "spillWiredTiger",
+    "transportSecurity", "activeIndexBuilds", "opWorkingTime",
+    "queues", "spillWiredTiger",
 )  # fmt: skip
 
 

@@ -92,7 +92,7 @@ class Throwaway:
         """A server of our own. Raises ServerMissing and ServerFailed."""
         made = await asyncio.to_thread(cls._private)
         try:
-            await made._bring_up(sources)
+            await made.bring_up(sources)
         except BaseException:
             await asyncio.shield(made.close())
             raise
@@ -117,7 +117,8 @@ class Throwaway:
             self._reaper.stdin.close()
         await asyncio.to_thread(self._reaper.wait, _GONE_SECONDS)
 
-    async def _bring_up(self, sources: Sequence[Source]) -> None:
+    async def bring_up(self, sources: Sequence[Source]) -> None:
+        """Start its server; whatever was begun is ended by `close`."""
         self._spawner = Spawner()
         site = Site("mongo", self.folder)
         running = await bring_up(_Alone(), site, Start(self._spawner, detached=False, sources=sources))

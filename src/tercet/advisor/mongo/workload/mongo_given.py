@@ -30,8 +30,8 @@ def from_specs(specs: Sequence[Document] | Document, *, collection: str = "", so
     A list of stages is one pipeline. `label`, `calls` and `ms` beside a command say how it is called, how often it is
     asked and how long it takes. Raises DocumentInvalid.
     """
-    given = [specs] if isinstance(specs, Mapping) else list(specs)
-    if given and all(isinstance(one, Mapping) and str(next(iter(one), "")).startswith("$") for one in given):
+    given: list[Any] = [specs] if isinstance(specs, Mapping) else list(specs)
+    if given and all(str(next(iter(one), "")).startswith("$") for one in given if isinstance(one, Mapping)):
         given = [{"pipeline": given}]
     return fold(_seen(given, collection), source)
 

@@ -62,10 +62,10 @@ def tell(found: Found, spec: Callable[[MongoIndex], str]) -> Advice:
 def _index(found: Found, one: Tried, spec: Callable[[MongoIndex], str]) -> Piece:
     index = one.candidate.index
     helps = tuple(dict.fromkeys(place[0] for place in one.costs))
-    mates = [other for other in found.tried if other.rejected and set(other.candidate.helps) & set(helps)]
     chosen = [other.candidate for other in found.proved.picked]
-    lesser = [other for other in found.tried if not other.rejected and other not in found.proved.picked
-              and other.candidate not in chosen and set(other.candidate.helps) & set(helps)]  # fmt: skip
+    others = [other for other in found.tried if other.candidate not in chosen]
+    mates = [other for other in others if other.rejected and set(other.candidate.helps) & set(helps)]
+    lesser = [other for other in others if not other.rejected and set(other.candidate.helps) & set(helps)]
     rejected = [other.out() for other in mates]
     rejected += [Rejected(other.called, _lesser(found, other)) for other in lesser]
     return replace(
@@ -211,7 +211,9 @@ def _notes(found: Found, draft: Draft, *, told: bool) -> list[str]:
 
 
 def _left_alone(found: Found, draft: Draft) -> str:
-    worse = [one for one in found.tried if one.rejected and draft.fingerprint in one.candidate.helps]
+    chosen = [one.candidate for one in found.proved.picked]
+    out = [one for one in found.tried if one.rejected and one.candidate not in chosen]
+    worse = [one for one in out if draft.fingerprint in one.candidate.helps]
     dearer = [one for one in worse if "dearer" in one.rejected]
     if dearer:
         return f"an index would harm: {shown(dearer[0].candidate)} {dearer[0].rejected}"

@@ -70,31 +70,45 @@ async def _beside(
     budget: int | None,
     progress: Progress,
 ) -> Proved:
-    """What did harm alone may do none beside what was picked: the planner has something better there."""
-    again = [one for one in tried if one.harmful]
-    if not again or not proved.picked:
-        return proved
-    room = None if budget is None else budget - sum(
-        int(one.size_bytes * trying.ratios.get(one.candidate.index.collection, 1.0)) for one in proved.picked
-    )  # fmt: skip
-    built = await _build(trying, proved.picked)
-    try:
-        second = [await trying.again(draft) for draft in drafts]
-        more = choose(
-            second, await trying.all_of([one.candidate for one in again], second, progress), trying.ratios, room
-        )
-    finally:
-        await _take_away(trying, built)
-    if not more:
-        return proved
-    fresh = [replace(one, rejected="") for one in (*proved.picked, *more)]
-    both = await _stands(trying, drafts, fresh, progress)
-    if both is None:
-        return proved
-    for one in again:
-        if any(one.candidate == other.candidate for other in more):
-            one.rejected = ""
-    return both
+    """The others once more beside what was picked.
+
+    What did harm alone may do none where the planner has something better; what did not show beside a slow join may
+    show once that is quick.
+    """
+    for _ in range(_ROUNDS):
+        again = [one for one in tried if _open(one, proved, drafts)]
+        if not again or not proved.picked:
+            break
+        room = None if budget is None else budget - sum(
+            int(one.size_bytes * trying.ratios.get(one.candidate.index.collection, 1.0)) for one in proved.picked
+        )  # fmt: skip
+        built = await _build(trying, proved.picked)
+        try:
+            second = [await trying.again(draft) for draft in drafts]
+            found = await trying.all_of([one.candidate for one in again], second, progress)
+        finally:
+            await _take_away(trying, built)
+        more = choose(second, found, trying.ratios, room)
+        if not more:
+            break
+        both = await _stands(trying, drafts, (*proved.picked, *more), progress)
+        if both is None:
+            # They stand without the new ones, whatever was said of them in that company.
+            for one in proved.picked:
+                one.rejected = ""
+            break
+        proved = both
+    return proved
+
+
+def _open(one: Tried, proved: Proved, drafts: Sequence[Draft]) -> bool:
+    """Whether another look at this candidate may show something else."""
+    picked = [other.candidate for other in proved.picked]
+    if one.candidate in picked or not one.size_bytes:
+        return False
+    elsewhere = {other.index.collection for other in picked} - {one.candidate.index.collection}
+    mates = [draft for draft in drafts if draft.fingerprint in one.candidate.helps]
+    return one.harmful or any(elsewhere & draft.collections for draft in mates)
 
 
 async def _stands(

@@ -193,9 +193,7 @@ class Keeper:
                 "%s of %s takes %s, longer than its interval of %s: it is never that fresh",
                 operation, name, duration(spent), duration(state.every),
             )  # fmt: skip
-        self._note(
-            name, state="waiting", work=state.work + 1, seconds=spent, late=late, failures=0, error=None
-        )
+        self._note(name, state="waiting", work=state.work + 1, seconds=spent, late=late, failures=0, error=None)
 
     def _failed(self, name: str, error: Exception) -> float:
         state = self._states[name]

@@ -24,6 +24,8 @@ BY_FILE = {
     "postgast": {"postgast", "google"},
     # The shop comes with the wheel, and is above everything: only its command reaches for it.
     "demo": {"tercet_shop"},
+    # What a revision carries runs statements as Alembic does, by SQLAlchemy.
+    "alembic": {"alembic", "sqlalchemy"},
     # In annotations only: type checkers see whose objects are handed out. The import budget watches it.
     "tercet": {"pymongo", "redis"},
     "features": {"pymongo", "redis", "sqlalchemy"},
@@ -254,6 +256,10 @@ VALUES = (
     "tercet.limits.rate",
     "tercet.locks.lease",
     "tercet.locks.name",
+    "tercet.migrations.marks",
+    "tercet.migrations.saving.revision",
+    "tercet.migrations.sqlstate",
+    "tercet.migrations.steps",
     "tercet.proof.ladder",
     "tercet.proof.rows",
     "tercet.proof.svg",

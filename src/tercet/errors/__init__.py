@@ -41,6 +41,7 @@
     └── Refused                  tercet itself says no
         ├── FolderBusy           another process holds this folder
         ├── LockBusy             retryable; somebody else is doing it right now
+        ├── AdviceStale          .reason: the database is not what it was when advice was given
         ├── BuildBlocked         retryable; .blockers: old transactions stand in the way of a build
         ├── LoadTimeout          retryable; a cached function takes longer than its callers wait
         ├── RateExceeded         retryable; more was asked for than a limit allows: .retry_after
@@ -55,6 +56,7 @@ No secret enters one: addresses are masked before they get here.
 """
 
 from tercet.errors.refused import (
+    AdviceStale,
     BuildBlocked,
     FencedOff,
     FolderBusy,
@@ -113,6 +115,7 @@ from tercet.errors.usage import (
 )
 
 __all__ = [
+    "AdviceStale",
     "BudgetExceeded",
     "BuildBlocked",
     "CommandInvalid",

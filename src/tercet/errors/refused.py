@@ -56,6 +56,16 @@ class BuildBlocked(Refused):
         self.what, self.blockers, self.waited = what, blockers, waited
 
 
+class AdviceStale(Refused):
+    """Advice that was given for a database as it is no more; `reason` says what is different."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"This advice does not hold any more: {reason}.", "Nothing was changed; ask anew: tercet advise"
+        )
+        self.reason = reason
+
+
 class LockLost(Refused):
     """A lock has ended, or may have, under the work that it guarded; `token` is the number of its grant."""
 

@@ -8,7 +8,8 @@ from datetime import date
 
 _HEAD = "tercet advice:"
 _FORM = re.compile(
-    rf"{re.escape(_HEAD)} (?P<day>\d{{4}}-\d\d-\d\d) size=(?P<size>\d+) helps=(?P<helps>[\w,-]*)(?: .*)?"
+    rf"{re.escape(_HEAD)} (?P<day>\d{{4}}-\d\d-\d\d) size=(?P<size>\d+) reads=(?P<reads>\d+)"
+    r" helps=(?P<helps>[\w,-]*)(?: .*)?"
 )
 # More fingerprints than these say no more; a comment is read by people too.
 _HELPS_MAX = 8
@@ -24,10 +25,13 @@ class Mark:
     day: date
     size_bytes: int = 0
     helps: tuple[str, ...] = ()
+    # What its view's counters stood at then: building reads too.
+    reads: int = 0
 
     def text(self) -> str:
         """The comment."""
-        return f"{_HEAD} {self.day.isoformat()} size={self.size_bytes} helps={','.join(self.helps[:_HELPS_MAX])}"
+        helps = ",".join(self.helps[:_HELPS_MAX])
+        return f"{_HEAD} {self.day.isoformat()} size={self.size_bytes} reads={self.reads} helps={helps}"
 
     @classmethod
     def read(cls, comment: str) -> Mark | None:
@@ -39,4 +43,4 @@ class Mark:
             day = date.fromisoformat(match["day"])
         except ValueError:
             return None
-        return cls(day, int(match["size"]), tuple(one for one in match["helps"].split(",") if one))
+        return cls(day, int(match["size"]), tuple(filter(None, match["helps"].split(","))), int(match["reads"]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -76,7 +76,9 @@ async def review(database: Database, replicas: Sequence[Database] = ()) -> tuple
     )
 
 
-async def _counted(database: Database, sql: dict[str, str]) -> tuple[dict[tuple[str, str], tuple[int, int]], date | None]:
+async def _counted(
+    database: Database, sql: dict[str, str]
+) -> tuple[dict[tuple[str, str], tuple[int, int]], date | None]:
     """Reads by index, and since when they are counted."""
     async with database.transaction(within=_WITHIN) as connection:
         await connection.exec_driver_sql("set transaction read only")
@@ -90,19 +92,22 @@ def _reviewed(
 ) -> Reviewed:
     _, schema, name, table_schema, table, kind, _, definition, valid, unique, size, view_size, needed = row
     reads = [scans.get((schema, name), (0, 0)) for scans in counted]
+    # Counters that were set to zero since do not hold what they held then.
+    before = 0 if since is not None and since > mark.day else mark.reads
     return Reviewed(
         schema, name, (table_schema, table), mark, definition, valid, unique, size, needed,
         tuple(one[0] for one in reads), max(mark.day, since) if since is not None else mark.day,
-        view=kind == "m", view_bytes=view_size, view_reads=sum(one[1] for one in reads),
+        view=kind == "m", view_bytes=view_size, view_reads=max(0, sum(one[1] for one in reads) - before),
     )  # fmt: skip
 
 
 async def put_mark(connection: Connection, index: str, mark: Mark) -> bool:
     """Put our comment on an index, by its quoted name, unless it has one; whether it was put."""
     sql = blocks("tercet.migrations", "review.sql")
-    there = (await connection.exec_driver_sql(sql["mark"], (index,))).all()[0][0]
+    there, reads = (await connection.exec_driver_sql(sql["mark"], (index,))).all()[0]
     if there:
         return False
+    mark = replace(mark, reads=reads)
     # Only figures, a day and fingerprints are in it.
     await connection.exec_driver_sql(f"comment on index {index} is '{mark.text()}'")
     return True

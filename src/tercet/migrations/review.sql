@@ -1,6 +1,9 @@
 -- name: mark
 -- The comment of an index or view by its quoted name.
-select coalesce(obj_description(to_regclass($1)::oid, 'pg_class'), '')
+select coalesce(obj_description(to_regclass($1)::oid, 'pg_class'), ''),
+    coalesce((select v.seq_scan + coalesce(v.idx_scan, 0) from pg_stat_all_tables v join pg_index i on i.indrelid = v.relid
+              where i.indexrelid = to_regclass($1) and exists (select from pg_matviews m where m.schemaname = v.schemaname
+                                                               and m.matviewname = v.relname)), 0)
 
 -- name: marked
 -- Every index with a comment that begins as ours do, and what it is on; a partitioned one with its parts together.

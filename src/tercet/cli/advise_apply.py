@@ -12,7 +12,7 @@ from tercet.advisor.reading import read
 from tercet.advisor.report import schema_digest
 from tercet.advisor.report.words import what
 from tercet.cli.advise_measure import Helped
-from tercet.cli.advise_stale import check, made_by
+from tercet.cli.advise_stale import check, made_by, standing
 from tercet.cli.advise_steps import numbers, picked, step
 from tercet.cli.keeping import keep, last
 from tercet.cli.opening import opened, place_of, settings_of
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from datetime import date
     from pathlib import Path
 
-    from tercet.advisor import Piece
+    from tercet.advisor import Catalog, Piece
     from tercet.advisor.report import Kept
     from tercet.cli.screen import Bars, Screen
     from tercet.migrations import Blocker, Step
@@ -113,13 +113,16 @@ class _Applier:
         todo = step(piece, _today())
         helped = await Helped.of(self._database, catalog, self._kept.advice, piece, run=self._wish.measure)
         await helped.before()
-        said = await self._do(todo, piece, catalog.extensions)
-        return [f"{head}: {said[0]}", *(f"   {line}" for line in said[1:]), *(f"   {x}" for x in await helped.after())]
+        said = await self._do(todo, piece, catalog)
+        said += await helped.after()
+        if isinstance(todo, BuildIndex) and helped.reads[todo.index.name]:
+            await self._mark(todo.index.qualified, piece, reads=helped.reads[todo.index.name])
+        return [f"{head}: {said[0]}", *(f"   {line}" for line in said[1:])]
 
-    async def _do(self, todo: Step, piece: Piece, there: frozenset[str]) -> list[str]:
+    async def _do(self, todo: Step, piece: Piece, catalog: Catalog) -> list[str]:
         match todo:
             case BuildIndex():
-                return await self._build(todo, piece, there)
+                return await self._build(todo, piece, catalog)
             case DropIndex():
                 await drop_index(
                     self._database, todo.index, patience=self._wish.wait, on_waiting=self._on_waiting(todo.index.name)
@@ -136,14 +139,16 @@ class _Applier:
             case Remark():
                 raise AssertionError(todo.title)
 
-    async def _build(self, todo: BuildIndex, piece: Piece, there: frozenset[str]) -> list[str]:
+    async def _build(self, todo: BuildIndex, piece: Piece, catalog: Catalog) -> list[str]:
         index = todo.index
-        self._screen.aside(_room(piece))
+        there = any(one.index.name == index.name and one.valid for one in standing(index, catalog))
+        if not there:
+            self._screen.aside(_room(piece))
         for extension in todo.extensions:
-            if extension not in there:
+            if extension not in catalog.extensions:
                 async with self._database.transaction() as connection:
                     await connection.exec_driver_sql(f"create extension if not exists {identifier(extension)}")
-        if index.unique:
+        if index.unique and not there:
             await self._all_different(todo)
         built = await build_index(
             self._database,
@@ -161,7 +166,8 @@ class _Applier:
         promised = f" ({size(piece.size_bytes)} were promised)" if piece.size_bytes else ""
         undo = _closed(piece.undo[0] if piece.undo else index.drop())
         return [
-            f"built in {duration(built.seconds)}, {size(built.size_bytes)}{promised}, valid",
+            f"built in {duration(built.seconds)}, {size(built.size_bytes)}{promised}, valid"
+            + (", and keeps its values apart from now on" if index.unique else ""),
             f"to take it back: {undo}",
         ]
 
@@ -177,9 +183,10 @@ class _Applier:
             lines.append(f"keep it up: {piece.policy.why}")
         return [*lines, f"to take it back: {_closed(todo.view.drop())}"]
 
-    async def _mark(self, index: str, piece: Piece) -> None:
+    async def _mark(self, index: str, piece: Piece, *, reads: int = 0) -> None:
+        mark = Mark(_today(), piece.size_bytes, piece.helps, reads)
         async with self._database.autocommit() as connection:
-            await put_mark(connection, index, Mark(_today(), piece.size_bytes, piece.helps))
+            await put_mark(connection, index, mark, over=reads > 0)
 
     async def _all_different(self, todo: BuildIndex) -> None:
         """Read the whole table before a rule is made of what statistics only say."""

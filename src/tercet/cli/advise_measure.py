@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -41,19 +42,20 @@ class Look:
 class Helped:
     """The reading statements that a piece helps, each with a text that can be planned."""
 
-    def __init__(self, database: Database, told: Sequence[StatementAdvice], *, run: bool) -> None:
+    def __init__(self, database: Database, told: Sequence[StatementAdvice], *, rewritten: bool, run: bool) -> None:
         self._runs = Runs(Live(database))
         self._told = told
         self._texts: dict[str, str] = {}
-        self._run = run
+        self._rewritten, self._run = rewritten, run
         self._before: dict[str, Look] = {}
+        # How often our own runs have read each index: those are nobody's use of it.
+        self.reads: Counter[str] = Counter()
 
     @classmethod
     async def of(cls, database: Database, catalog: Catalog, advice: Advice, piece: Piece, *, run: bool) -> Helped:
         """Those of the advice; `run` allows to run them, READ ONLY and within a limit."""
-        helped = cls(
-            database, [one for one in advice.statements if one.fingerprint in piece.helps][:_STATEMENTS_MAX], run=run
-        )
+        told = [one for one in advice.statements if one.fingerprint in piece.helps]
+        helped = cls(database, told[:_STATEMENTS_MAX], rewritten=piece.kind == "view", run=run)
         for one in helped._told:
             query = Query(Statement(one.sql), (Example(one.sql),))
             if not query.reading:
@@ -93,6 +95,9 @@ class Helped:
             if not isinstance(ran, Run):
                 return replace(look, why=ran.why)
             times.append(ran.ms)
+            for node in ran.plan.walk():
+                if node.index:
+                    self.reads[node.index] += round(node.loops or 0)
         return replace(look, ms=min(times))
 
 

@@ -87,6 +87,12 @@ def made_by(advice: Advice) -> tuple[str, ...]:
     return tuple(names)
 
 
+def standing(index: Index, catalog: Catalog) -> tuple[Standing, ...]:
+    """The indexes that are on its table."""
+    table = _table(index, catalog)
+    return table.indexes if table is not None else ()
+
+
 def _table(index: Index, catalog: Catalog) -> Table | None:
     *schema, name = table_parts(index.table)
     return catalog.find(name, schema[0] if schema else None)

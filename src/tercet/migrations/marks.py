@@ -25,7 +25,7 @@ class Mark:
     day: date
     size_bytes: int = 0
     helps: tuple[str, ...] = ()
-    # What its view's counters stood at then: building reads too.
+    # Reads that were our own, of proving it or (a view's) of building it.
     reads: int = 0
 
     def text(self) -> str:

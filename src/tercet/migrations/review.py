@@ -94,20 +94,29 @@ def _reviewed(
     reads = [scans.get((schema, name), (0, 0)) for scans in counted]
     # Counters that were set to zero since do not hold what they held then.
     before = 0 if since is not None and since > mark.day else mark.reads
+    scans = _without([one[0] for one in reads], 0 if kind == "m" else before)
     return Reviewed(
-        schema, name, (table_schema, table), mark, definition, valid, unique, size, needed,
-        tuple(one[0] for one in reads), max(mark.day, since) if since is not None else mark.day,
+        schema, name, (table_schema, table), mark, definition, valid, unique, size, needed, scans,
+        max(mark.day, since) if since is not None else mark.day,
         view=kind == "m", view_bytes=view_size, view_reads=max(0, sum(one[1] for one in reads) - before),
     )  # fmt: skip
 
 
-async def put_mark(connection: Connection, index: str, mark: Mark) -> bool:
-    """Put our comment on an index, by its quoted name, unless it has one; whether it was put."""
+def _without(scans: Sequence[int], before: int) -> tuple[int, ...]:
+    """Scans without those that were ours, which were on the primary."""
+    return tuple(max(0, count - before) if at == 0 else count for at, count in enumerate(scans))
+
+
+async def put_mark(connection: Connection, index: str, mark: Mark, *, over: bool = False) -> bool:
+    """Put our comment on an index, by its quoted name, unless it has one; whether it was put.
+
+    `over` replaces one that is ours. To the mark's reads are added those that the index's view has by now.
+    """
     sql = blocks("tercet.migrations", "review.sql")
     there, reads = (await connection.exec_driver_sql(sql["mark"], (index,))).all()[0]
-    if there:
+    if there and not (over and Mark.read(there)):
         return False
-    mark = replace(mark, reads=reads)
+    mark = replace(mark, reads=mark.reads + reads)
     # Only figures, a day and fingerprints are in it.
     await connection.exec_driver_sql(f"comment on index {index} is '{mark.text()}'")
     return True

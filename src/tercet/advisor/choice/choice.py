@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tercet.advisor.candidate import Candidate
+    from tercet.advisor.candidates import Finding
     from tercet.advisor.catalog import Catalog
     from tercet.advisor.choice.ledger import Names
     from tercet.advisor.choice.search import Place
@@ -49,6 +50,7 @@ async def choose(
     seconds: float,
     on_progress: Progress | None = None,
     window: float | None = None,
+    suspects: Sequence[Finding] = (),
     speeds: Speeds | None = None,
     clock: Clock | None = None,
     run: bool = False,
@@ -57,8 +59,9 @@ async def choose(
 
     Quick asks the planner for its favourites and cuts them back; thorough goes on from there for as many `seconds`
     as it is given, or until nothing gets better: then it always finds the same. `window` is over how many
-    seconds the calls of the queries were counted, None if nobody knows. `run`: everything is run afterwards, so what
-    is in doubt may be picked. Nothing is changed.
+    seconds the calls of the queries were counted, None if nobody knows. `suspects` are what housekeeping has found:
+    those are dropped without which no statement is slower. `run`: everything is run afterwards, so that what is in
+    doubt may be picked. Nothing is changed.
     """
     clock = clock or SystemClock()
     since = clock.monotonic()
@@ -76,7 +79,7 @@ async def choose(
     place = await search.earned(await search.repair(place))
     frail = await fragile(ledger, place[0])
     picked = await tell(search, worth, place, pool, frail, most=_REJECTED_THOROUGH if thorough else _REJECTED_QUICK)
-    dropped = await needless(ledger, worth.writes, place[0])
+    dropped = await needless(ledger, worth.writes, place[0], suspects)
     notes = (
         *_unplanned(ledger),
         *_slower(ledger, worth, place),

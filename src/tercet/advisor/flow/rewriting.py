@@ -11,9 +11,9 @@ from tercet.advisor.choice import choose
 from tercet.advisor.equivalence.check import check
 from tercet.advisor.equivalence.determined import determined
 from tercet.advisor.flow.draft import Form
+from tercet.advisor.private.scratch import scratch
 from tercet.advisor.query import Example
 from tercet.advisor.rewrites import RULES, notes, rewrite
-from tercet.advisor.sandbox.scratch import scratch
 from tercet.errors import SqlInvalid, TercetError
 from tercet.sql import Statement
 from tercet.sql.tree import parse

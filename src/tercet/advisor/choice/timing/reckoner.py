@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from tercet.advisor.choice.timing.pages import Heap, distinct_pages, rows_looked_at
+from tercet.advisor.choice.timing.pages import Heap, distinct_pages, entries_passed, rows_looked_at
 from tercet.advisor.choice.timing.rows import Rows
 from tercet.advisor.choice.timing.speeds import Speeds
 
@@ -155,6 +155,8 @@ class _Walk:
         speeds = self._speeds
         took = loops * (speeds.rescan + (shape.height + 1) * speeds.hit)
         took += loops * rows * (speeds.row + asked * speeds.condition)
+        if answered > 1 and not asked and loops == 1.0:
+            took += entries_passed(self._ground, heap, shape, node.cost, rows, answered) * speeds.passed
         return took + self._visits(heap, shape, rows, loops, local)
 
     def _entries(self, node: Node, shape: Shape, heap: Heap, visible: float, loops: float) -> float:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from tercet.advisor.advice import Advice, CachePolicy, Engine, Piece, Proof, Rejected, StatementAdvice
+from tercet.advisor.flow.summing import floor
 from tercet.sql.identifier import table_parts
 
 if TYPE_CHECKING:
@@ -94,6 +95,8 @@ class _Teller:
         notes = [*draft.notes, *(f"not {one.what}: {one.why}" for one in self._withdrawn.get(draft.fingerprint, ()))]
         if not own:
             after, notes = before, [*notes, self._alone(draft)]
+        summed = floor(draft)
+        notes += [summed] if summed else []
         best = draft.view_verified if "view" in kinds and draft.view_verified is not None else draft.verified
         text = None
         if "view" in kinds and draft.over_view is not None:

@@ -105,6 +105,13 @@ class Shadow:
                 self._costs.clear()
         return self._views[name]
 
+    async def extend(self, statements: Iterable[str]) -> tuple[str, ...]:
+        """Make extensions that production could have (CREATE EXTENSION …); what the server says to those that fail."""
+        async with self._one:
+            self._check()
+            tried = [await self._workshop.master.attempt(one) for one in statements]
+        return tuple(why for why in tried if why is not None)
+
     async def cost(self, sql: str, *, using: Collection[str] = (), hiding: Collection[str] = ()) -> Costed | Refused:
         """The planner's cost of a statement; one with $1 in it is planned generically."""
         key = self._key(sql, using, hiding)

@@ -78,10 +78,9 @@ class Piece:
     # Its gain rests on guesses of rows that may be off: said beside it.
     fragile: bool = False
     # The value that it was made from.
-    value: Index | View | Rewrite | CachePolicy | None = None
+    value: Index | View | Rewrite | CachePolicy | MongoChange | None = None
     # How a view is best kept up to date.
     policy: Policy | None = None
-    value: Index | View | Rewrite | CachePolicy | MongoChange | None = None
     # Counted from 1 in the order in which the advice tells them; what `--explain 1` and `--apply 1` name.
     number: int = 0
 

@@ -14,8 +14,6 @@ from tercet.advisor.flow.draft import Form
 from tercet.advisor.private.scratch import scratch
 from tercet.advisor.query import Example
 from tercet.advisor.rewrites import RULES, notes, rewrite
-from tercet.advisor.sandbox.scratch import scratch
-from tercet.advisor.rewrites import notes, rewrite
 from tercet.errors import SqlInvalid, TercetError
 from tercet.sql import Statement
 from tercet.sql.tree import parse

@@ -92,9 +92,9 @@ async def advise(
     workload = await with_values(database, workload, catalog)
     began = time.perf_counter()
     async with AsyncExitStack() as stack:
-        engine = await engine_for(database, catalog, wishes)
-        stack.push_async_callback(engine.close)
-        return await advised(database, catalog, workload, engine, wishes, replica=replica, began=began)
+        planner = await engine_for(database, catalog, wishes)
+        stack.push_async_callback(planner.close)
+        return await advised(database, catalog, workload, planner, wishes, replica=replica, began=began)
 
 
 async def advised(

@@ -60,8 +60,8 @@ async def choose(
     Quick asks the planner for its favourites and cuts them back; thorough goes on from there for as many `seconds`
     as it is given, or until nothing gets better: then it always finds the same. `window` is over how many
     seconds the calls of the queries were counted, None if nobody knows. `suspects` are what housekeeping has found:
-    those are dropped without which no statement is slower. `run`: everything is run afterwards, so what is in doubt
-    may be picked. Nothing is changed.
+    those are dropped without which no statement is slower. `run`: everything is run afterwards, so that what is in
+    doubt may be picked. Nothing is changed.
     """
     clock = clock or SystemClock()
     since = clock.monotonic()

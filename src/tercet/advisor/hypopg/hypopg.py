@@ -124,7 +124,7 @@ class Hypopg:
             await self._connection.exec_driver_sql(f"reset {name}")
         self._set = {**_SETTINGS, **settings}
         for name, value in self._set.items():
-            await self._connection.exec_driver_sql(f"set {name} = '{value}'")
+            await self._connection.exec_driver_sql("select set_config($1, $2, false)", (name, value))
 
     async def close(self) -> None:
         """Forget all indexes and give the connection back as it was; twice is fine."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 # A statement on the catalogues of thousands of tables takes a second or two; one that takes this long is cut off.
 _STATEMENT_SECONDS = 60.0
 # Only ALTER TABLE and the like hold up a look at a table: then nobody is to wait behind us for long.
-_LOCK_SECONDS = 1.0
+_LOCK_WITHIN = "1s"
 _TRIES = 5
 _PAUSE_SECONDS = 1.0
 # lock_not_available: the lock_timeout has passed.
@@ -55,6 +55,8 @@ async def read(
         raise SchemaInvalid(f"The schema {missing[0]!r}", reason="this database has none of that name", mend=mend)
     for replica in replicas:
         async with replica.transaction(within=_STATEMENT_SECONDS) as connection:
+            await connection.exec_driver_sql("set transaction read only")
+            await connection.exec_driver_sql("select set_config('lock_timeout', $1, true)", (_LOCK_WITHIN,))
             answers.setdefault("replica", []).extend(await _rows(connection, blocks(*_SQL)["replica"]))
     size = sum(_size(row) for rows in answers.values() for row in rows)
     return catalog(answers, read_bytes=size, read_seconds=time.monotonic() - started)
@@ -78,8 +80,7 @@ async def _once(database: Database, schemas: list[str] | None) -> Answers:
     answers: Answers = {}
     async with database.transaction(within=_STATEMENT_SECONDS) as connection:
         await connection.exec_driver_sql("set transaction isolation level repeatable read, read only")
-        lock = f"{round(_LOCK_SECONDS * 1000)}ms"
-        await connection.exec_driver_sql("select set_config('lock_timeout', $1, true)", (lock,))
+        await connection.exec_driver_sql("select set_config('lock_timeout', $1, true)", (_LOCK_WITHIN,))
         for step in _STEPS:
             answers[step] = await _rows(connection, sql[step], () if step == "server" else (schemas,))
             if step == "server":  # from here on every name is told with its schema

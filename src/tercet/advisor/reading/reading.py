@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 # A statement on the catalogues of thousands of tables takes a second or two; one that takes this long is cut off.
 _STATEMENT_SECONDS = 60.0
 # Only ALTER TABLE and the like hold up a look at a table: then nobody is to wait behind us for long.
-_LOCK_WITHIN = "1s"
+_LOCK_SECONDS = 1.0
 _TRIES = 5
 _PAUSE_SECONDS = 1.0
 # lock_not_available: the lock_timeout has passed.
@@ -56,7 +56,7 @@ async def read(
     for replica in replicas:
         async with replica.transaction(within=_STATEMENT_SECONDS) as connection:
             await connection.exec_driver_sql("set transaction read only")
-            await connection.exec_driver_sql("select set_config('lock_timeout', $1, true)", (_LOCK_WITHIN,))
+            await connection.exec_driver_sql("select set_config('lock_timeout', $1, true)", (_lock(),))
             answers.setdefault("replica", []).extend(await _rows(connection, blocks(*_SQL)["replica"]))
     size = sum(_size(row) for rows in answers.values() for row in rows)
     return catalog(answers, read_bytes=size, read_seconds=time.monotonic() - started)
@@ -80,12 +80,16 @@ async def _once(database: Database, schemas: list[str] | None) -> Answers:
     answers: Answers = {}
     async with database.transaction(within=_STATEMENT_SECONDS) as connection:
         await connection.exec_driver_sql("set transaction isolation level repeatable read, read only")
-        await connection.exec_driver_sql("select set_config('lock_timeout', $1, true)", (_LOCK_WITHIN,))
+        await connection.exec_driver_sql("select set_config('lock_timeout', $1, true)", (_lock(),))
         for step in _STEPS:
             answers[step] = await _rows(connection, sql[step], () if step == "server" else (schemas,))
             if step == "server":  # from here on every name is told with its schema
                 await connection.exec_driver_sql("select set_config('search_path', '', true)")
     return answers
+
+
+def _lock() -> str:
+    return f"{round(_LOCK_SECONDS * 1000)}ms"
 
 
 async def _rows(connection: Connection, statement: str, values: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:

@@ -7,7 +7,7 @@ import logging
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Self
 
 from tercet.clock import SystemClock
 from tercet.errors import LockBusy, NotOpen, SettingInvalid, UsageError
@@ -130,7 +130,7 @@ class Keeper:
         for name in self._states:
             self._note(name, state="closed")
 
-    async def __aenter__(self) -> Keeper:
+    async def __aenter__(self) -> Self:
         await self.open()
         return self
 

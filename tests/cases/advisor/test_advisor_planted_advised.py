@@ -16,7 +16,7 @@ from tercet import Tercet
 from tercet.advisor import Catalog, Example, Piece, Query, Workload
 from tercet.advisor.advisor import advised
 from tercet.advisor.catalog import Standing
-from tercet.advisor.flow.draft import Wishes
+from tercet.advisor.flow.draft import Verification, Wishes
 from tercet.advisor.reading import read
 from tercet.advisor.shadow import shadow
 from tercet.sql import Index, Statement, identifier
@@ -120,11 +120,11 @@ async def lab(servers: Any) -> AsyncIterator[tuple[Tercet, Catalog, WhatIf]]:
     servers.run(servers.administer(servers.postgres, f"drop database {name} with (force)"))
 
 
-async def advice_for(case: Mapping[str, Any], lab: tuple[Tercet, Catalog, WhatIf], verify: str) -> Advice:
+async def advice_for(case: Mapping[str, Any], lab: tuple[Tercet, Catalog, WhatIf], verify: Verification) -> Advice:
     """What the advisor says of one case."""
     db, catalog, engine = lab
     workload = Workload(queries(case), case["name"])
-    wishes = Wishes(thorough=True, seconds=60.0, verify=verify)  # type: ignore[arg-type]
+    wishes = Wishes(thorough=True, seconds=60.0, verify=verify)
     return await advised(db.postgres, alone(catalog, case), workload, engine, wishes)
 
 

@@ -88,20 +88,30 @@ async def advise(
     wishes.progress("reading the schema and its statistics", 0, 0)
     catalog = await read(database)
     if workload is None:
-        workload = await with_values(database, await from_statistics(database), catalog)
-    return await _advise(database, replica, catalog, workload, wishes)
-
-
-async def _advise(
-    database: Database, replica: Database | None, catalog: Catalog, workload: Workload, wishes: Wishes
-) -> Advice:
+        workload = await from_statistics(database)
+    workload = await with_values(database, workload, catalog)
     began = time.perf_counter()
-    drafts = [Draft(query) for query in workload.queries]
     async with AsyncExitStack() as stack:
-        engine = await engine_for(database, catalog, wishes)
-        stack.push_async_callback(engine.close)
-        stand = Stand(database, replica, drafts, catalog, wishes)
-        stack.push_async_callback(stand.close)
+        planner = await engine_for(database, catalog, wishes)
+        stack.push_async_callback(planner.close)
+        return await advised(database, catalog, workload, planner, wishes, replica=replica, began=began)
+
+
+async def advised(
+    database: Database,
+    catalog: Catalog,
+    workload: Workload,
+    engine: WhatIf,
+    wishes: Wishes,
+    *,
+    replica: Database | None = None,
+    began: float | None = None,
+) -> Advice:
+    """The same with an engine that is there already, and stays; `began` is when its making did."""
+    began = time.perf_counter() if began is None else began
+    drafts = [Draft(query) for query in workload.queries]
+    stand = Stand(database, replica, drafts, catalog, wishes)
+    try:
         await forms(drafts, catalog, engine, wishes)
         await run_off(drafts, stand, wishes)
         choice = await indexes(drafts, catalog, engine, wishes, workload.seconds)
@@ -111,10 +121,12 @@ async def _advise(
             await _plans(draft, engine, picked)
         told = await _engine(engine, workload, catalog, choice.tried, time.perf_counter() - began)
         proved = await prove(drafts, choice, stand, catalog, wishes)
+    finally:
+        await stand.close()
     found = Found(
         workload, drafts, choice, candidates,
         findings=housekeeping(catalog, workload.queries),
-        cached=propose_caches(workload.queries, catalog),
+        cached=propose_caches(workload.queries, catalog, seconds=workload.seconds),
         proved=proved,
         engine=told,
         budget_bytes=wishes.budget_bytes,

@@ -61,8 +61,8 @@ bench-changes: setup ## changes, outbox and entities: latency, backlog, races, f
 	@$(BIN)/python bench/changes/report.py --readme
 
 # TPC-H and TPC-DS come out of a package of that environment.
-bench-advisor: setup .venv-bench/.ready ## the advisor beside its peers and real indexes, in .venv-bench (two hours; PARTS, SCALE)
-	@.venv-bench/bin/python bench/advisor/run.py --results bench/results --scale $(SCALE) $(PARTS)
+bench-advisor: setup .venv-bench/.ready ## the advisor beside its peers and real indexes, in .venv-bench (two hours)
+	@.venv-bench/bin/python bench/advisor/run.py --results bench/results $(ARGS)
 	@$(BIN)/python bench/advisor/report.py --readme
 
 .venv-bench/.ready: requirements/bench.txt pyproject.toml

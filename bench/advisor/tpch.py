@@ -255,7 +255,10 @@ def _query(number: int, sql: str) -> Query:
 
 
 def _renamed(statement: str, name: str) -> str:
-    return re.sub(r"^create index \S+", f"create index {name}", statement, flags=re.IGNORECASE)
+    renamed, count = re.subn(r"^create (unique )?index \S+ on", rf"create \1index {name} on", statement)
+    if not count:
+        raise SystemExit(f"This makes no index that could get another name: {statement}")
+    return renamed
 
 
 def _name(definition: str) -> str:

@@ -68,6 +68,11 @@ def _whole() -> dict[str, Any]:
             "many": {"tables": 1_000, "kept_statements": 103_000, "statistics": _errand(),
                      "script": _errand() | {"notes": ["it is\n no SQL"]}, "counted_hot": {"hot": "built"},
                      "script_built": {"hot": "built"}}}}},
+        "kept": {
+            "faults": {"checks": 4_000, "differences": 0, "groups wrong at the end": 0},
+            "prices": {"single_insert_ms": {"none": 0.2, "triggers": 0.46, "delta": 0.4}, "wrong_delta": 0,
+                       "refresh": {"concurrently_seconds": 14.0}},
+        },
         "mongo": {"verdicts": {"daily revenue": {"as_good": True, "slower": False}}},
     }  # fmt: skip
     for answer in questions.values():

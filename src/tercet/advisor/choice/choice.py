@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tercet.advisor.choice.bounds import STATEMENT_SHARE_MIN, STATEMENT_SHARE_RUN
 from tercet.advisor.choice.chosen import Choice, Outlook
 from tercet.advisor.choice.fragility import fragile
 from tercet.advisor.choice.ledger import Ledger
@@ -52,13 +53,15 @@ async def choose(
     suspects: Sequence[Finding] = (),
     speeds: Speeds | None = None,
     clock: Clock | None = None,
+    run: bool = False,
 ) -> Choice:
     """The indexes that make the workload fastest within the budget, each of which earns its place.
 
     Quick asks the planner for its favourites and cuts them back; thorough goes on from there for as many `seconds`
     as it is given, or until nothing gets better: then it always finds the same. `window` is over how many
     seconds the calls of the queries were counted, None if nobody knows. `suspects` are what housekeeping has found:
-    those are dropped without which no statement is slower. Nothing is changed.
+    those are dropped without which no statement is slower. `run`: everything is run afterwards, so that what is in
+    doubt may be picked. Nothing is changed.
     """
     clock = clock or SystemClock()
     since = clock.monotonic()
@@ -68,7 +71,8 @@ async def choose(
     )
     await ledger.begin()
     refused = await ledger.suppose(candidates)
-    worth = Worth(ledger, Writes(catalog, queries, window))
+    share = STATEMENT_SHARE_RUN if run else STATEMENT_SHARE_MIN
+    worth = Worth(ledger, Writes(catalog, queries, window), share=share)
     search = Search(worth, budget_bytes=budget_bytes, late=room.late, tell=room.tell)
     pool, place = await (_thorough if thorough else _quick)(search, ledger, room)
     ended = not room.late()

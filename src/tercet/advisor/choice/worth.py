@@ -33,7 +33,9 @@ class Score:
 class Worth:
     """Weighs sets of indexes of one workload against one another."""
 
-    def __init__(self, ledger: Ledger, writes: Writes) -> None:
+    def __init__(self, ledger: Ledger, writes: Writes, *, share: float = STATEMENT_SHARE_MIN) -> None:
+        """`share` is what some statement must gain by an index."""
+        self._share = share
         self.ledger = ledger
         self.writes = writes
         self._weights = tuple(max(query.calls, 0.0) for query in ledger.queries)
@@ -83,7 +85,7 @@ class Worth:
         if without.total - score.total <= self.least:
             return False
         return any(
-            gone.ms - one.ms > max(STATEMENT_SHARE_MIN * gone.ms, STATEMENT_MS_MIN)
+            gone.ms - one.ms > max(self._share * gone.ms, STATEMENT_MS_MIN)
             for one, gone in zip(score.found, without.found, strict=True)
         )
 

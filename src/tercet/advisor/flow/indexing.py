@@ -61,7 +61,7 @@ async def _choose(
     choice = await choose(
         asked, candidates, engine, catalog,
         budget_bytes=wishes.budget_bytes, thorough=wishes.thorough, seconds=wishes.seconds,
-        on_progress=wishes.progress, window=window, suspects=findings,
+        on_progress=wishes.progress, window=window, suspects=findings, run=wishes.runs,
     )  # fmt: skip
     for draft, query in zip(drafts, asked, strict=True):
         draft.outlook = choice.outlook(query.fingerprint)

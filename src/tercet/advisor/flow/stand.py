@@ -8,7 +8,7 @@ from tercet.advisor import scope
 from tercet.advisor.candidates import doubles
 from tercet.advisor.catalog import ForeignKey
 from tercet.advisor.sandbox import copy
-from tercet.advisor.sandbox.failure import sqlstate, words
+from tercet.advisor.failure import sqlstate, words
 from tercet.advisor.verify.port import Live
 from tercet.errors import SqlInvalid, TercetError
 from tercet.sql.identifier import table_parts
@@ -44,7 +44,7 @@ class Stand:
     @property
     def builds(self) -> bool:
         """Whether indexes and views can be made there."""
-        return self._wishes.verify == "sample"
+        return self._wishes.runs
 
     @property
     def sampled(self) -> bool:

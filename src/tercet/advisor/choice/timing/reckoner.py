@@ -117,6 +117,8 @@ class _Walk:
                 return self._bitmap(node, plain, loops)
         units = self._speeds.units.get(kind, self._speeds.other)
         own = max(node.cost - below, 0.0) * units
+        if kind == "Aggregate" and len(plain) == 1:
+            own *= self._rows.fewer(plain[0])
         if kind == "Hash":
             own += sum(child.rows_planned for child in plain) * self._speeds.stored
         own += sum((self._rows.more(child) - 1.0) * child.rows_planned * self._speeds.far for child in plain)
@@ -167,6 +169,8 @@ class _Walk:
             planner = loops * self._processes / processes
             rows = rows_looked_at(self._ground, heap, shape, node.cost, rows, planner, (answered, asked), seen=seen)
             rows /= processes
+        elif (known := self._rows.matched(node, heap.rows)) is not None:
+            rows = known
         rows = max(rows, self._rows.each(node, heap.rows))
         took = loops * (speeds.rescan + (shape.height + 1) * speeds.hit)
         took += loops * rows * (speeds.entry + asked * speeds.condition)

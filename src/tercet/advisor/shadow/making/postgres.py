@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 
 from tercet.advisor.port import Refused
-from tercet.advisor.shadow.server import SUPERUSER
+from tercet.advisor.private.cluster import SUPERUSER
 from tercet.advisor.shadow.taken.dump import blocks
 from tercet.errors import StoreUnreachable
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
 
 from tercet.advisor.advice import Engine
 from tercet.advisor.flow.draft import Draft, Wishes
@@ -19,10 +20,10 @@ from tercet.advisor.flow.stand import Stand
 from tercet.advisor.flow.telling import Found, tell
 from tercet.advisor.flow.viewing import views
 from tercet.advisor.port import Refused
-from tercet.advisor.query import Example
+from tercet.advisor.query import Example, Workload
 from tercet.advisor.reading import read
 from tercet.advisor.shadow import Shadow
-from tercet.advisor.workload import from_statistics, from_text, with_values
+from tercet.advisor.workload import from_statements, from_statistics, from_text, with_values
 from tercet.errors import SettingInvalid
 from tercet.units import seconds as read_seconds
 from tercet.units import size_bytes
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from tercet.advisor.catalog import Catalog
     from tercet.advisor.flow.draft import Verification
     from tercet.advisor.port import Database, EngineKind, Progress, WhatIf
-    from tercet.advisor.query import Query, Workload
+    from tercet.advisor.query import Query
 
 # Enough for the search to come to its own end on a hundred statements.
 THOROUGH_SECONDS = 30.0
@@ -42,6 +43,15 @@ QUICK_SECONDS = 2.0
 EXAMINED_MAX = 300
 # An answer that people look at is seldom asked to be younger.
 TOLERATED_AGE = "1m"
+
+
+@runtime_checkable
+class Recorded(Protocol):
+    """Who has heard statements: a Recorder."""
+
+    def workload(self) -> Workload:
+        """What was heard so far."""
+        ...
 
 
 class HasPostgres(Protocol):
@@ -55,7 +65,7 @@ class HasPostgres(Protocol):
 
 async def advise(
     db: Database | HasPostgres,
-    workload: Workload | str | None = None,
+    workload: Workload | Recorded | str | Iterable[object] | None = None,
     *,
     budget: str | int | None = None,
     thorough: bool = True,
@@ -68,7 +78,8 @@ async def advise(
 ) -> Advice:
     """What would make these statements faster, priced and proved; nothing is changed.
 
-    `workload` is a Workload, SQL text, or None for what pg_stat_statements has counted. `budget` bounds what new
+    `workload` is a Workload, a Recorder, SQL text, a list of SQL texts and SQLAlchemy statements, or None for what
+    pg_stat_statements has counted. `budget` bounds what new
     indexes take together ("500MB"). Quick (`thorough=False`) asks the planner some hundred times; thorough searches
     on for `seconds`. `verify`: "sample" runs everything on a copy in a server of its own (the default when
     thorough), "replica" and "on" run there READ ONLY what needs nothing built, "off" trusts the planner.
@@ -89,18 +100,28 @@ async def advise(
         tolerated_age=read_seconds(tolerated_age),
         progress=on_progress or (lambda _what, _done, _all: None),
     )
-    if isinstance(workload, str):
-        workload = from_text(workload)
+    given = _given(workload)
     wishes.progress("reading the schema and its statistics", 0, 0)
     catalog = await read(database)
-    if workload is None:
-        workload = await from_statistics(database)
-    workload = await with_values(database, workload, catalog)
+    given = await with_values(database, given or await from_statistics(database), catalog)
     began = time.perf_counter()
     async with AsyncExitStack() as stack:
         planner = await engine_for(database, catalog, wishes)
         stack.push_async_callback(planner.close)
-        return await advised(database, catalog, workload, planner, wishes, replica=replica, began=began)
+        return await advised(database, catalog, given, planner, wishes, replica=replica, began=began)
+
+
+def _given(workload: object) -> Workload | None:
+    """What was handed over as a workload; None where the database is to be asked."""
+    if workload is None or isinstance(workload, Workload):
+        return workload
+    if isinstance(workload, str):
+        return from_text(workload, source="SQL")
+    if isinstance(workload, Recorded):
+        return workload.workload()
+    if isinstance(workload, Iterable):
+        return from_statements(workload)
+    return from_statements([workload])
 
 
 async def advised(

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from tercet.advisor import scope
 from tercet.advisor.candidates import doubles
 from tercet.advisor.catalog import ForeignKey
-from tercet.advisor.sandbox import copy
 from tercet.advisor.failure import sqlstate, words
+from tercet.advisor.sandbox import copy
 from tercet.advisor.verify.port import Live
 from tercet.errors import SqlInvalid, TercetError
 from tercet.sql.identifier import table_parts

@@ -25,7 +25,7 @@ Database = AsyncDatabase[dict[str, Any]]
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 BEGIN = datetime(2025, 1, 1, tzinfo=UTC)
-ORDERS, USERS = 20_000, 2_000
+ORDERS, USERS = 10_000, 1_000
 
 
 def _order(n: int) -> dict[str, Any]:
@@ -33,7 +33,8 @@ def _order(n: int) -> dict[str, Any]:
     moment = BEGIN + timedelta(minutes=n * 7919 % ORDERS)
     status = "open" if n % 50 == 0 else "done"
     return {
-        "_id": n, "user_id": n % USERS, "status": status, "created_at": moment, "total": n % 97, "tags": [n % 7, n % 5], "kind": "usual",
+        "_id": n, "user_id": n % USERS, "status": status, "created_at": moment, "total": n % 97, "kind": "usual",
+        "tags": [n % 7, n % 5],
         "more": [n % 3, n % 11], "shipping_address": {"country": "KR"}, "pad": "x" * 60,
     }  # fmt: skip
 
@@ -65,7 +66,7 @@ ALL_DONE = {
 JOINED = {
     "label": "joined", "aggregate": "orders",
     "pipeline": [
-        {"$match": {"user_id": {"$lt": 100}, "created_at": {"$gte": BEGIN}}},
+        {"$match": {"user_id": {"$lt": 40}, "created_at": {"$gte": BEGIN}}},
         {"$group": {"_id": "$user_id", "sum": {"$sum": "$total"}}},
         {"$lookup": {"from": "users", "localField": "_id", "foreignField": "userId", "as": "user"}},
         {"$addFields": {"score": {"$multiply": ["$sum", 2]}}},
@@ -77,7 +78,7 @@ JOINED = {
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def advice(production: Database) -> Advice:
     """What is said of four queries, asked once for all tests."""
-    return await advise_mongo(production, workload=[NEWEST_OPEN, OF_A_USER, ALL_DONE, JOINED])
+    return await advise_mongo(production, workload=[NEWEST_OPEN, OF_A_USER, ALL_DONE, JOINED], thorough=False)
 
 
 def _index_on(advice: Advice, table: str, first: str) -> Piece:
@@ -92,7 +93,7 @@ async def test_a_slow_find_gets_an_index_that_serves_its_order(production: Datab
     assert piece.number in found.pieces
     assert found.proof is not None
     assert (found.proof.method, found.proof.same_rows) == ("sample", True)
-    assert "20,000 → 10 documents read" in found.proof.sentence
+    assert "10,000 → 10 documents read" in found.proof.sentence
     assert found.ms_before is not None
     assert found.ms_after is not None
     assert found.ms_after < found.ms_before

@@ -25,7 +25,7 @@ _PAIRS_QUICK = 2
 _ROUNDS = 4
 # Documents of one batch of inserts, and how often it is done without and with an index.
 _WRITTEN = 1_000
-_WRITE_PAIRS = 5
+_WRITE_PAIRS = 3
 
 
 @dataclass
@@ -58,7 +58,9 @@ async def prove(
         picked = choose(drafts, tried, trying.ratios, budget)
         proved = await _stands(trying, drafts, picked, progress)
         if proved is not None:
-            return await _beside(trying, drafts, tried, proved, budget, progress)
+            final = await _beside(trying, drafts, tried, proved, budget, progress)
+            final.write_cost = await _writes(trying, final.picked)
+            return final
     return Proved()
 
 
@@ -120,7 +122,6 @@ async def _stands(
         proved = await _run(trying, drafts, built, progress)
         if _at_fault(drafts, built, proved):
             return None
-        proved.write_cost = await _writes(trying, built)
     finally:
         await _take_away(trying, built)
     return proved
@@ -223,15 +224,16 @@ def _at_fault(drafts: Sequence[Draft], built: Sequence[Tried], proved: Proved) -
     return found
 
 
-async def _writes(trying: Trying, built: Sequence[Tried]) -> dict[str, float]:
+async def _writes(trying: Trying, picked: Sequence[Tried]) -> dict[str, float]:
     """How many percent dearer inserts become by each index, beside all others."""
     found: dict[str, float] = {}
+    built = await _build(trying, picked)
     for one in built:
         index = one.candidate.index
         without: list[float] = []
         with_: list[float] = []
         try:
-            for _ in range(_WRITE_PAIRS):
+            for _ in range(_WRITE_PAIRS if trying.thorough else _PAIRS_QUICK):
                 with_.append(await trying.desk.write_ms(index.collection, _WRITTEN))
                 await trying.desk.drop(index.collection, index.called)
                 without.append(await trying.desk.write_ms(index.collection, _WRITTEN))
@@ -240,4 +242,5 @@ async def _writes(trying: Trying, built: Sequence[Tried]) -> dict[str, float]:
             # A unique index or a rule of the collection refuses copies: nothing is known then.
             continue
         found[index.called] = (min(with_) / min(without) - 1) * 100
+    await _take_away(trying, built)
     return found

@@ -29,9 +29,9 @@ ORDERS, USERS = 10_000, 1_000
 
 
 def _order(n: int) -> dict[str, Any]:
-    # Moments in an order of their own: whoever walks by them looks into the whole collection.
-    moment = BEGIN + timedelta(minutes=n * 7919 % ORDERS)
-    status = "open" if n % 50 == 0 else "done"
+    # What is still open is all old, and lies anywhere: whoever walks by date for it looks into nearly everything.
+    minutes = n * 7919 % ORDERS
+    moment, status = BEGIN + timedelta(minutes=minutes), "open" if minutes < ORDERS // 5 else "done"
     return {
         "_id": n, "user_id": n % USERS, "status": status, "created_at": moment, "total": n % 97, "kind": "usual",
         "tags": [n % 7, n % 5],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 _PAIRS = 5
 _PAIRS_QUICK = 2
+# No more pairs of one query are begun after this.
+_PAIRS_SECONDS = 5.0
 # A choice that makes something dearer is made again without what was at fault, so often.
 _ROUNDS = 4
 # Documents of one batch of inserts, and how often it is done without and with an index.
@@ -167,7 +170,10 @@ async def _pairs(trying: Trying, draft: Draft, form: int, built: Sequence[Tried]
     proved.forms[name] = form
     before: list[float] = []
     after: list[float] = []
-    for _ in range(_PAIRS if trying.thorough else _PAIRS_QUICK):
+    ends = time.monotonic() + _PAIRS_SECONDS
+    for pair in range(_PAIRS if trying.thorough else _PAIRS_QUICK):
+        if pair and time.monotonic() > ends:
+            break
         await _show(trying, mine, hidden=True)
         before.append(sum([(await desk.cost(draft.forms[0].commands[e])).ms for e in examples]) / len(examples))
         await _show(trying, mine, hidden=False)

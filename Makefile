@@ -75,7 +75,7 @@ check-staleness: setup ## under faults, no read is older than an acknowledged dr
 lock: setup ## resolve the dependencies anew, with hashes
 	@$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --all-extras --group test --group check --group docs --group build pyproject.toml --output-file requirements/dev.txt
 	@echo uv | $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header - --output-file requirements/installer.txt
-	@$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra redis --extra embedded --group build pyproject.toml requirements/bench.in --output-file requirements/bench.txt
+	@$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra demo --extra advisor --group build pyproject.toml requirements/bench.in --output-file requirements/bench.txt
 
 clean: ## remove everything that was made (.venv, .tercet and caches)
 	@if [ -x $(BIN)/tercet ]; then $(BIN)/tercet down >/dev/null 2>&1 || true; fi

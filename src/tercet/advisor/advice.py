@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from tercet.advisor.port import EngineKind
+    from tercet.advisor.views.policy import Policy
     from tercet.sql import Index, Plan, View
 
 Kind = Literal["index", "drop_index", "rewrite", "view", "cache", "none"]
@@ -78,6 +79,8 @@ class Piece:
     fragile: bool = False
     # The value that it was made from.
     value: Index | View | Rewrite | CachePolicy | MongoChange | None = None
+    # How a view is best kept up to date.
+    policy: Policy | None = None
     # Counted from 1 in the order in which the advice tells them; what `--explain 1` and `--apply 1` name.
     number: int = 0
 

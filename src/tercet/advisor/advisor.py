@@ -18,7 +18,7 @@ from tercet.advisor.flow.telling import Found, tell
 from tercet.advisor.flow.viewing import views
 from tercet.advisor.port import Refused
 from tercet.advisor.reading import read
-from tercet.advisor.workload import from_statistics, from_text
+from tercet.advisor.workload import from_statistics, from_text, with_values
 from tercet.errors import SettingInvalid
 from tercet.units import seconds as read_seconds
 from tercet.units import size_bytes
@@ -89,19 +89,29 @@ async def advise(
     catalog = await read(database)
     if workload is None:
         workload = await from_statistics(database)
-    return await _advise(database, replica, catalog, workload, wishes)
-
-
-async def _advise(
-    database: Database, replica: Database | None, catalog: Catalog, workload: Workload, wishes: Wishes
-) -> Advice:
+    workload = await with_values(database, workload, catalog)
     began = time.perf_counter()
-    drafts = [Draft(query) for query in workload.queries]
     async with AsyncExitStack() as stack:
-        engine = await engine_for(database, catalog, wishes)
-        stack.push_async_callback(engine.close)
-        stand = Stand(database, replica, drafts, catalog, wishes)
-        stack.push_async_callback(stand.close)
+        planner = await engine_for(database, catalog, wishes)
+        stack.push_async_callback(planner.close)
+        return await advised(database, catalog, workload, planner, wishes, replica=replica, began=began)
+
+
+async def advised(
+    database: Database,
+    catalog: Catalog,
+    workload: Workload,
+    engine: WhatIf,
+    wishes: Wishes,
+    *,
+    replica: Database | None = None,
+    began: float | None = None,
+) -> Advice:
+    """The same with an engine that is there already, and stays; `began` is when its making did."""
+    began = time.perf_counter() if began is None else began
+    drafts = [Draft(query) for query in workload.queries]
+    stand = Stand(database, replica, drafts, catalog, wishes)
+    try:
         await forms(drafts, catalog, engine, wishes)
         await run_off(drafts, stand, wishes)
         choice = await indexes(drafts, catalog, engine, wishes, workload.seconds)
@@ -111,10 +121,12 @@ async def _advise(
             await _plans(draft, engine, picked)
         told = await _engine(engine, workload, catalog, choice.tried, time.perf_counter() - began)
         proved = await prove(drafts, choice, stand, catalog, wishes)
+    finally:
+        await stand.close()
     found = Found(
         workload, drafts, choice, candidates,
         findings=housekeeping(catalog, workload.queries),
-        cached=propose_caches(workload.queries, catalog),
+        cached=propose_caches(workload.queries, catalog, seconds=workload.seconds),
         proved=proved,
         engine=told,
         budget_bytes=wishes.budget_bytes,

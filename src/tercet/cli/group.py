@@ -21,7 +21,7 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("down", "tercet.cli.down", "Stop the servers that run here; their data stays."),
     ("health", "tercet.cli.health", "Ask every store how it is, each within a second."),
     ("doctor", "tercet.cli.doctor", "Say what is well and what is not, and set up a feed of changes."),
-    ("advise", "tercet.cli.advise", "Say what would make the slow statements faster, with its price and proof."),
+    ("advise", "tercet.cli.advise", "Say what would make slow statements faster, and prove it."),
     ("cache", "tercet.cli.cache", "Ask Redis about a cache and its entries: explain KEY, stats."),
     ("changes", "tercet.cli.changes", "See what is committed, and what became of events."),
 )

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from importlib.resources import files
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from tercet.rollups.blocks import blocks
 from tercet.sql import Index, identifier
 from tercet.sql.identifier import Name, table_parts
 
@@ -45,22 +45,22 @@ class Summary:
         Its functions search no schema, so that nobody can slip them a table of their own: the tables must be
         named with their schemas here, which create_summary sees to.
         """
-        blocks = _blocks()
+        written = blocks("tercet.rollups", "summary.sql")
         names = self._names()
-        yield blocks["table"].format_map(names)
-        yield blocks["keys"].format_map(names)
-        yield blocks["born"].format_map(names)
-        yield blocks["emptied"].format_map(names)
-        yield blocks["rekeyed"].format_map(names)
+        yield written["table"].format_map(names)
+        yield written["keys"].format_map(names)
+        yield written["born"].format_map(names)
+        yield written["emptied"].format_map(names)
+        yield written["rekeyed"].format_map(names)
         moves = {
             "insert": _ADDED.format_map(names),
             "delete": _REMOVED.format_map(names),
             "update": f"{_ADDED} union all {_REMOVED}".format_map(names),
         }
         for event, rows in moves.items():
-            yield blocks["moved"].format_map({**names, "function": names[f"function_{event}"], "moves": rows})
+            yield written["moved"].format_map({**names, "function": names[f"function_{event}"], "moves": rows})
         for event in ("born", "rekeyed", *moves, "truncate"):
-            yield blocks[f"on_{event}"].format_map(names)
+            yield written[f"on_{event}"].format_map(names)
 
     def drop(self) -> Iterator[str]:
         """The statements that take it away, with its triggers."""
@@ -95,11 +95,3 @@ class Summary:
             **{f"function_{event}": identifier((*schema, f"{name}_{event}")) for event in events},
             **{f"trigger_{event}": identifier(f"{name}_{event}") for event in events},
         }
-
-
-def _blocks() -> dict[str, str]:
-    """The statements of summary.sql by their names."""
-    text = files("tercet.rollups").joinpath("summary.sql").read_text(encoding="utf-8")
-    _, *parts = text.split("-- name: ")
-    named = (part.partition("\n") for part in parts)
-    return {name.strip(): body.strip() for name, _, body in named}

@@ -13,7 +13,7 @@ import pytest
 
 from tercet import Tercet
 from tercet.advisor import Candidate, Catalog, Example, Query
-from tercet.advisor.candidates import CANDIDATES, kinds, propose
+from tercet.advisor.candidates import CANDIDATES, doubles, kinds, propose
 from tercet.advisor.reading import read
 from tercet.sql import Statement
 
@@ -82,3 +82,26 @@ def test_each_statement_gets_the_indexes_that_are_due(postgres_url: str, path: P
         assert len({one.name for one in found}) == len(found)
     assert not wrong, "\n".join(wrong)
     assert path.stem in made
+
+
+def test_a_unique_candidate_is_proved_or_refuted_by_its_statement(postgres_url: str) -> None:
+    """No row where all values differ; one row as soon as two are the same."""
+
+    async def work() -> tuple[bool, bool]:
+        connection = await asyncpg.connect(postgres_url)
+        await connection.execute(
+            "create table u (a text); insert into u select n::text from generate_series(1, 5000) n"
+        )
+        await connection.execute("insert into u values (null), (null)")
+        assert await connection.fetch("select 1 from u group by a having count(*) > 1")  # NULLs are not the same
+        await connection.execute("delete from u where a is null")
+        await connection.execute("analyze u")
+        found = propose(_queries(["select * from u where a = '7'"]), await _catalog(postgres_url))
+        (unique,) = [one for one in found if one.kind == "unique"]
+        proved = await connection.fetch(doubles(unique.index)) == []
+        await connection.execute("insert into u values ('7')")
+        refuted = await connection.fetch(doubles(unique.index)) != []
+        await connection.close()
+        return proved, refuted
+
+    assert _run(work()) == (True, True)

@@ -80,6 +80,7 @@ async def test_the_classes_are_met_often_seldom_and_never(db: Tercet) -> None:
         "select id from orders where day > date $1 - interval $2 and extract($3 from at) = $4",
         "select id from orders where at > now() - $1::interval and (status = $2 or id between $3 and $4)",
         "select count(*) from orders o join empty e on e.id = o.id where e.name = $1 and o.tags @> $2 and $3",
+        "select sum(case when status = $1 then $2 else $3 end) from orders where total < $4 + $5",
         "update orders set status = $1, total = total + $2 where id = $3",
         "delete from orders where day = $1 and email = $2",
         "select id from (select id, at from orders where status = $1) x where x.at < $2",

@@ -11,7 +11,9 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -19,6 +21,7 @@ import pytest_asyncio
 from tercet import Tercet
 from tercet.advisor import Example, Query
 from tercet.advisor.catalog import Catalog
+from tercet.advisor.port import Connection
 from tercet.advisor.reading import read
 from tercet.advisor.sandbox import Sandbox, copy
 from tercet.advisor.verify import Bounds, verify
@@ -55,7 +58,7 @@ vacuum (analyze)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def db(servers) -> AsyncIterator[Tercet]:  # type: ignore[no-untyped-def]
+async def db(servers: Any) -> AsyncIterator[Tercet]:
     """Production, with tables that refer to each other, views, a type of its own and partitions."""
     name = "advisor_sandbox"
     servers.run(servers.administer(servers.postgres, f"create database {name}"))
@@ -130,6 +133,23 @@ def _by_name() -> Query:
     return Query(Statement(sql), (Example(sql),), label="by name")
 
 
+class Watched:
+    """Production, which notes of each transaction at its end whether it could have written, and what it saw."""
+
+    def __init__(self, db: Tercet) -> None:
+        self.autocommit = db.postgres.autocommit
+        self._db = db
+        self.transactions: list[tuple[str, str]] = []
+
+    @asynccontextmanager
+    async def transaction(self, *, within: str | float | None = None) -> AsyncIterator[Connection]:
+        """A transaction of production's."""
+        async with self._db.postgres.transaction(within=within) as connection:
+            yield connection
+            asked = "select current_setting('transaction_read_only'), current_setting('transaction_isolation')"
+            self.transactions += [tuple(row) for row in (await connection.exec_driver_sql(asked)).all()]
+
+
 async def test_production_sees_access_share_and_a_read_only_snapshot(db: Tercet, catalog: Catalog) -> None:
     """While rows are read: no stronger lock on any table, and a transaction that may not write."""
     question = """
@@ -138,10 +158,11 @@ async def test_production_sees_access_share_and_a_read_only_snapshot(db: Tercet,
           and l.database = (select oid from pg_database where datname = current_database())
     """
     seen: set[str] = set()
+    watched = Watched(db)
     names = [("public", "parents"), ("public", "children")]
     # So slowly that somebody can look; the rate is what makes it wait, not the machine.
     task = asyncio.ensure_future(
-        copy(db.postgres, catalog, names, rate=RATE, sources=("wheel",), on_progress=lambda *_: None)
+        copy(watched, catalog, names, rate=RATE, sources=("wheel",), on_progress=lambda *_: None)
     )
     while not task.done():
         async with db.postgres.autocommit() as connection:
@@ -150,6 +171,7 @@ async def test_production_sees_access_share_and_a_read_only_snapshot(db: Tercet,
     made = await task
     await made.close()
     assert seen == {"AccessShareLock"}
+    assert watched.transactions == [("on", "repeatable read")]
     assert made.taken.bytes > 3_000_000
     assert made.taken.seconds >= made.taken.bytes / RATE - 0.1
 
@@ -205,7 +227,7 @@ asyncio.run(main())
 """
 
 
-async def test_a_killed_process_leaves_no_row_behind(db: Tercet, servers) -> None:
+async def test_a_killed_process_leaves_no_row_behind(db: Tercet, servers: Any) -> None:
     """Nobody could enter the folder while it lived, and it goes when its maker is killed at once."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,

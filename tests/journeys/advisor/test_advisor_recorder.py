@@ -48,6 +48,7 @@ async def test_statements_come_with_their_values_times_and_places(db: Tercet) ->
     texts = "\n".join(one.sql for one in query.examples)
     assert "'it''s'" in texts
     assert "'2024-01-02'" in texts
+    assert r"E'back\\slash'" in texts
     assert "not heard" not in texts
     async with db.postgres.connection() as connection:
         for one in query.examples:

@@ -6,6 +6,7 @@ Verdicts go by pages touched, which no busy machine changes; the statistics of t
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -14,7 +15,7 @@ from tercet import Tercet
 from tercet.advisor import Example, Query
 from tercet.advisor.advice import Rewrite
 from tercet.advisor.catalog import Catalog
-from tercet.advisor.port import Costed, Refused, Supposed
+from tercet.advisor.port import Costed, Database, Refused, Supposed
 from tercet.advisor.reading import read
 from tercet.advisor.sandbox import Sandbox, copy
 from tercet.advisor.trial import Trial
@@ -61,7 +62,7 @@ def pages(plan: Plan) -> float:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def shop(servers) -> AsyncIterator[Tercet]:  # type: ignore[no-untyped-def]
+async def shop(servers: Any) -> AsyncIterator[Tercet]:
     """Production: a database of this module's own."""
     name = "advisor_verify"
     servers.run(servers.administer(servers.postgres, f"create database {name}"))
@@ -333,7 +334,7 @@ async def test_a_trial_tells_true_sizes_and_switches_what_it_was_asked_to(sandbo
     assert await _indexes(sandbox, "users") == ["users_pkey"]
 
 
-async def _indexes(place: Sandbox, table: str) -> list[str]:
+async def _indexes(place: Database, table: str) -> list[str]:
     question = (
         "select indexrelid::regclass::text from pg_index where indrelid = $1::text::regclass and indisvalid order by 1"
     )

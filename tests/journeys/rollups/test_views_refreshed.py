@@ -9,8 +9,8 @@ import pytest
 import pytest_asyncio
 
 from tercet import Tercet
-from tercet.errors import DefinitionMismatch, LockBusy
-from tercet.rollups import create_view, drop_view, refresh_view
+from tercet.errors import DefinitionMismatch, LockBusy, UsageError
+from tercet.rollups import age, create_view, drop_view, refresh_view
 from tercet.sql import Index, View
 
 TOTALS = View(
@@ -113,8 +113,8 @@ async def test_a_view_with_another_query_is_refused(db: Tercet) -> None:
 
 
 async def test_refreshing_a_view_that_is_not_there_says_so(db: Tercet) -> None:
-    """PostgreSQL's own sentence reaches the caller."""
-    with pytest.raises(Exception, match='relation "totals" does not exist'):
+    """The error names the call that makes it."""
+    with pytest.raises(UsageError, match=r'no materialized view "totals"\. Make it first, with create_view'):
         await refresh_view(db.postgres, TOTALS)
 
 
@@ -124,3 +124,40 @@ async def test_a_dropped_view_is_gone_and_dropping_it_again_is_harmless(db: Terc
     await drop_view(db.postgres, TOTALS)
     await drop_view(db.postgres, TOTALS)
     assert not (await create_view(db.postgres, TOTALS)).existed
+
+
+async def test_a_view_that_has_lost_its_unique_index_says_how_to_mend_it(db: Tercet) -> None:
+    """It can be refreshed plainly, and concurrently once its index is there again."""
+    await create_view(db.postgres, TOTALS)
+    async with db.postgres.transaction() as connection:
+        await connection.exec_driver_sql("drop index totals_key")
+    with pytest.raises(UsageError, match=r"has no unique index over all its rows.*create_view, which builds"):
+        await refresh_view(db.postgres, TOTALS)
+    assert not (await refresh_view(db.postgres, TOTALS, concurrently=False)).concurrently
+    await create_view(db.postgres, TOTALS)
+    assert (await refresh_view(db.postgres, TOTALS)).concurrently
+
+
+async def test_a_view_knows_its_age_and_which_refresh_is_cheaper(db: Tercet) -> None:
+    """The database remembers both: another process would read the same."""
+    assert await age(db.postgres, TOTALS) is None
+    await create_view(db.postgres, TOTALS)
+    first = await age(db.postgres, TOTALS)
+    assert first is not None
+    assert first.plain_seconds is not None
+    assert first.concurrent_seconds is None
+    await refresh_view(db.postgres, TOTALS)
+    second = await age(db.postgres, TOTALS)
+    assert second is not None
+    assert second.as_of is not None
+    assert first.as_of is not None
+    assert second.as_of > first.as_of
+    assert second.age is not None
+    assert second.age >= 0
+    for plain, concurrent, taken in ((0.01, 0.02, False), (0.01, 0.005, True), (3.0, 9.0, True), (0.01, None, False)):
+        async with db.postgres.transaction() as connection:
+            text = "update tercet.rollups set plain_seconds = $1::float8, concurrent_seconds = $2::float8"
+            await connection.exec_driver_sql(text, (plain, concurrent))
+        assert (await refresh_view(db.postgres, TOTALS, concurrently=None)).concurrently is taken
+    await drop_view(db.postgres, TOTALS)
+    assert await age(db.postgres, TOTALS) is None

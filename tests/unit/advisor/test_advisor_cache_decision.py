@@ -59,7 +59,7 @@ def test_the_layers_are_those_of_the_cache() -> None:
     ("table", "one"),
     [("users", "user"), ("categories", "category"), ("addresses", "address"), ("news", "new"), ("access", "access")],
 )
-def test_one_of_many(table: str, one: str) -> None:
+def test_one_of_many_is_named_as_a_reader_expects(table: str, one: str) -> None:
     """As a reader expects it; where it is wrong it is only a name."""
     assert singular(table) == one
 

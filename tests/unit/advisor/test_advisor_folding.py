@@ -8,11 +8,11 @@ from tercet.advisor.workload import MARK, Asked, Folding, folding
 from tercet.sql import Statement
 
 
-def _workload(*asked: Asked, **options: float) -> list[tuple[str, float, float | None]]:
+def _workload(*asked: Asked) -> list[tuple[str, float, float | None]]:
     fold = Folding()
     for one in asked:
         fold.add(one)
-    return [(query.sql, query.calls, query.ms) for query in fold.workload("test", **options).queries]  # type: ignore[arg-type]
+    return [(query.sql, query.calls, query.ms) for query in fold.workload("test").queries]
 
 
 @pytest.mark.parametrize(

@@ -104,7 +104,7 @@ def _resolved(statement: Tree, catalog: Catalog, search_path: Sequence[str]) -> 
     try:
         return resolve(statement, catalog, search_path)
     except SqlInvalid as error:
-        raise Unkept(f"its names cannot be resolved ({error})") from error
+        raise Unkept(f"its names cannot be resolved: {error.reason}") from error
 
 
 def together(trees: Sequence[Tree]) -> Tree:

@@ -34,7 +34,7 @@ NEARLY = 0.95
 # A rate of counters that nobody has ever reset: a day is taken for their age.
 _SECONDS_UNKNOWN = 86_400.0
 # Statements that are looked at, those of the most time: what comes after saves nothing.
-READ_MAX = 1_000
+READ_MAX = 300
 # Values of a column of which nothing is known: the planner's own guess.
 _DISTINCT_UNKNOWN = 200.0
 
@@ -70,7 +70,7 @@ def _candidate(query: Query, catalog: Catalog, seconds: float | None) -> CacheCa
     try:
         trees = [parse(text) for text in dict.fromkeys(one.sql for one in query.examples) or [query.sql]]
     except SqlInvalid as error:
-        raise Unkept(f"it cannot be read: {error}") from error
+        raise Unkept(f"it cannot be read: {error.reason}") from error
     for tree in trees:
         check_same(tree)
     found = entry(together(trees), catalog, query.search_path)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from tercet.sql import Expression, Key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from tercet.advisor.candidates.roles.scan import Condition, Scan, Term
     from tercet.advisor.catalog import Catalog, Qualified, Table
@@ -49,11 +49,27 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Around:
-    """What a kind sees besides the scan: the whole database, all scans of the same table, and earlier drafts."""
+    """What a kind sees besides the scan: the whole database, what all scans of the table ask, and earlier drafts.
+
+    `constants` is the weight of each condition by the term that it is about; None stands for those that change.
+    """
 
     catalog: Catalog
-    scans: Sequence[Scan]
+    asked: frozenset[tuple[str | Expression, str]]
+    constants: Mapping[str | Expression, Mapping[str | None, float]]
     made: Sequence[Draft] = ()
+
+    @classmethod
+    def of(cls, catalog: Catalog, scans: Sequence[Scan]) -> Around:
+        """What all scans of one table ask together."""
+        asked: set[tuple[str | Expression, str]] = set()
+        constants: dict[str | Expression, dict[str | None, float]] = {}
+        for scan in scans:
+            for one in scan.conditions:
+                asked.add((one.term.of, one.test))
+                weights = constants.setdefault(one.term.of, {})
+                weights[one.sql] = weights.get(one.sql, 0.0) + scan.weight
+        return cls(catalog, frozenset(asked), constants)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from tercet.sql import Index
 
 
+Trouble = Literal["invalid", "duplicate", "redundant", "unused", "foreign_key"]
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """Something to do about one index, with the reason and what was kept in mind.
@@ -18,7 +21,7 @@ class Finding:
     that do its work. Whether a drop is right is proved by planning the statements without it.
     """
 
-    kind: Literal["invalid", "duplicate", "redundant", "unused", "foreign_key"]
+    kind: Trouble
     action: Literal["drop", "rebuild", "create"]
     table: Qualified
     index: Index

@@ -16,6 +16,7 @@ from tercet.units import size
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from tercet.advisor.candidates.finding import Trouble
     from tercet.advisor.catalog import Catalog, ForeignKey, Qualified, Standing, Table
     from tercet.advisor.query import Query
 
@@ -144,7 +145,7 @@ def _scans(one: Standing, table: Table, catalog: Catalog) -> int:
 
 
 def _drop(
-    kind: str, table: Table, one: Standing, why: str, minded: tuple[str, ...], instead: tuple[str, ...] = ()
+    kind: Trouble, table: Table, one: Standing, why: str, minded: tuple[str, ...], instead: tuple[str, ...] = ()
 ) -> Finding:
     # A partitioned index can be dropped, and made, only in one go.
     concurrently = table.kind != "p"
@@ -152,8 +153,7 @@ def _drop(
     if concurrently:
         undo = re.sub(r"^CREATE (UNIQUE )?INDEX ", r"CREATE \1INDEX CONCURRENTLY ", undo)
     return Finding(
-        kind,  # type: ignore[arg-type]  # one of the words of Finding, by its callers
-        "drop", table.name, one.index, why, minded,
+        kind, "drop", table.name, one.index, why, minded,
         ddl=(one.index.drop(concurrently=concurrently),), undo=(undo,), instead=instead, size_bytes=one.size_bytes,
     )  # fmt: skip
 

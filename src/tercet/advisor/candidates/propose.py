@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
+from math import fsum
 from typing import TYPE_CHECKING
 
 from tercet.advisor.candidate import Candidate, index_name
@@ -58,7 +59,7 @@ class _Thought:
 
     @property
     def total(self) -> float:
-        return sum(self.promise.values())
+        return fsum(self.promise.values())
 
     @property
     def rank(self) -> tuple[float, str]:
@@ -78,7 +79,9 @@ def propose(queries: Sequence[Query], catalog: Catalog) -> tuple[Candidate, ...]
                 by_table[scan.table.name].append(scan)
     thoughts: dict[str, _Thought] = {}
     for found in by_table.values():
-        for thought in _of_table(found, catalog):
+        # The heaviest first, and in an order of their own: what is cut does not hang on the order of the statements.
+        ranked = sorted(found, key=lambda scan: (-scan.weight, scan.query))
+        for thought in _of_table(ranked, catalog):
             _add(thoughts, thought)
     due = [kept for one in thoughts.values() if (kept := _beside(one)) is not None]
     return tuple(_named(_cut(due), catalog))
@@ -95,11 +98,11 @@ def _worthy(scan: Scan) -> bool:
 
 def _of_table(found: Sequence[Scan], catalog: Catalog) -> Iterator[_Thought]:
     made: dict[Draft, set[str]] = defaultdict(set)
-    table = found[0].table
+    table, around = found[0].table, Around.of(catalog, found)
     for scan in found:
         drafted: list[Draft] = []
         for kind in CANDIDATES:
-            for draft in kind.of_scan(scan, Around(catalog, found, tuple(drafted))) if kind.of_scan else ():
+            for draft in kind.of_scan(scan, replace(around, made=tuple(drafted))) if kind.of_scan else ():
                 if draft in drafted or not draft.keys:
                     continue
                 drafted.append(draft)
@@ -190,16 +193,19 @@ def _contained(there: Index, wanted: Index) -> bool:
 
 
 def _cut(due: Sequence[_Thought]) -> list[_Thought]:
-    """The most promising of each statement, and of all."""
+    """The most promising of each statement; where all are too many, what comes first for some statement stays."""
     per_query: dict[str, list[_Thought]] = defaultdict(list)
     for thought in due:
         for query in thought.promise:
             per_query[query].append(thought)
-    kept: dict[int, _Thought] = {}
+    # The best place that each has among those of a statement.
+    places: dict[int, int] = {}
     for query, found in per_query.items():
         best = sorted(found, key=lambda one: (-one.promise[query], one.rank))
-        kept.update((id(one), one) for one in best[:PER_QUERY_MAX])
-    return sorted(kept.values(), key=lambda one: one.rank)[:ALL_MAX]
+        for place, one in enumerate(best[:PER_QUERY_MAX]):
+            places[id(one)] = min(place, places.get(id(one), place))
+    kept = sorted((one for one in due if id(one) in places), key=lambda one: (places[id(one)], one.rank))
+    return sorted(kept[:ALL_MAX], key=lambda one: one.rank)
 
 
 def _named(found: Iterable[_Thought], catalog: Catalog) -> Iterator[Candidate]:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from tercet.advisor.equivalence.answers import Asked, compare
 from tercet.advisor.equivalence.asking import Asking, as_text, asking, with_values
-from tercet.advisor.equivalence.data import MANNERS, edge_data
 from tercet.advisor.equivalence.determined import determined
-from tercet.advisor.equivalence.pools import pool
-from tercet.advisor.equivalence.postgres_scratch import Failed, Scratch
+from tercet.advisor.equivalence.edges.data import MANNERS, edge_data
+from tercet.advisor.equivalence.edges.pools import pool
+from tercet.advisor.equivalence.postgres_scratch import STATEMENT_SECONDS, TOO_LONG, Failed, Scratch
 from tercet.advisor.equivalence.shrinking import shrunk
 from tercet.advisor.equivalence.statements import statement
 from tercet.advisor.equivalence.verdict import Checked
@@ -20,12 +20,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tercet.advisor.catalog import Catalog
-    from tercet.advisor.equivalence.data import Rows
+    from tercet.advisor.equivalence.edges.data import Rows
     from tercet.advisor.equivalence.verdict import Finding
     from tercet.advisor.port import Database
 
 # Twice through all manners: on the second round the same manner draws other values.
 SEEDS = 2 * len(MANNERS)
+# More data are not tried once so many have taken too long.
+_LATE_MAX = 2
 # What a LIMIT or another whole number may be given as a parameter.
 _NUMBERS = ("2", "1", "3", "5", "0", "10")
 
@@ -50,7 +52,7 @@ async def check(before: str, after: str, catalog: Catalog, database: Database, *
     fresh = [one for one in determined(second, catalog) if one.kind == "ties" or _hidden(one)]
     found = Checked("unchecked")
     try:
-        async with database.transaction() as connection:
+        async with database.transaction(within=STATEMENT_SECONDS) as connection:
             scratch = Scratch(connection, catalog, (first, second))
             try:
                 found = await _Check(scratch, first, second, catalog, seeds).run()
@@ -81,6 +83,7 @@ class _Check:
         self.catalog, self.seeds = catalog, seeds
         self.kinds: tuple[str, ...] = ()
         self.tried = self.rows = 0
+        self.late = 0
         self.loose = False
         self.refused = ""
 
@@ -95,6 +98,8 @@ class _Check:
             await self.scratch.plan(seed)
             data = edge_data(pair, self.catalog, seed)
             answers = await self._answers(data, pair)
+            if self.late == _LATE_MAX:
+                break
             if answers is None:
                 continue
             asked, after = answers
@@ -138,8 +143,13 @@ class _Check:
             asked = await self._asked(asking(pair[0]))
             if isinstance(asked, str):
                 self.refused = asked
+                self.late += asked == TOO_LONG
                 return None
-            return asked, await self.scratch.answer(as_text(pair[1]))
+            after = await self.scratch.answer(as_text(pair[1]))
+            if after == TOO_LONG:
+                self.refused, self.late = TOO_LONG, self.late + 1
+                return None
+            return asked, after
         finally:
             await self.scratch.empty()
 

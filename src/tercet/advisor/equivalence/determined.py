@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from tercet.advisor.equivalence.moments import moments
 from tercet.advisor.equivalence.verdict import Finding
-from tercet.advisor.rewrites.facts import VOLATILE, Determined, keys, not_null
 from tercet.advisor.rewrites.meaning import meant
+from tercet.advisor.rewrites.proved import VOLATILE, Determined, keys, not_null
 from tercet.advisor.rewrites.sources import aggregates, blocks, columns, function, output_name
 from tercet.sql.tree import Tree, write
 

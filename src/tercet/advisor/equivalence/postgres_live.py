@@ -61,7 +61,7 @@ async def _compared(connection: Connection, first: Tree, second: Tree) -> Checke
     keys = ties_of(first)
     asked = Asked(rows, await _texts(connection, keys) if keys else None)
     if compare(asked, after) == "same":
-        return Checked("same", 1, count)
+        return Checked("same", 1, count, "" if count else "neither has a row here")
     if first.get("limit_count") is not None and keys and _up_to_ends(asked, after):
         return Checked("undetermined", 1, count, "its LIMIT cuts through rows that are tied, and others came")
     return await _differing(connection, first, second, count)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tercet.advisor.equivalence.data import Rows
+from tercet.advisor.equivalence.edges.data import Rows
 from tercet.advisor.equivalence.postgres_scratch import insert
 from tercet.advisor.equivalence.verdict import Counterexample
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from tercet.advisor.equivalence.data import Row
+    from tercet.advisor.equivalence.edges.data import Row
 
 Answers = tuple[tuple[str, ...], tuple[str, ...]]
 Piece = tuple[int, "Row"]

@@ -30,6 +30,11 @@ class Wishes:
     tolerated_age: float = 60.0
     progress: Progress = field(default=lambda _what, _done, _all: None)
 
+    @property
+    def runs(self) -> bool:
+        """Whether what is picked is built and run before it is told."""
+        return self.verify == "sample"
+
 
 @dataclass(slots=True, eq=False)
 class Form:

@@ -37,7 +37,7 @@ async def _choose(
     choice = await choose(
         asked, propose(asked, catalog), engine, catalog,
         budget_bytes=wishes.budget_bytes, thorough=wishes.thorough, seconds=wishes.seconds,
-        on_progress=wishes.progress, window=window,
+        on_progress=wishes.progress, window=window, run=wishes.runs,
     )  # fmt: skip
     for draft, query in zip(drafts, asked, strict=True):
         draft.outlook = choice.outlook(query.fingerprint)

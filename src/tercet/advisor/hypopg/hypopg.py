@@ -6,12 +6,13 @@ import re
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from importlib.resources import files
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from tercet.advisor.hypopg.descent import corrected
+from tercet.advisor.hypopg.postgres_refusals import REFUSALS, words
 from tercet.advisor.port import Costed, EngineKind, Refused, Supposed
 from tercet.advisor.shadow.sizes import size
-from tercet.errors import CommandRefused, StoreError
+from tercet.errors import CommandRefused
 from tercet.sql import Plan
 from tercet.sql.identifier import table_parts
 
@@ -44,15 +45,19 @@ async def hypopg(database: Database, catalog: Catalog) -> Hypopg:
     connection = await stack.enter_async_context(database.autocommit())
     try:
         found = (await connection.exec_driver_sql(_BLOCKS["there"])).all()
-        if not found:
-            reason = "it has no extension hypopg; CREATE EXTENSION hypopg makes it, or take the shadow engine"
-            raise CommandRefused("PostgreSQL", code="undefined_object", reason=reason)
-        engine = Hypopg(connection, stack, catalog, version=str(found[0][0]))
+        engine = Hypopg(connection, stack, catalog, version=_version(found))
         await engine.tune({})
     except BaseException:
         await stack.aclose()
         raise
     return engine
+
+
+def _version(found: Sequence[Sequence[object]]) -> str:
+    if not found:
+        reason = "it has no extension hypopg; CREATE EXTENSION hypopg makes it, or take the shadow engine"
+        raise CommandRefused("PostgreSQL", code="undefined_object", reason=reason)
+    return str(found[0][0])
 
 
 class Hypopg:
@@ -74,7 +79,7 @@ class Hypopg:
         self._set: dict[str, str] = {}
         self._closed = False
 
-    async def __aenter__(self) -> Hypopg:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -102,10 +107,10 @@ class Hypopg:
         try:
             await self._switch(frozenset(using), frozenset(hiding))
             found = Plan.read((await self._explained(sql))[0][0])
-        except StoreError as error:
-            return Refused("", str(error))
+        except REFUSALS as error:
+            return Refused(sql, words(error))
         except _Unable as error:
-            return Refused("", str(error))
+            return Refused(sql, str(error))
         names = {theirs: ours for ours, (_, theirs) in self._made.items()}
         heights = {name: answer.height or 0 for name, answer in self._answers.items() if isinstance(answer, Supposed)}
         operator = float(self._catalog.settings.get("cpu_operator_cost", "0.0025"))
@@ -140,8 +145,8 @@ class Hypopg:
             return Refused(index.name, f"There is no table {index.qualified_table}.")
         try:
             await self._make(index.name)
-        except StoreError as error:
-            return Refused(index.name, str(error))
+        except REFUSALS as error:
+            return Refused(index.name, words(error))
         shared = all(
             (column := table.column(key.of)) is not None and not column.type.startswith(_UNSHARED)
             for key in index.keys

@@ -82,7 +82,8 @@ def _pieces(advice: Advice, one: StatementAdvice, told: set[int], width: int) ->
 
 def _piece(piece: Piece, width: int) -> Iterator[Line]:
     head = f"{piece.number:>3}  {words.KINDS[piece.kind]:<7}  "
-    what, price = words.what(piece), words.price(piece)
+    what = words.what(piece)
+    price = ", ".join(part for part in (words.price(piece), "fragile" if piece.fragile else "") if part)
     if width >= _WIDE and len(head) + len(what) <= _LABEL_MAX + 24:
         yield (head, ""), (f"{what:<{_LABEL_MAX + 24 - len(head)}}", ""), (price and f"  {price}", "faint")
     else:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from tercet.advisor.advice import CachePolicy, Rewrite
 from tercet.sql import Index, View
+from tercet.sql.identifier import table_parts
 from tercet.units import duration, size
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def what(piece: Piece) -> str:
     """What a piece is about: the index by its columns, the view by its name, the rules of a rewrite."""
     match piece.value:
         case View() as view:
-            return view.qualified
+            return ".".join(table_parts(view.name))
         case Rewrite() as rewrite:
             return ", ".join(rewrite.rules) or "another text"
         case CachePolicy() as policy:
@@ -57,8 +58,6 @@ def price(piece: Piece) -> str:
         parts.append(f"refresh {duration(piece.refresh_seconds)}")
     if piece.write_cost is not None and abs(piece.write_cost) >= _PERCENT_SHOWN:
         parts.append(f"writes {piece.write_cost:+.1f} %")
-    if piece.fragile:
-        parts.append("fragile")
     return ", ".join(parts)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tercet.advisor.rewrites.facts import column_ref
+from tercet.advisor.rewrites.proved import column_ref
 from tercet.advisor.rewrites.sources import aggregates, columns
 from tercet.sql.tree import Tree, parse
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 ALTERNATIVES_MAX = 16
 # A text this deep in rules is one that circles.
 _STEPS_MAX = 12
+_APART = frozenset(rule.name for rule in RULES if rule.apart)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,8 @@ def rewrite(query: Query, catalog: Catalog) -> tuple[Rewrite, ...]:
     before = parse(query.sql)
     seen = {write(before)}
     found: list[_Way] = []
-    for way in (_together(_Way(before), catalog), *_alternatives(_Way(before), catalog)):
+    start = _Way(before)
+    for way in (_together(start, catalog), *_apart(start, catalog), *_alternatives(start, catalog)):
         text = write(way.tree)
         if way.rules and text not in seen:
             seen.add(text)
@@ -75,7 +77,7 @@ def _together(way: _Way, catalog: Catalog) -> _Way:
     while len(way.rules) < _STEPS_MAX:
         for step in _steps(way, catalog):
             text = write(step.tree)
-            if text not in seen and not any(rule.apart and rule.name == step.rules[-1] for rule in RULES):
+            if text not in seen and step.rules[-1] not in _APART:
                 seen.add(text)
                 way = step
                 break
@@ -84,8 +86,15 @@ def _together(way: _Way, catalog: Catalog) -> _Way:
     return way
 
 
+def _apart(way: _Way, catalog: Catalog) -> Iterator[_Way]:
+    """What all others make of each rule that stands apart; asked for first, for the rest may be too many."""
+    for step in _steps(way, catalog):
+        if step.rules[-1] in _APART:
+            yield _together(step, catalog)
+
+
 def _alternatives(way: _Way, catalog: Catalog) -> Iterator[_Way]:
-    """Every rule alone, then what all together make of that, then pairs and so on."""
+    """Every rule alone, then pairs and so on."""
     waiting, seen, looked = deque([way]), {write(way.tree)}, 0
     while waiting and looked < ALTERNATIVES_MAX:
         looked += 1
@@ -95,7 +104,6 @@ def _alternatives(way: _Way, catalog: Catalog) -> Iterator[_Way]:
                 seen.add(text)
                 waiting.append(step)
                 yield step
-                yield _together(step, catalog)
 
 
 def _steps(way: _Way, catalog: Catalog) -> Iterator[_Way]:

@@ -172,7 +172,8 @@ class _Reader:
                 if query == item.text("relname"):
                     return Source(name, None, None, known, outer)
         table = self.catalog.find(item.text("relname"), schema)
-        if table is None or (alias is not None and alias.trees("colnames")):
+        # ONLY leaves out rows that keys and foreign keys speak of; renamed columns are not followed.
+        if table is None or not item.get("inh") or (alias is not None and alias.trees("colnames")):
             return Source(name, None, None, None, outer)
         return Source(name, table, None, tuple(column.name for column in table.columns), outer)
 

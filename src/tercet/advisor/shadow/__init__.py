@@ -1,5 +1,5 @@
 """A planner of production's own version over statistics without rows: asked what would be, it touches nothing."""
 
-from tercet.advisor.shadow.shadow import Shadow, shadow
+from tercet.advisor.shadow.planner import Shadow, shadow
 
 __all__ = ["Shadow", "shadow"]

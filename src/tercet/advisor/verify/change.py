@@ -45,7 +45,7 @@ class Bounds:
     total_seconds: float = 900.0
     # Examples of one statement that are run: a frequent value, a rare one, and one more.
     examples: int = 3
-    # Rows of a batch by which the cost of writing is measured.
+    # Rows of a batch by which the cost of writing is measured; 0 leaves that out.
     write_rows: int = 1_000
 
 

@@ -104,6 +104,10 @@ def _needed(shape: Shape, baked: Sequence[Tree]) -> Iterator[Tree]:
             yield from _parts(predicate, shape.keys)
     for sort in shape.order:
         yield from _parts(sort, shape.keys)
+    # Distinct values are counted again only where they are there, each in a row of its own.
+    if not shape.grouped or any(one not in baked for one in shape.predicates):
+        for measure in shape.measures():
+            yield from (one for one in measure.trees("args") if measure.get("agg_distinct") and any(references(one)))
     # What follows from the key of a table that is always there is joined when the view is read.
     for one in (*(tree for _, tree in shape.outputs), *shape.having):
         for part in _parts(one, shape.keys):

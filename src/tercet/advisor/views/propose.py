@@ -94,7 +94,7 @@ def _read(query: Query, catalog: Catalog) -> _Asked:
     try:
         shapes = [shape_of(parse(one.sql), catalog, query.search_path) for one in texts]
     except SqlInvalid as error:
-        raise Unmatched(f"it cannot be read: {error}") from error
+        raise Unmatched(f"it cannot be read: {error.reason}") from error
     if any(one.graph != shapes[0].graph for one in shapes):
         raise Unmatched("its examples join under different conditions")
     return _Asked(query, tuple(texts), tuple(shapes))

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 from tercet.advisor.query import Example
-from tercet.advisor.workload.literals import askable, filled, listed, literal, parameters
+from tercet.advisor.workload.literals import askable, cast_to, filled, listed, literal, parameters
 from tercet.advisor.workload.roles import Role, roles
 
 if TYPE_CHECKING:
@@ -40,7 +40,9 @@ _PLAIN: Mapping[str, str] = MappingProxyType(
         "smallint": "1", "integer": "1", "bigint": "1", "numeric": "1", "real": "1", "double": "1", "text": "a",
         "character": "a", "boolean": "t", "interval": "30 days", "date": "today", "timestamp": "now", "time": "12:00",
         "jsonb": "{}", "json": "{}", "uuid": "00000000-0000-4000-8000-000000000000", "name": "a", "tsquery": "a",
-        "regclass": "pg_class", "oid": "1", "bytea": "", "jsonpath": "$",
+        "int": "1", "int2": "1", "int4": "1", "int8": "1", "decimal": "1", "float4": "1", "float8": "1", "bool": "t",
+        "varchar": "a", "bpchar": "a", "timestamptz": "now", "regclass": "pg_class", "oid": "1", "bytea": "",
+        "jsonpath": "$",
     }
 )  # fmt: skip
 _TEXTS = frozenset({"text", "character", "name", "citext"})
@@ -65,15 +67,17 @@ class _Values:
         return self.any[min(len(self.any) - 1, int(place * len(self.any)))]
 
 
-def examples(query: Query, catalog: Catalog, types: Mapping[int, str] | None = None) -> tuple[Example, ...]:
+def examples(
+    query: Query, catalog: Catalog, types: Mapping[int, str] | None = None, *, otherwise: str | None = None
+) -> tuple[Example, ...]:
     """The query's examples with values in place of $1, $2 …, one for each class; those without any stay as they are.
 
     `types` are the parameters' types by their numbers, as the server tells them. Where a parameter is of no known
-    type and compared with no column, the text stays generic.
+    type and compared with no column, `otherwise` is put (an SQL literal); without that the text stays generic.
     """
     found: list[Example] = []
     for one in query.examples:
-        found += _classed(one, catalog, types or {}, query.search_path) if parameters(one.sql) else (one,)
+        found += _classed(one, catalog, types or {}, query.search_path, otherwise) if parameters(one.sql) else (one,)
     merged: dict[str, Example] = {}
     for one in found:
         weight = one.weight + (merged[one.sql].weight if one.sql in merged else 0.0)
@@ -81,14 +85,17 @@ def examples(query: Query, catalog: Catalog, types: Mapping[int, str] | None = N
     return tuple(merged.values())
 
 
-def _classed(one: Example, catalog: Catalog, types: Mapping[int, str], search_path: tuple[str, ...]) -> list[Example]:
+def _classed(
+    one: Example, catalog: Catalog, types: Mapping[int, str], search_path: tuple[str, ...], otherwise: str | None
+) -> list[Example]:
     sql = askable(one.sql)
     known, lists = roles(sql, catalog, search_path), listed(sql)
+    types = {**cast_to(sql), **types}
     made = []
     for kind, weight in _WEIGHTS:
         values = {}
         for number in parameters(sql):
-            written = _written(known.get(number), types.get(number), kind, several=number in lists)
+            written = _written(known.get(number), types.get(number), kind, several=number in lists) or otherwise
             if written is None:
                 return [Example(sql, one.weight, "generic")]
             values[number] = written

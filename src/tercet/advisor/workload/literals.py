@@ -24,6 +24,10 @@ _TYPED = re.compile(
     r"\s+\$(\d+)",
     re.IGNORECASE,
 )
+_CAST = re.compile(
+    r"\$(\d+)::((?:timestamp|time) with(?:out)? time zone|double precision|character varying|[a-z_][\w.]*(?:\[\])?)",
+    re.IGNORECASE,
+)
 _FIELD = re.compile(r"\b(extract\s*\(\s*)\$(\d+)(\s+from\b)", re.IGNORECASE)
 
 
@@ -48,6 +52,11 @@ def listed(sql: str) -> frozenset[int]:
     return frozenset(
         int(match.group("number")) for match in _PLACES.finditer(sql) if match.group("number") and "/*" in match.group()
     )
+
+
+def cast_to(sql: str) -> dict[int, str]:
+    """The types to which parameters are cast in the text itself ("$1::date")."""
+    return {int(number): type_.strip().lower() for number, type_ in _CAST.findall(sql)}
 
 
 def askable(sql: str) -> str:

@@ -21,7 +21,6 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from tercet.advisor.query import EXAMPLES_MAX
 from tercet.advisor.workload.asked import STATEMENT_CHARS_MAX, Asked
 from tercet.advisor.workload.folding import SITES_MAX, Folding
-from tercet.advisor.workload.literals import literal
 from tercet.stores.holders import here, shown, site
 
 if TYPE_CHECKING:
@@ -174,10 +173,10 @@ def _numbered(sql: str) -> str:
 
 def _written(value: object) -> str | None:
     """A value as a log would write it: 'text' or NULL; None for what has no such form."""
-    text = None if value is None else _text(value)
-    if text is None:
-        return "NULL" if value is None else None
-    return literal(text).removeprefix(" E")
+    if value is None:
+        return "NULL"
+    text = _text(value)
+    return None if text is None else "'" + text.replace("'", "''") + "'"
 
 
 def _text(value: object) -> str | None:

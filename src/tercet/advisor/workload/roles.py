@@ -20,7 +20,7 @@ As = Literal["value", "array", "lower", "upper", "between_lower", "between_upper
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """A parameter's place: compared with this column (None if with none), as one end of a range, as a limit …
+    """A parameter's place: compared with this column (None if with none), as one end of a range, as a limit.
 
     "part" is one that only takes part in what is compared ("$1 + interval …"), or is compared with more than a
     column ("lower(email) = $1"): it may be of another type.
@@ -45,6 +45,8 @@ def roles(sql: str, catalog: Catalog, search_path: tuple[str, ...] = ()) -> dict
                 # What is compared with a column tells more than what takes part in a sum.
                 if number not in found or found[number].meant == "part":
                     found[number] = role
+        for number, role in _elsewhere(inside):
+            found.setdefault(number, role)
     return found
 
 
@@ -58,6 +60,17 @@ def _of_block(block: Block) -> Iterator[tuple[int, Role]]:
         for output in block.assignments:
             for number in _numbers(output.tree):
                 yield number, Role("value", target.column(output.name))
+
+
+def _elsewhere(block: Block) -> Iterator[tuple[int, Role]]:
+    """What is compared with a column where it is no condition: in CASE, in an output."""
+    for tree in scope.expressions(block):
+        for one in tree.walk():
+            left = one.tree("lexpr") if one.kind == "A_Expr" else None
+            found = scope.origin(left, block) if left is not None and scope.reference(left) is not None else None
+            right = one.tree("rexpr")
+            if found is not None and right is not None:
+                yield from _each(right, "value", found.table.column(found.column))
 
 
 def _of(predicate: Predicate, block: Block) -> Iterator[tuple[int, Role]]:

@@ -25,7 +25,7 @@ _SOURCE = "pg_stat_statements"
 _HIDDEN = "<insufficient privilege>"
 # The first words of statements that plan nothing. One that hides behind a comment is left out later, by its grammar.
 _UTILITY = (
-    r"^\s*(abort|alter|analyze|begin|call|checkpoint|close|cluster|comment|commit|copy\s+[^(]|create|deallocate|discard"
+    r"^\s*(abort|alter|analyze|begin|call|checkpoint|close|cluster|comment|commit|copy\s+\w+|create|deallocate|discard"
     r"|do|drop|end|fetch|grant|import|listen|load|lock|move|notify|reassign|refresh|reindex|release|reset|revoke"
     r"|rollback|savepoint|security|set|show|start|truncate|unlisten|vacuum)\M"
 )

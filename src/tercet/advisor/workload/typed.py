@@ -36,25 +36,40 @@ async def with_values(database: Database, workload: Workload, catalog: Catalog) 
             found.append(query)
             continue
         types = await parameter_types(database, query) if query.reading else {}
-        found.append(replace(query, examples=examples(query, catalog, types)))
+        made = replace(query, examples=examples(query, catalog, types))
+        if query.reading and not types and any(one.origin == "generic" for one in made.examples):
+            made = await _guessed(database, query, catalog) or made
+        found.append(made)
     return replace(workload, queries=tuple(found))
+
+
+async def _guessed(database: Database, query: Query, catalog: Catalog) -> Query | None:
+    """The query with a number wherever nothing is known of a place ("then $1 else $2"), if the server takes it so."""
+    made = replace(query, examples=examples(query, catalog, otherwise="1"))
+    taken = [await _types(database, one.sql, query.search_path) is not None for one in made.examples]
+    return made if all(taken) else None
 
 
 async def parameter_types(database: Database, query: Query) -> Mapping[int, str]:
     """The types of $1, $2 … by their numbers, as the server understands them; none for what it refuses."""
     sql = askable(next(one.sql for one in query.examples if parameters(one.sql)))
+    return await _types(database, sql, query.search_path) or {}
+
+
+async def _types(database: Database, sql: str, search_path: tuple[str, ...]) -> Mapping[int, str] | None:
+    """The types of a text's parameters; None if the server refuses it."""
     try:
         async with database.transaction(within=_WITHIN) as connection:
             for limit in _LIMITS:
                 await connection.exec_driver_sql(limit)
-            if query.search_path:
-                path = ", ".join('"' + name.replace('"', '""') + '"' for name in query.search_path)
+            if search_path:
+                path = ", ".join('"' + name.replace('"', '""') + '"' for name in search_path)
                 await connection.exec_driver_sql(f"set local search_path = {path}")
             return await _prepared(connection, sql)
     except Exception as error:
         if not _refused(error):
             raise
-        return {}
+        return None
 
 
 async def _prepared(connection: Connection, sql: str) -> dict[int, str]:

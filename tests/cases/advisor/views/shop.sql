@@ -44,5 +44,12 @@ select i,
        i * 0.3,
        timestamptz '2025-01-01 00:00+00' + i * interval '7 hours',
        date '2025-01-01' + (i % 30)
-from generate_series(1, 4000) i;
+from generate_series(1, 1600) i;
+create table "Odd things" (
+    "Id it" int primary key, "Who is it" text not null, "select" text, "A total" numeric(8, 2)
+);
+insert into "Odd things" select i, 'who "' || i % 6, case when i % 3 > 0 then 'x' end, i % 7 - 3
+from generate_series(1, 900) i;
+create table labels (product_id int primary key, shown text);
+insert into labels select i, 'label ' || i from generate_series(1, 4) i;
 analyze;

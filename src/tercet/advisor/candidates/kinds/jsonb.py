@@ -21,10 +21,7 @@ def drafts(scan: Scan, around: Around) -> Iterator[Draft]:
     for one in scan.by("contains", "has", "search"):
         if one.term.type != "jsonb":
             continue
-        keys_asked = any(
-            each.term.of == one.term.of and each.test == "has" for other in around.scans for each in other.conditions
-        )
-        operators = None if keys_asked else "jsonb_path_ops"
+        operators = None if (one.term.of, "has") in around.asked else "jsonb_path_ops"
         why = f"finds documents by what {one.term.sql} holds"
         yield Draft((key(one.term, operators=operators),), why, one.share, method="gin")
 

@@ -31,7 +31,7 @@ _EMPTY_MIN = 0.5
 
 def drafts(scan: Scan, around: Around) -> Iterator[Draft]:
     """What was drafted before without the columns of the condition, which stands in WHERE instead."""
-    found = sorted((one for one in scan.conditions if _fits(one, scan, around)), key=lambda one: (one.share, one.sql))
+    found = sorted((one for one in scan.conditions if _fits(one, around)), key=lambda one: (one.share, one.sql))
     found = found[:_CONDITIONS_MAX]
     sets = [(one,) for one in found] + ([tuple(found)] if len(found) > 1 else [])
     for draft in around.made:
@@ -41,10 +41,10 @@ def drafts(scan: Scan, around: Around) -> Iterator[Draft]:
             yield from _filled(scan, draft)
 
 
-def _fits(one: Condition, scan: Scan, around: Around) -> bool:
+def _fits(one: Condition, around: Around) -> bool:
     return (
         one.test in _TESTS and one.sql is not None and one.share <= SHARE_MAX and one.term.fit
-        and (one.test in {"null", "not_null", "yes"} or _few(one.term)) and _steady(one, scan, around)
+        and (one.test in {"null", "not_null", "yes"} or _few(one.term)) and _steady(one, around)
     )  # fmt: skip
 
 
@@ -55,16 +55,10 @@ def _few(term: Term) -> bool:
     return 0 < known.distinct <= (CODES_MAX if term.column.category == "N" else VALUES_MAX)
 
 
-def _steady(one: Condition, scan: Scan, around: Around) -> bool:
+def _steady(one: Condition, around: Around) -> bool:
     """Whether nearly all that ask for the column ask for the same."""
-    same = other = 0.0
-    for each in around.scans:
-        asked = {found.sql for found in each.conditions if found.term.of == one.term.of}
-        if one.sql in asked:
-            same += each.weight
-        elif asked:
-            other += each.weight
-    return same >= WEIGHT_MIN * (same + other) and scan in around.scans
+    weights = around.constants[one.term.of]
+    return weights[one.sql] >= WEIGHT_MIN * sum(weights.values())
 
 
 def _with(scan: Scan, draft: Draft, some: tuple[Condition, ...]) -> Iterator[Draft]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from tercet.advisor.candidates.roles import share as shares
 from tercet.advisor.candidates.roles.conditions import comparisons, listed, term, told
+from tercet.advisor.candidates.roles.pushed import pushed
 from tercet.advisor.candidates.roles.scan import Condition, Link, Order, Scan
 from tercet.advisor.candidates.roles.used import once, used
 from tercet.advisor.scope import resolve
@@ -61,7 +62,14 @@ def _of_text(text: str, catalog: Catalog, path: Sequence[str]) -> list[Scan]:
         block = resolve(parse(text), catalog, tuple(path))
     except SqlInvalid:
         return []
-    return [scan for one in block.walk() for scan in _of_block(one, catalog)]
+    more: dict[int, list[Tree]] = defaultdict(list)
+    found: list[Scan] = []
+    for one in block.walk():
+        filters = [*_filters(one), *more[id(one)]]
+        for inner, tree in pushed(one, filters):
+            more[id(inner)].append(tree)
+        found += _of_block(one, filters, catalog)
+    return found
 
 
 def _with_example(base: list[Scan], other: list[Scan]) -> list[Scan]:
@@ -83,9 +91,9 @@ def _either(one: Condition, other: Condition) -> Condition:
     return replace(one, share=(one.share + other.share) / 2, sql=None, value=known)
 
 
-def _of_block(block: Block, catalog: Catalog) -> Iterator[Scan]:
+def _of_block(block: Block, filters: Sequence[Tree], catalog: Catalog) -> Iterator[Scan]:
     roles: dict[int, _Roles] = defaultdict(_Roles)
-    for tree in _filters(block):
+    for tree in filters:
         _told(tree, block.sources, roles)
     _semijoins(block, roles)
     for source in block.sources:

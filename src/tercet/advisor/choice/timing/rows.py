@@ -50,30 +50,40 @@ class Rows:
         return max((rows / combinations for _, combinations in self._joined(node)), default=0.0)
 
     def matched(self, node: Node, rows: float) -> float | None:
-        """How many rows of a table with `rows` one value of another finds, where nothing else is asked.
+        """How many rows of a table with `rows` one value of another finds, where nothing else is asked."""
+        pairs = list(self._equal(node))
+        if len(pairs) != 1 or _AND.search(dict(node.conditions).get("Index Cond", "")):
+            return None
+        return rows / max(*pairs[0], 1.0)
 
-        As for any join, it is the column with more values that counts: of values that lie together, a sample sees few.
+    def fewer(self, node: Node) -> float:
+        """What share of the rows that are planned for one loop of an index scan is likely to come.
+
+        The planner divides by the values of the scanned column alone; as for any join, the one with more counts. Of
+        values whose rows lie together a sample sees few, so the difference may be large.
         """
-        written = dict(node.conditions).get("Index Cond", "")
-        pairs = _EQUAL.findall(written)
-        if len(pairs) != 1 or _AND.search(written):
-            return None
-        (left, column, right, other), found = pairs[0], 1.0
-        one, two = left or node.alias or "", right or node.alias or ""
-        if one == two or node.alias not in {one, two}:
-            return None
-        for alias, name in ((one, column), (two, other)):
-            table = self._table(alias) if alias in self._aliases else None
-            if table is None:
-                return None
-            found = max(found, distinct(table, name))
-        return rows / found
+        share = 1.0
+        for own, other in self._equal(node):
+            share *= own / max(own, other, 1.0)
+        return share
+
+    def _equal(self, node: Node) -> Iterator[tuple[float, float]]:
+        """How many values the column of an index scan has, and the column of another table that is asked for them."""
+        for left, column, right, other in _EQUAL.findall(dict(node.conditions).get("Index Cond", "")):
+            ends = [(left or node.alias or "", column), (right or node.alias or "", other)]
+            if ends[1][0] == node.alias:
+                ends.reverse()
+            if ends[0][0] != node.alias or ends[1][0] == node.alias:
+                continue
+            tables = [self._table(alias) if alias in self._aliases else None for alias, _ in ends]
+            if tables[0] is not None and tables[1] is not None:
+                yield distinct(tables[0], ends[0][1]), distinct(tables[1], ends[1][1])
 
     def _combined(self, node: Node) -> float:
         return max((thought / combinations for thought, combinations in self._joined(node)), default=1.0)
 
     def _joined(self, node: Node) -> Iterator[tuple[float, float]]:
-        """For each pair of tables joined by several columns: the combinations the planner counts, and those there can be."""
+        """For each pair of tables joined by several columns: those the planner counts, and those there can be."""
         written = next((text for which, text in node.conditions if which in _JOINS), "")
         pairs: dict[tuple[str, str], list[tuple[str, str]]] = {}
         for left, column, right, other in _EQUAL.findall(written):
@@ -82,7 +92,7 @@ class Rows:
                 pairs.setdefault((one, two), []).append((column, other))
         for (one, two), columns in pairs.items():
             first, second = self._table(one), self._table(two)
-            if len(columns) < 2 or first is None or second is None:
+            if len(columns) == 1 or first is None or second is None:
                 continue
             thought = 1.0
             for left, right in columns:

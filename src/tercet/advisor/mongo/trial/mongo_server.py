@@ -15,7 +15,7 @@ from urllib.parse import quote
 from pymongo import AsyncMongoClient
 from pymongo.errors import PyMongoError
 
-from tercet.advisor.sandbox import reaper
+from tercet.advisor.private import reaper
 from tercet.servers.folder import Site
 from tercet.servers.mongo import MongoServer
 from tercet.servers.process import Spawner

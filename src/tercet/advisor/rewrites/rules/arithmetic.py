@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tercet.advisor.rewrites.building import changed_here, compared, expression
-from tercet.advisor.rewrites.facts import COMPARISONS
+from tercet.advisor.rewrites.proved import COMPARISONS
 from tercet.advisor.rewrites.rule import Block, Changed
 from tercet.advisor.rewrites.sources import operator
 

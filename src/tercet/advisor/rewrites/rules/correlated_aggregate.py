@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tercet.advisor.rewrites.building import aliased, all_of, column_ref, compared, free_name, output, qualified
-from tercet.advisor.rewrites.facts import COMPARISONS
+from tercet.advisor.rewrites.proved import COMPARISONS
 from tercet.advisor.rewrites.rule import Block, Changed
 from tercet.advisor.rewrites.sources import aggregates, conjuncts, operator, scope_of
 from tercet.sql.tree import Tree, write
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
     from tercet.advisor.rewrites.facts import Facts
     from tercet.advisor.rewrites.sources import Scope
 
-_UNFIT = ("distinct_clause", "group_clause", "having_clause", "limit_count", "limit_offset", "sort_clause", "with_clause",
-          "values_lists", "locking_clause", "window_clause")  # fmt: skip
+_UNFIT = (
+    "distinct_clause", "group_clause", "having_clause", "limit_count", "limit_offset", "sort_clause", "with_clause",
+    "values_lists", "locking_clause", "window_clause",
+)  # fmt: skip
 
 
 def apply(block: Block, facts: Facts) -> Changed | None:
     """The same rows: where the aggregate has no rows it is NULL, which no comparison takes, and the join has none."""
     select = block.select
-    stars = any(ref.trees("fields")[-1].kind == "A_Star" and len(ref.trees("fields")) == 1
-                for target in select.trees("target_list") if (ref := target.tree("val")) and ref.kind == "ColumnRef")  # fmt: skip
     conditions = conjuncts(select.tree("where_clause"))
-    if stars or select.text("op") not in {"", "SETOP_NONE"} or select.get("locking_clause"):
+    if _starred(select) or select.text("op") not in {"", "SETOP_NONE"} or select.get("locking_clause"):
         return None
     for one in conditions:
         for side in ("lexpr", "rexpr"):
@@ -42,6 +42,12 @@ def apply(block: Block, facts: Facts) -> Changed | None:
             why = "the aggregate is NULL where it has no rows, and is compared"
             return Changed(select.replaced(from_clause=items, where_clause=where), why)
     return None
+
+
+def _starred(select: Tree) -> bool:
+    """Whether a * would show the columns of what is joined."""
+    values = [value for target in select.trees("target_list") if (value := target.tree("val")) is not None]
+    return any(len(words) == 1 and words[0].kind == "A_Star" for value in values if (words := value.trees("fields")))
 
 
 def _grouped(link: Tree, block: Block, facts: Facts, name: str) -> tuple[Tree, list[Tree]] | None:

@@ -60,39 +60,37 @@ def apply(block: Block, facts: Facts) -> Changed | None:
 
 def _taken_apart(block: Block) -> _Top | None:
     select = block.select
-    outputs: list[tuple[str, Tree]] = []
-    for target in select.trees("target_list"):
-        value, name = target.tree("val"), output_name(target)
-        if value is None:
-            return None
-        if name is not None:
-            whole = qualified(value, block.scope)
-            if whole is None:
-                return None
-            outputs.append((name, whole))
-            continue
-        starred = _starred(value, block)
-        if starred is None:
-            return None
-        outputs.extend(starred)
-    sorts, groups = [], []
+    outputs = _outputs(block)
+    sorts: list[tuple[Tree, Tree]] = []
     for item in select.trees("sort_clause"):
         node = item.tree("node")
         key = qualified(meant(node, select), block.scope) if node is not None else None
         if key is None or not (any(True for _ in columns(key)) or any(True for _ in aggregates(key))):
             return None
         sorts.append((item, key))
-    for item in select.trees("group_clause"):
-        key = qualified(meant(item, select), block.scope) if item.kind != "GroupingSet" else None
-        if key is None:
+    items = select.trees("group_clause")
+    groups = [qualified(meant(item, select), block.scope) for item in items if item.kind != "GroupingSet"]
+    known = tuple(one for one in groups if one is not None)
+    if outputs is None or len(known) < len(items) or len(dict(outputs)) < len(outputs):
+        return None
+    if not items and any(True for _, value in outputs for _ in aggregates(value)):
+        return None
+    return _Top(tuple(outputs), tuple(sorts), known)
+
+
+def _outputs(block: Block) -> list[tuple[str, Tree]] | None:
+    """Each output with its name, * as what it stands for."""
+    found: list[tuple[str, Tree]] = []
+    for target in block.select.trees("target_list"):
+        value, name = target.tree("val"), output_name(target)
+        if value is None:
             return None
-        groups.append(key)
-    if len({name for name, _ in outputs}) < len(outputs):
-        return None
-    aggregated = any(True for _, value in outputs for _ in aggregates(value))
-    if aggregated and not groups:
-        return None
-    return _Top(tuple(outputs), tuple(sorts), tuple(groups))
+        whole = qualified(value, block.scope) if name is not None else None
+        several = _starred(value, block) if name is None else None if whole is None else [(name, whole)]
+        if several is None:
+            return None
+        found.extend(several)
+    return found
 
 
 def _starred(value: Tree, block: Block) -> list[tuple[str, Tree]] | None:

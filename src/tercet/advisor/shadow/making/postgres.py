@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 
 from tercet.advisor.port import Refused
-from tercet.advisor.shadow.server import SUPERUSER
+from tercet.advisor.private.cluster import SUPERUSER
 from tercet.advisor.shadow.taken.dump import blocks
 from tercet.errors import StoreUnreachable
 
@@ -22,6 +22,8 @@ PLANNER = "tercet"
 _DATABASE = "postgres"
 # Planning takes milliseconds; a statement with which the planner is lost for longer is refused.
 PLANNING_SECONDS = 60.0
+# Statements of one round trip: each locks a handful of things, and there is room for some hundred locks.
+_TOGETHER = 50
 
 
 class Link:
@@ -67,17 +69,22 @@ class Link:
 
     async def make(self, wanted: Iterable[Made]) -> tuple[str, ...]:
         """Run these in turn; those that fail again once the others are there, until none goes. What could not be."""
-        waiting: list[tuple[Made, str]] = [(made, "") for made in wanted]
+        waiting = list(wanted)
         while waiting:
-            failed = []
-            for made, _ in waiting:
-                why = await self.attempt(made.ddl)
-                if why is not None:
-                    failed.append((made, why))
+            failed: list[tuple[Made, str]] = []
+            for at in range(0, len(waiting), _TOGETHER):
+                failed += await self._together(waiting[at : at + _TOGETHER])
             if len(failed) == len(waiting):
-                break
-            waiting = failed
-        return tuple(f"{made.what}: {why}" for made, why in waiting)
+                return tuple(f"{made.what}: {why}" for made, why in failed)
+            waiting = [made for made, _ in failed]
+        return ()
+
+    async def _together(self, several: Sequence[Made]) -> list[tuple[Made, str]]:
+        """Run these in one round trip, which does all or nothing; then one by one."""
+        if len(several) > 1 and await self.attempt(";\n".join(made.ddl for made in several)) is None:
+            return []
+        tried = [(made, await self.attempt(made.ddl)) for made in several]
+        return [(made, why) for made, why in tried if why is not None]
 
     async def close(self) -> None:
         """End it at once; its server goes, too."""

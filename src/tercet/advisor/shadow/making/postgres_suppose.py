@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import asyncpg
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tercet.advisor.shadow.making.postgres import Link
     from tercet.advisor.shadow.making.postgres_build import Built
     from tercet.advisor.shadow.making.tables import Tables
+    from tercet.advisor.shadow.taken.sample import Sampler
     from tercet.sql import Index
 
 # Only a B-tree is written beside the server's buffers; the others have to be brought to the disk first.
@@ -48,8 +49,8 @@ class Workshop:
     hand: Link
     built: Built
     tables: Tables
-    # Distinct combinations of columns, as a share of the rows, by table.
-    distinct: dict[int, dict[frozenset[str], float]] = field(default_factory=dict)
+    # Who may count combinations of columns on production; nobody, unless that is allowed.
+    sampler: Sampler | None = None
 
     async def suppose(self, index: Index) -> Known | Refused:
         """Make one index known and leave it switched off."""
@@ -114,7 +115,7 @@ class Workshop:
             rows,
             shared=place.method == "btree" and files.deduplicates(content),
             expressions=expressions,
-            known=self.distinct.get(table.oid),
+            known=await self._distinct(table, index),
         )
         if place.method == "btree":
             beginning = files.btree(content, estimate.height or 0)
@@ -123,6 +124,19 @@ class Workshop:
         self.built.write(place, beginning, estimate.pages)
         place.pages, place.tuples = estimate.pages, estimate.tuples if place.method != "brin" else rows
         return estimate
+
+    async def _distinct(self, table: Table, index: Index) -> dict[frozenset[str], float]:
+        """What a sample says of the key's columns, the first alone and all together."""
+        names = [key.of for key in index.keys if isinstance(key.of, str)]
+        if self.sampler is None or index.method != "btree" or index.unique or len(names) < len(index.keys):
+            return {}
+        found = {}
+        for columns in {tuple(names[:1]), tuple(names)}:
+            heap = self.built.places[table.oid]
+            share = await self.sampler.share(table.name, columns, heap.pages, heap.tuples)
+            if share is not None:
+                found[frozenset(columns)] = share
+        return found
 
     async def _rows(self, table: Table, heap: Place, index: Index) -> float:
         """The rows that it holds: all, or as many as the planner expects to meet its condition."""

@@ -26,23 +26,33 @@ def of_column(column: Column, rows: float) -> float:
 def of_columns(
     table: Table, columns: Sequence[Column], rows: float, known: Mapping[frozenset[str], float] | None = None
 ) -> float:
-    """The distinct combinations: as many as are known, else those that chance would leave of the product.
+    """The distinct combinations in so many of a table's rows: as many as are known, else as chance leaves.
 
     So many rows fall on the product's places by chance; columns that depend on each other have fewer, which only
-    extended statistics or a sample can tell.
+    extended statistics or a sample can tell: `known`, as a share of the table's rows.
     """
+    rows = max(rows, 1.0)
+    whole = max(table.rows, rows)
     names = frozenset(column.name for column in columns)
     if any(names >= set(key) for key in table.unique_keys):
-        return max(rows, 1.0)
-    exact = (known or {}).get(names)
+        return rows
+    found = _of_whole(columns, whole, known or {})
+    if rows >= whole:
+        return found
+    # Of a part of the rows a combination is missing if none of its rows is among them.
+    return min(rows, max(1.0, -found * math.expm1(whole / found * math.log1p(-rows / whole))))
+
+
+def _of_whole(columns: Sequence[Column], rows: float, known: Mapping[frozenset[str], float]) -> float:
+    exact = known.get(frozenset(column.name for column in columns))
     if exact is not None:
-        return min(max(exact * rows, 1.0), max(rows, 1.0))
+        return min(max(exact * rows, 1.0), rows)
     least, places = 1.0, 1.0
     for column in columns:
-        single = (known or {}).get(frozenset((column.name,)))
+        single = known.get(frozenset((column.name,)))
         one = single * rows if single is not None else of_column(column, rows)
         least, places = max(least, one), places * one
     if len(columns) == 1 or places <= 1:
-        return min(places, max(rows, 1.0))
+        return min(places, rows)
     met = places * -math.expm1(-rows / places)
-    return min(max(least, met), max(rows, 1.0))
+    return min(max(least, met), rows)

@@ -237,3 +237,16 @@ from pg_stats_ext s
 
 -- name: end
 (select e.{column}::text from only {table} e where e.{column} is not null order by e.{column}{way} limit 1)
+
+-- name: sample
+-- Of some pages: rows, keys by page, keys, keys on one page only, pages.
+with met as (
+    select (e.ctid::text::point)[0] as page, row({columns})::text as key
+    from only {table} e tablesample system ({percent}) repeatable (1)
+), unit as (
+    select m.key, m.page, count(*) as n from met m group by m.key, m.page
+), key as (
+    select u.key, count(*) as pages from unit u group by u.key
+)
+select (select coalesce(sum(u.n), 0) from unit u)::bigint, (select count(*) from unit), (select count(*) from key),
+       (select count(*) from key k where k.pages = 1), (select count(distinct u.page) from unit u)

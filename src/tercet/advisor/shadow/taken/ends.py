@@ -7,6 +7,7 @@ same, they are asked for once.
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -15,13 +16,21 @@ from tercet.advisor.shadow.taken.dump import statements
 from tercet.sql import identifier
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tercet.advisor.port import Connection, Database
     from tercet.advisor.shadow.taken.dump import Dump
 
 # An end takes a page or three; where dead rows lie before it, it may take long, and then does without.
 _TABLE_SECONDS = 0.5
+# Tables of one transaction.
+_TOGETHER = 32
 # With a thousand tables the rest does without, too.
 _ALL_SECONDS = 5.0
+
+
+# Schema, name, columns.
+_Table = tuple[str, str, list[str]]
 
 
 class End(msgspec.Struct, frozen=True):
@@ -42,32 +51,48 @@ async def read_ends(database: Database, dump: Dump) -> tuple[tuple[End, ...], in
             columns = wanted.setdefault((index.schema, index.table), [])
             if index.leading not in columns:
                 columns.append(index.leading)
-    found: list[End] = []
-    until = time.monotonic() + _ALL_SECONDS
-    for (schema, table), columns in wanted.items():
-        if time.monotonic() > until:
-            break
+    reading = _Reading(database, time.monotonic() + _ALL_SECONDS)
+    tables = [(*table, columns) for table, columns in wanted.items()]
+    for at in range(0, len(tables), _TOGETHER):
+        await reading.read(tables[at : at + _TOGETHER])
+    found = tuple(reading.found)
+    return found, sum(len(one.low or "") + len(one.high or "") for one in found)
+
+
+@dataclass(slots=True)
+class _Reading:
+    database: Database
+    until: float
+    found: list[End] = field(default_factory=list)
+
+    async def read(self, tables: Sequence[_Table]) -> None:
+        """Read several in one transaction; if one of them fails, the halves, so that only that one does without."""
+        if time.monotonic() > self.until:
+            return
         try:
-            async with database.transaction(within=_TABLE_SECONDS) as connection:
-                found += await _ends(connection, schema, table, columns)
-        except Exception:  # noqa: BLE001, S112 - no right to read it, too slow, dropped meanwhile: the histogram does
-            continue
-    return tuple(found), sum(len(one.low or "") + len(one.high or "") for one in found)
+            async with self.database.transaction(within=_TABLE_SECONDS) as connection:
+                self.found += await _ends(connection, tables)
+        except Exception:  # noqa: BLE001 - no right to read it, too slow, dropped meanwhile: the histogram does
+            middle = len(tables) // 2
+            if middle:
+                await self.read(tables[:middle])
+                await self.read(tables[middle:])
 
 
-async def _ends(connection: Connection, schema: str, table: str, columns: list[str]) -> list[End]:
-    limits = statements()["limits"]
+async def _ends(connection: Connection, tables: Sequence[_Table]) -> list[End]:
+    limit = f"{_TABLE_SECONDS * 1000:.0f}"
     await connection.exec_driver_sql("set transaction read only")
-    await connection.exec_driver_sql(limits, (f"{_TABLE_SECONDS * 1000:.0f}", f"{_TABLE_SECONDS * 1000:.0f}"))
+    await connection.exec_driver_sql(statements()["limits"], (limit, limit))
     # By the index or not at all.
     await connection.exec_driver_sql("set local enable_seqscan = off")
     await connection.exec_driver_sql("set local enable_sort = off")
-    one = statements()["end"]
-    parts = [
-        one.format(column=identifier(column), table=identifier(schema, table), way=way)
-        for column in columns
-        for way in ("", " desc")
-    ]
-    rows = (await connection.exec_driver_sql(f"select {', '.join(parts)}")).all()
-    values = list(rows[0])
-    return [End(schema, table, column, values[2 * at], values[2 * at + 1]) for at, column in enumerate(columns)]
+    one, found = statements()["end"], []
+    for schema, table, columns in tables:
+        parts = [
+            one.format(column=identifier(column), table=identifier(schema, table), way=way)
+            for column in columns
+            for way in ("", " desc")
+        ]
+        (values,) = (await connection.exec_driver_sql(f"select {', '.join(parts)}")).all()
+        found += [End(schema, table, column, values[2 * at], values[2 * at + 1]) for at, column in enumerate(columns)]
+    return found

@@ -80,7 +80,7 @@ def _block(statement: Tree, catalog: Catalog, search_path: Sequence[str]) -> Blo
     try:
         block = scope.resolve(statement, catalog, search_path)
     except SqlInvalid as error:
-        raise Unmatched(f"its names cannot be resolved ({error})") from error
+        raise Unmatched(f"its names cannot be resolved: {error.reason}") from error
     if block.sublinks:
         raise Unmatched("it asks another question inside (a subquery in an expression)")
     if block.grouping_sets is not None:

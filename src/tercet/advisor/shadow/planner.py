@@ -11,6 +11,7 @@ import msgspec
 
 from tercet.advisor.advice import Engine
 from tercet.advisor.port import Costed, EngineKind, Refused
+from tercet.advisor.private.cluster import SUPERUSER, Cluster
 from tercet.advisor.shadow import deviation as deviating
 from tercet.advisor.shadow import explained
 from tercet.advisor.shadow.making.postgres import PLANNER, Link
@@ -20,9 +21,10 @@ from tercet.advisor.shadow.making.postgres_suppose import Known, Workshop
 from tercet.advisor.shadow.making.postgres_view import suppose_view
 from tercet.advisor.shadow.making.tables import Tables
 from tercet.advisor.shadow.relevance import Relevance
-from tercet.advisor.shadow.server import SUPERUSER, Cluster
+from tercet.advisor.shadow.server import server_like
 from tercet.advisor.shadow.taken.dump import read_about, read_dump
 from tercet.advisor.shadow.taken.ends import read_ends
+from tercet.advisor.shadow.taken.sample import Sampler
 from tercet.errors import NotOpen
 from tercet.sql import Plan, identifier
 from tercet.sql.identifier import table_parts
@@ -103,6 +105,13 @@ class Shadow:
                 self._costs.clear()
         return self._views[name]
 
+    async def extend(self, statements: Iterable[str]) -> tuple[str, ...]:
+        """Make extensions that production could have (CREATE EXTENSION …); what the server says to those that fail."""
+        async with self._one:
+            self._check()
+            tried = [await self._workshop.master.attempt(one) for one in statements]
+        return tuple(why for why in tried if why is not None)
+
     async def cost(self, sql: str, *, using: Collection[str] = (), hiding: Collection[str] = ()) -> Costed | Refused:
         """The planner's cost of a statement; one with $1 in it is planned generically."""
         key = self._key(sql, using, hiding)
@@ -133,6 +142,7 @@ class Shadow:
 
         found = await deviating.deviation(self._database, queries, here)
         self.read_bytes += found.read_bytes
+        sampler = self._workshop.sampler
         return Engine(
             self.kind,
             self.why,
@@ -141,7 +151,7 @@ class Shadow:
             same_plans=found.same,
             plans=found.plans,
             read_bytes=self.read_bytes,
-            read_seconds=self.read_seconds + found.seconds,
+            read_seconds=self.read_seconds + found.seconds + (sampler.seconds if sampler else 0.0),
             tried=self.tried,
             seconds=self.seconds,
         )
@@ -185,21 +195,24 @@ class Shadow:
             raise NotOpen("The shadow planner", closed=True)
 
 
-async def shadow(database: Database, catalog: Catalog, *, on_progress: Progress | None = None) -> Shadow:
+async def shadow(
+    database: Database, catalog: Catalog, *, sample: bool = False, on_progress: Progress | None = None
+) -> Shadow:
     """Make a shadow of this database: a second or two, and a look at production's catalogue.
 
     Without a server program of production's major version here the nearest one plans, which `why` says and
     `deviation` measures. Raises ServerMissing if there is none at all, ServerFailed if it does not start. Settings
-    of the planner that `catalog` names are the shadow's, so that others than production's can be tried.
+    of the planner that `catalog` names are the shadow's, so that others than production's can be tried. With `sample`
+    it may count distinct values in a few hundred pages of production's large tables, so that sizes come closer.
     """
     began = time.perf_counter()
     tell = on_progress or (lambda _what, _done, _all: None)
     about = await read_about(database)
-    cluster = Cluster()
+    cluster = server_like(about)
     links: list[Link] = []
     try:
         tell("starting a shadow server", 0, 0)
-        starting = asyncio.create_task(cluster.start(about))
+        starting = asyncio.create_task(cluster.start())
         try:
             dump = await read_dump(database, on_progress)
             ends, more = await read_ends(database, dump)
@@ -212,6 +225,7 @@ async def shadow(database: Database, catalog: Catalog, *, on_progress: Progress 
     except BaseException:
         await asyncio.shield(_end(cluster, *links))
         raise
+    made._workshop.sampler = Sampler(database) if sample else None  # noqa: SLF001 - it is ours
     made.read_bytes, made.read_seconds = dump.read_bytes + more, dump.read_seconds
     made.seconds = time.perf_counter() - began
     return made
@@ -278,4 +292,4 @@ def _why(wanted: int, found: int) -> str:
 async def _end(cluster: Cluster, *links: Link) -> None:
     for link in links:
         await link.close()
-    await cluster.stop()
+    await cluster.close()

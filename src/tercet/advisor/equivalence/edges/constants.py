@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tercet.advisor.rewrites.facts import equalities
+from tercet.advisor.rewrites.proved import equalities
 from tercet.advisor.rewrites.sources import blocks, columns
 from tercet.errors import SqlInvalid
 from tercet.sql.tree import Tree, parse

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING
 
-from tercet.advisor.equivalence.constants import asks_the_clock, constants, every_constant, touched
-from tercet.advisor.equivalence.pools import pool
+from tercet.advisor.equivalence.edges.constants import asks_the_clock, constants, every_constant, touched
+from tercet.advisor.equivalence.edges.pools import pool
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from tercet.advisor.catalog import Catalog, Column, Qualified, Table
-    from tercet.advisor.equivalence.constants import Place
+    from tercet.advisor.equivalence.edges.constants import Place
     from tercet.sql.tree import Tree
 
 Row = tuple[str | None, ...]
@@ -183,7 +183,7 @@ class _Maker:
 
     def _serial(self, table: Table, row: dict[str, str | None], number: int) -> None:
         """A key of one number counts from 1 mostly, so that others meet it; one of text is told apart."""
-        for key in {table.primary_key, *table.unique_keys}:
+        for key in dict.fromkeys((table.primary_key, *table.unique_keys)):
             if len(key) != 1 or row.get(key[0]) is None:
                 continue
             column = table.column(key[0])

@@ -7,7 +7,7 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING
 
-from tercet.advisor.rewrites.facts import INTEGERS
+from tercet.advisor.rewrites.proved import INTEGERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -113,7 +113,7 @@ def _numbers(words: Sequence[str]) -> Iterator[Decimal]:
 def _texts(words: Sequence[str], room: int) -> Iterator[str]:
     for word in words:
         # What a LIKE pattern takes, and what it just does not.
-        for plain in {word, word.replace("%", "").replace("_", "q"), word.replace("%", "zz").replace("_", "q")}:
+        for plain in (word, word.replace("%", "").replace("_", "q"), word.replace("%", "zz").replace("_", "q")):
             for near in (plain, plain.upper(), plain.lower(), f"{plain}x", f"x{plain}"):
                 yield near[:room]
     yield from (word[:room] for word in _TEXTS)

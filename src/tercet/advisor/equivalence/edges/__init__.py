@@ -1,0 +1,1 @@
+"""Mean data: where answers change, rows lie."""

@@ -1,0 +1,1 @@
+"""Rollups: counts, sums, least and greatest of groups, kept by what writers do, exactly."""

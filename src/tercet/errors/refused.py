@@ -52,9 +52,11 @@ class BuildBlocked(Refused):
 
     def __init__(self, what: str, *, blockers: tuple[str, ...], waited: float, end: str = "", left: str = "") -> None:
         listed = "".join(f"\n  {one}" for one in blockers)
+        state = f"The next build takes away the invalid index {left}." if left else "Nothing was changed."
+        first = f", or end the first: {end}" if end else ""
         super().__init__(
             f"{what[:1].upper()}{what[1:]} waits for others, who have not ended within {duration(waited)}:{listed}\n",
-            f"{f'The next build takes away the invalid index {left}.' if left else 'Nothing was changed.'} Let them end{', or end the first: ' + end if end else ''}; then try again.",
+            f"{state} Let them end{first}; then try again.",
         )
         self.what, self.blockers, self.waited, self.left = what, blockers, waited, left
 

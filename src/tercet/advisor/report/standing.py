@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 # Two joins of catalogues; a database of 100,000 columns takes a second.
 _WITHIN = "10s"
+# Who changes a table just now is not waited for longer than anybody would notice.
+_LIMIT = "set local lock_timeout = '1s'"
 
 
 async def schema_digest(database: Database, *, without: Sequence[str] = ()) -> str:
@@ -22,4 +24,5 @@ async def schema_digest(database: Database, *, without: Sequence[str] = ()) -> s
     text = files("tercet.advisor.report").joinpath("standing.sql").read_text(encoding="utf-8")
     async with database.transaction(within=_WITHIN) as connection:
         await connection.exec_driver_sql("set local transaction read only")
+        await connection.exec_driver_sql(_LIMIT)
         return str((await connection.exec_driver_sql(text, (list(without),))).all()[0][0])

@@ -174,6 +174,10 @@ async def _parted(db: Tercet) -> None:
             "create table parted (id bigint, at date) partition by range (at)",
             "create table parted_1 partition of parted for values from ('2024-01-01') to ('2024-02-01')",
             "create table parted_2 partition of parted default partition by range (at)",
+            (
+                "create table parted_2 partition of parted for values from ('2024-02-01') to ('2025-01-01') "
+                "partition by range (at)"
+            ),
             "create table parted_2a partition of parted_2 for values from ('2024-02-01') to ('2024-03-01')",
             "insert into parted select i, '2024-01-01'::date + i % 60 from generate_series(1, 500) i",
         ):

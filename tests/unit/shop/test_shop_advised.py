@@ -32,7 +32,7 @@ def test_the_pieces_that_help_the_question_are_its_road() -> None:
     )
     assert (found.indexes, found.rewritten, found.view, found.from_view) == ((INDEX,), "select 2", VIEW, "select 3")
     assert found.lines == (
-        "The advisor was given the query and nothing else (2.00 s). It says:",
+        "The advisor was given the query and nothing else (2 s). It says:",
         "  index    orders (user_id) include (total)  2.0 MB",
         "  rewrite  lateral_aggregation, then count_star",
         "  view     sums, a row for each user_id",

@@ -134,7 +134,6 @@ class Keeper:
             self._note(name, state="closed")
 
     async def __aenter__(self) -> Self:
-        await self.open()
         self.open()
         return self
 

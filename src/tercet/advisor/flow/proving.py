@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from tercet.advisor.verify.port import Place
     from tercet.sql import View
 
-# Enough to tell which text is the quickest; what is taken is proved with more.
-_RUN_OFF = Bounds(pairs=3, examples=1, budget_seconds=10.0, gain=1.0, loss=100.0, write_rows=0, each=False)
-
 
 @dataclass(frozen=True, slots=True)
 class Proved:
@@ -52,45 +49,6 @@ async def prove(
 
     The choice comes back without rules that the rows do not keep.
     """
-    if not stand.builds:
-        return
-    for draft in [one for one in drafts if len(one.forms) > 1]:
-        wishes.progress(f"running {len(draft.forms)} texts of {draft.label()}", 0, len(draft.forms))
-        took: dict[Form, float] = {}
-        for at, form in enumerate(draft.forms):
-            changes: list[Change] = [*form.indexes, *([form.rewrite] if form.rewrite is not None else [])]
-            if not changes:
-                continue
-            found = await verify(await stand.place(), [draft.query], changes, bounds=_RUN_OFF)
-            ran = found.statement(draft.fingerprint)
-            if ran is not None and ran.outcome != "different" and ran.after is not None:
-                # Of a few runs on a machine that others use too, the quickest one says most.
-                took[form] = ran.after.best
-            wishes.progress(f"running {len(draft.forms)} texts of {draft.label()}", at + 1, len(draft.forms))
-        _rank(draft, took)
-
-
-def _rank(draft: Draft, took: Mapping[Form, float]) -> None:
-    """Put the quickest text first; the statement as it is stays unless another is worth it."""
-    own = next(form for form in draft.forms if form.rewrite is None)
-    if not took:
-        return
-    quickest = min(took.values())
-    # Of those that run alike, the one that is reckoned to be the quickest.
-    best = next(form for form in draft.forms if form in took and took[form] <= quickest * GAIN_MIN)
-    draft.ran = True
-    if own in took and took[own] <= took[best] * GAIN_MIN:
-        best = own
-    for form in draft.forms:
-        if form is not best and form.rewrite is not None:
-            ms = f"{took[form]:.3g} ms with its best indexes" if form in took else "it could not be run"
-            draft.rejected.append(Rejected(form.words(), f"run: {ms}, {took[best]:.3g} ms {best.words()}"))
-    draft.forms = [best] if best is own else [best, own]
-
-
-async def prove(drafts: Sequence[Draft], choice: Choice, stand: Stand, catalog: Catalog, wishes: Wishes) -> Proved:
-    """Run before and after where the user has said; every other statement on the touched tables is watched."""
-    first = _changes(drafts, choice)
     views = tuple(dict.fromkeys(draft.view for draft in drafts if draft.view is not None))
     settled, verdicts = _unruly(choice), list[Verdicts]()
     if wishes.verify == "off" or not (_changes(drafts, choice) or views):

@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from tercet.advisor.advice import Advice, CachePolicy, Engine, Piece, Proof, Rejected, StatementAdvice
-from tercet.advisor.flow.summing import floor
-from tercet.sql.identifier import table_parts
 from tercet.advisor.advice import Advice, Proof, Rejected, StatementAdvice
 from tercet.advisor.candidates.same import serves
 from tercet.advisor.flow import pieces as made
 from tercet.advisor.flow.keeping import base_tables, view_policy, worth_keeping
+from tercet.advisor.flow.summing import floor
 from tercet.advisor.flow.viewing import SLOW_MS
 from tercet.units import duration
 
@@ -170,8 +168,6 @@ class _Teller:
             # No plan of a DELETE shows where its foreign keys look.
             after, proof = None, None
         notes = [*draft.notes, *(f"not {one.what}: {one.why}" for one in self._withdrawn.get(draft.fingerprint, ()))]
-        if not own:
-            after, notes = before, [*notes, self._alone(draft)]
         summed = floor(draft)
         notes += [summed] if summed else []
         if not mine:

@@ -25,5 +25,4 @@ async def schema_digest(database: Database, *, without: Sequence[str] = ()) -> s
     async with database.transaction(within=_WITHIN) as connection:
         await connection.exec_driver_sql("set local transaction read only")
         await connection.exec_driver_sql(_LIMIT)
-        return str((await connection.exec_driver_sql(text)).all()[0][0])
         return str((await connection.exec_driver_sql(text, (list(without),))).all()[0][0])

@@ -82,13 +82,6 @@ class Throwaway:
     async def start(cls, *, sources: Sequence[Source] = SOURCES) -> Self:
         """A server of our own. Raises ServerMissing and ServerFailed."""
         made = cls()
-        making = asyncio.ensure_future(asyncio.to_thread(cls._private))
-        try:
-            made = await asyncio.shield(making)
-        except asyncio.CancelledError:
-            # A thread cannot be called back: what it makes is taken away.
-            await (await making).close()
-            raise
         try:
             await made.bring_up(sources)
         except BaseException:

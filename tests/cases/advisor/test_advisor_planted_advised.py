@@ -19,13 +19,14 @@ from tercet.advisor.catalog import Standing
 from tercet.advisor.flow.draft import Wishes
 from tercet.advisor.reading import read
 from tercet.advisor.shadow import shadow
-from tercet.sql import Index, Statement, identifier
+from tercet.sql import Index, Plan, Statement, identifier
 from tercet.sql.tree import Tree, parse, write
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
     from tercet.advisor import Advice, WhatIf
+    from tercet.advisor.flow.draft import Verification
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -58,7 +59,7 @@ def fits(piece: Piece, wanted: Mapping[str, Any]) -> bool:
 
 def _like(index: Index, wanted: Mapping[str, Any]) -> bool:
     return (
-        index.table[-1] == wanted["table"]
+        bool(index.table[-1] == wanted["table"])
         and [key.sql().replace('"', "") for key in index.keys] == wanted["columns"]
         and index.method == wanted.get("method", "btree")
         and (index.where or "").lower() == wanted.get("where", "")
@@ -135,11 +136,16 @@ async def lab(servers: Any) -> AsyncIterator[tuple[Tercet, Catalog, WhatIf]]:
     servers.run(servers.administer(servers.postgres, f"drop database {name} with (force)"))
 
 
-async def advice_for(case: Mapping[str, Any], lab: tuple[Tercet, Catalog, WhatIf], verify: str) -> Advice:
+def pages(plan: Plan) -> float:
+    """What a run counts as here: pages touched, which no busy machine changes."""
+    return float(plan.root.buffers.touched) if plan.root.buffers is not None else 0.0
+
+
+async def advice_for(case: Mapping[str, Any], lab: tuple[Tercet, Catalog, WhatIf], verify: Verification) -> Advice:
     """What the advisor says of one case."""
     db, catalog, engine = lab
     workload = Workload(queries(case), case["name"])
-    wishes = Wishes(thorough=True, seconds=60.0, verify=verify)  # type: ignore[arg-type]
+    wishes = Wishes(thorough=True, seconds=60.0, verify=verify, figure=pages)
     return await advised(db.postgres, alone(catalog, case), workload, engine, wishes)
 
 
@@ -164,7 +170,7 @@ async def test_advice_is_right_and_none_where_none_is_due(
     assert bool(alone) == all(one["kind"] != "index" for one in due)
 
 
-RUN = ("missing_equality", "trigram_like", "redundant_prefix", "optimal_whole", "missing_join")
+RUN = ("trigram_like", "optimal_whole")
 
 
 @pytest.mark.parametrize("case", [one for one in CASES if one["name"] in RUN], ids=lambda case: case["name"])
@@ -178,7 +184,8 @@ async def test_advice_holds_when_it_is_run(case: Mapping[str, Any], lab: tuple[T
     for one in advice.statements:
         assert one.proof is None or one.proof.method == "run" or not one.pieces
         if one.pieces and any(piece["kind"] == "index" for piece in due):
-            assert one.proof is not None and one.proof.same_rows, one
+            assert one.proof is not None, one
+            assert one.proof.same_rows, one
             assert (one.proof.buffers_after or 0) < (one.proof.buffers_before or 0)
     # What the copy took from production is counted.
     assert advice.engine is not None

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from tercet.advisor.advice import Advice, Proof, Rejected, StatementAdvice
 from tercet.advisor.candidates.same import serves
-from tercet.advisor.flow import pieces as made
-from tercet.advisor.flow.keeping import base_tables, view_policy, worth_keeping
+from tercet.advisor.flow.telling import pieces as made
+from tercet.advisor.flow.telling.keeping import base_tables, view_policy, worth_keeping
 from tercet.advisor.flow.viewing import SLOW_MS
 from tercet.units import duration
 

@@ -16,7 +16,7 @@ from tercet import Tercet
 from tercet.advisor import Catalog, Example, Piece, Query, Workload
 from tercet.advisor.advisor import advised
 from tercet.advisor.catalog import Standing
-from tercet.advisor.flow.draft import Wishes
+from tercet.advisor.flow.draft import Verification, Wishes
 from tercet.advisor.reading import read
 from tercet.advisor.shadow import shadow
 from tercet.sql import Index, Plan, Statement, identifier
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
     from tercet.advisor import Advice, WhatIf
-    from tercet.advisor.flow.draft import Verification
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -59,7 +58,7 @@ def fits(piece: Piece, wanted: Mapping[str, Any]) -> bool:
 
 def _like(index: Index, wanted: Mapping[str, Any]) -> bool:
     return (
-        bool(index.table[-1] == wanted["table"])
+        index.table[-1] == str(wanted["table"])
         and [key.sql().replace('"', "") for key in index.keys] == wanted["columns"]
         and index.method == wanted.get("method", "btree")
         and (index.where or "").lower() == wanted.get("where", "")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tercet.advisor.verify.port import Place
 
 # Enough to tell which text is the quickest; what is taken is proved with more.
-_BOUNDS = Bounds(pairs=3, examples=1, budget_seconds=10.0, gain=1.0, loss=100.0, write_rows=0)
+_BOUNDS = Bounds(pairs=3, examples=1, budget_seconds=10.0, gain=1.0, loss=100.0, write_rows=0, each=False)
 # For all statements together: those of the most time come first, and for the rest the planner's word counts.
 _ALL_SECONDS = 120.0
 # Below this, texts that the planner ranks wrongly differ by less than anybody waits for.

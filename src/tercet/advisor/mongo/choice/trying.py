@@ -101,7 +101,8 @@ class Trying:
             one.rejected = f"{index.collection} is not there, or no plain collection"
             return one
         try:
-            one.size_bytes = await self.desk.build(index)
+            await self.desk.build(index)
+            one.size_bytes = await self.desk.size(index.collection, index.called)
         except BUILD_ERRORS as error:
             one.rejected = f"it cannot be built: {error.details and error.details.get('errmsg')}"
             return one

@@ -50,7 +50,7 @@ def fits(piece: Piece, wanted: Mapping[str, Any]) -> bool:
     if piece.kind != wanted["kind"] or not isinstance(index, Index):
         return False
     if piece.kind == "drop_index":
-        return index.name == wanted["index"]
+        return index.name == str(wanted["index"])
     if "rebuilds" in wanted and index.name != wanted["rebuilds"]:
         return False
     return any(_like(index, {**wanted, **other}) for other in ({}, *wanted.get("accept", ())))

@@ -39,10 +39,10 @@ async def run_off(
     wishes: Wishes,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> bool:
-    """Run the texts of each question against each other, with the indexes that are best for any; whether that told
-    of another one than the planner.
+    """Run the texts of each question against each other; True if another one than the planner's is the quickest.
 
-    What the planner thinks of two texts says little about which of them is the quicker one.
+    What the planner thinks of two texts says little about which of them is the quicker one. All indexes that are best
+    for any of them are there meanwhile.
     """
     several = [one for one in drafts if len(one.forms) > 1 and _slow(one)]
     if not stand.builds or not several:

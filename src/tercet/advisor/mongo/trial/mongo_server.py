@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -16,6 +19,7 @@ from pymongo import AsyncMongoClient
 from pymongo.errors import PyMongoError
 
 from tercet.advisor.private import reaper
+from tercet.errors import NotOpen
 from tercet.servers.folder import Site
 from tercet.servers.mongo import MongoServer
 from tercet.servers.process import Spawner
@@ -28,7 +32,6 @@ if TYPE_CHECKING:
 
     from tercet.servers.port import Program, Source
 
-_PREFIX = "tercet-trial-"
 # The folder is gone a moment after its server; a slow disk may take a while over gigabytes.
 _GONE_SECONDS = 120.0
 # A socket's whole path may have 107 bytes on Linux and 103 on macOS; the names below it are short.
@@ -80,23 +83,30 @@ class _Alone(MongoServer):
 class Throwaway:
     """A running mongod whose data end with it; goes when it is closed, cancelled, or its process is killed."""
 
-    __slots__ = ("_reaper", "_spawner", "folder", "url", "version")
+    __slots__ = ("_held", "_reaper", "_spawner", "folder", "url", "version")
 
-    def __init__(self, folder: Path, watching: subprocess.Popen[bytes]) -> None:
-        self.folder, self._reaper = folder, watching
-        self._spawner: Spawner | None = None
+    def __init__(self) -> None:
+        place = tempfile.gettempdir()
+        if len(place.encode()) > _PLACE_BYTES_MAX:
+            place = "/tmp"  # noqa: S108 - the folder made in it is private
         self.url = self.version = ""
+        # Held and watched from its first moment on.
+        self.folder = Path(tempfile.mkdtemp(prefix=reaper.PREFIX, dir=place)).resolve()
+        try:
+            self._held = os.open(self.folder / reaper.HELD, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            # Some file systems know no locks; nobody can take the hold for given up there.
+            with suppress(OSError):
+                fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._reaper: subprocess.Popen[bytes] | None = _watched(self.folder, self._held)
+        except BaseException:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            raise
+        self._spawner: Spawner | None = Spawner()
 
     @classmethod
     async def start(cls, *, sources: Sequence[Source] = SOURCES) -> Self:
         """A server of our own. Raises ServerMissing and ServerFailed."""
-        making = asyncio.ensure_future(asyncio.to_thread(cls._private))
-        try:
-            made = await asyncio.shield(making)
-        except asyncio.CancelledError:
-            # A thread cannot be called back: what it makes is taken away.
-            await (await making).close()
-            raise
+        made = cls()
         try:
             await made.bring_up(sources)
         except BaseException:
@@ -118,40 +128,47 @@ class Throwaway:
         if spawner is not None:
             begun = await spawner.settle()
             await asyncio.gather(*(process.end() for process in begun))
-            spawner.close()
-        if self._reaper.stdin is not None:
-            self._reaper.stdin.close()
-        await asyncio.to_thread(self._reaper.wait, _GONE_SECONDS)
+            await asyncio.to_thread(spawner.close)
+        watching, self._reaper = self._reaper, None
+        if watching is not None:
+            await asyncio.to_thread(_dismiss, watching, self.folder)
+            os.close(self._held)
 
     async def bring_up(self, sources: Sequence[Source]) -> None:
         """Start its server; whatever was begun is ended by `close`."""
-        self._spawner = Spawner()
+        if self._spawner is None:
+            raise NotOpen("The private mongod", closed=True)
         site = Site("mongo", self.folder)
         running = await bring_up(_Alone(), site, Start(self._spawner, detached=False, sources=sources))
         self.url = _url(self.folder, running.port)
         async with client(self.url) as asked:
             self.version = str((await asked.admin.command("buildInfo"))["version"])
 
-    @classmethod
-    def _private(cls) -> Self:
-        """A folder of our own (0700), watched from its first moment on."""
-        place = tempfile.gettempdir()
-        if len(place.encode()) > _PLACE_BYTES_MAX:
-            place = "/tmp"  # noqa: S108 - the folder made in it is private
-        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=place)).resolve()
-        try:
-            watching = subprocess.Popen(  # noqa: S603 - our own program, no shell
-                [sys.executable, "-I", "-S", reaper.__file__, str(folder)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                # Ctrl-C in a terminal must not end it before its maker.
-                start_new_session=True,
-            )
-        except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
-        return cls(folder, watching)
+
+def _watched(folder: Path, held: int) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(  # noqa: S603 - our own program, no shell
+        [sys.executable, "-I", "-S", reaper.__file__, str(folder)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        pass_fds=(held,),
+        # Ctrl-C in a terminal must not end it before its maker.
+        start_new_session=True,
+    )
+
+
+def _dismiss(watching: subprocess.Popen[bytes], folder: Path) -> None:
+    """Let the folder be taken away, and see to it."""
+    if watching.stdin is not None:
+        with suppress(OSError):
+            watching.stdin.close()
+    try:
+        watching.wait(_GONE_SECONDS)
+    except subprocess.TimeoutExpired:
+        # Its disk hangs, and it goes on without us.
+        return
+    # Somebody may have killed it.
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def client(url: str, **options: Any) -> AsyncMongoClient[dict[str, Any]]:

@@ -222,8 +222,8 @@ def _verdicts(
         best = min(ways, key=lambda name: ways[name])
         told[label] = {
             "best": best, "best_ms": ways[best], "advised_ms": advised[label],
-            "as_good": min(ms, *(ways[name] for name in picked & ways.keys())) <= ways[best] * NOISE
-            if picked & ways.keys() else ms <= ways[best] * NOISE,
+            "as_good": min(advised[label], *(ways[name] for name in (picked & ways.keys()) or {"nothing"}))
+            <= ways[best] * NOISE,
             "regressions": {name: cost for name, cost in ways.items() if cost > ms * NOISE},
         }  # fmt: skip
         print(f"{label}: {ms:.0f} ms; best {best} {ways[best]:.0f} ms; advised {advised[label]:.0f} ms", flush=True)

@@ -103,6 +103,7 @@ VALUES = (
     "tercet.advisor.equivalence.verdict",
     "tercet.advisor.failure",
     "tercet.advisor.flow.draft",
+    "tercet.advisor.flow.summing",
     "tercet.advisor.flow.telling",
     "tercet.advisor.hypopg.descent",
     "tercet.advisor.mongo.candidates.candidate",

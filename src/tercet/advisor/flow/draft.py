@@ -65,6 +65,9 @@ class Draft:
     ran: bool = False
     outlook: Outlook | None = None
     rejected: list[Rejected] = field(default_factory=list)
+    # Why it cannot be planned; and why nothing is advised for it.
+    refused: str = ""
+    alone: str = ""
     # The rung above: a view and the statement over it.
     view: View | None = None
     over_view: Rewrite | None = None

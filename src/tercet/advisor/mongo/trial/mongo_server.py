@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import os
-import shutil
-import subprocess
-import sys
-import tempfile
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
 
 from pymongo import AsyncMongoClient
 from pymongo.errors import PyMongoError
 
-from tercet.advisor.private import reaper
-from tercet.errors import NotOpen
+from tercet.advisor.private.folder import Folder
 from tercet.servers.folder import Site
 from tercet.servers.mongo import MongoServer
 from tercet.servers.process import Spawner
@@ -28,14 +19,11 @@ from tercet.servers.start import Start, bring_up
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
     from types import TracebackType
 
     from tercet.servers.port import Program, Source
 
-# The folder is gone a moment after its server; a slow disk may take a while over gigabytes.
-_GONE_SECONDS = 120.0
-# A socket's whole path may have 107 bytes on Linux and 103 on macOS; the names below it are short.
-_PLACE_BYTES_MAX = 60
 _ANSWER_MS = 1_000
 
 # No replica set and no other guest: nothing but the advisor may work here between two measurements.
@@ -83,25 +71,12 @@ class _Alone(MongoServer):
 class Throwaway:
     """A running mongod whose data end with it; goes when it is closed, cancelled, or its process is killed."""
 
-    __slots__ = ("_held", "_reaper", "_spawner", "folder", "url", "version")
+    __slots__ = ("_folder", "_spawner", "url", "version")
 
     def __init__(self) -> None:
-        place = tempfile.gettempdir()
-        if len(place.encode()) > _PLACE_BYTES_MAX:
-            place = "/tmp"  # noqa: S108 - the folder made in it is private
+        self._folder = Folder()
+        self._spawner: Spawner | None = None
         self.url = self.version = ""
-        # Held and watched from its first moment on.
-        self.folder = Path(tempfile.mkdtemp(prefix=reaper.PREFIX, dir=place)).resolve()
-        try:
-            self._held = os.open(self.folder / reaper.HELD, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            # Some file systems know no locks; nobody can take the hold for given up there.
-            with suppress(OSError):
-                fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._reaper: subprocess.Popen[bytes] | None = _watched(self.folder, self._held)
-        except BaseException:
-            shutil.rmtree(self.folder, ignore_errors=True)
-            raise
-        self._spawner: Spawner | None = Spawner()
 
     @classmethod
     async def start(cls, *, sources: Sequence[Source] = SOURCES) -> Self:
@@ -113,6 +88,11 @@ class Throwaway:
             await asyncio.shield(made.close())
             raise
         return made
+
+    @property
+    def folder(self) -> Path:
+        """Where its socket and its files are."""
+        return self._folder.path
 
     async def __aenter__(self) -> Self:
         return self
@@ -128,47 +108,17 @@ class Throwaway:
         if spawner is not None:
             begun = await spawner.settle()
             await asyncio.gather(*(process.end() for process in begun))
-            await asyncio.to_thread(spawner.close)
-        watching, self._reaper = self._reaper, None
-        if watching is not None:
-            await asyncio.to_thread(_dismiss, watching, self.folder)
-            os.close(self._held)
+            spawner.close()
+        await asyncio.to_thread(self._folder.close)
 
     async def bring_up(self, sources: Sequence[Source]) -> None:
         """Start its server; whatever was begun is ended by `close`."""
-        if self._spawner is None:
-            raise NotOpen("The private mongod", closed=True)
+        self._spawner = Spawner()
         site = Site("mongo", self.folder)
         running = await bring_up(_Alone(), site, Start(self._spawner, detached=False, sources=sources))
         self.url = _url(self.folder, running.port)
         async with client(self.url) as asked:
             self.version = str((await asked.admin.command("buildInfo"))["version"])
-
-
-def _watched(folder: Path, held: int) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(  # noqa: S603 - our own program, no shell
-        [sys.executable, "-I", "-S", reaper.__file__, str(folder)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        pass_fds=(held,),
-        # Ctrl-C in a terminal must not end it before its maker.
-        start_new_session=True,
-    )
-
-
-def _dismiss(watching: subprocess.Popen[bytes], folder: Path) -> None:
-    """Let the folder be taken away, and see to it."""
-    if watching.stdin is not None:
-        with suppress(OSError):
-            watching.stdin.close()
-    try:
-        watching.wait(_GONE_SECONDS)
-    except subprocess.TimeoutExpired:
-        # Its disk hangs, and it goes on without us.
-        return
-    # Somebody may have killed it.
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def client(url: str, **options: Any) -> AsyncMongoClient[dict[str, Any]]:

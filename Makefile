@@ -8,7 +8,7 @@ UV := $(BIN)/uv $(if $(wildcard /etc/ssl/certs/ca-certificates.crt),--system-cer
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format docs bench bench-ladder bench-cache bench-changes check-staleness lock clean
+.PHONY: help setup demo test check format docs bench bench-ladder bench-cache bench-changes bench-advisor check-staleness lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 18
@@ -60,6 +60,11 @@ bench-changes: setup ## changes, outbox and entities: latency, backlog, races, f
 	@$(BIN)/python bench/changes/run.py --results bench/results $(ARGS)
 	@$(BIN)/python bench/changes/report.py --readme
 
+# TPC-H and TPC-DS come out of a package of that environment.
+bench-advisor: setup .venv-bench/.ready ## the advisor beside its peers and real indexes, in .venv-bench (two hours)
+	@.venv-bench/bin/python bench/advisor/run.py --results bench/results $(ARGS)
+	@$(BIN)/python bench/advisor/report.py --readme
+
 .venv-bench/.ready: requirements/bench.txt pyproject.toml
 	@test -x .venv-bench/bin/python || $(PYTHON) -m venv .venv-bench
 	@$(UV) pip sync --quiet --python .venv-bench/bin/python --require-hashes requirements/bench.txt
@@ -75,7 +80,7 @@ check-staleness: setup ## under faults, no read is older than an acknowledged dr
 lock: setup ## resolve the dependencies anew, with hashes
 	@$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --all-extras --group test --group check --group docs --group build pyproject.toml --output-file requirements/dev.txt
 	@echo uv | $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header - --output-file requirements/installer.txt
-	@$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra redis --extra embedded --group build pyproject.toml requirements/bench.in --output-file requirements/bench.txt
+	@$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra demo --extra advisor --group build pyproject.toml requirements/bench.in --output-file requirements/bench.txt
 
 clean: ## remove everything that was made (.venv, .tercet and caches)
 	@if [ -x $(BIN)/tercet ]; then $(BIN)/tercet down >/dev/null 2>&1 || true; fi

@@ -5,20 +5,18 @@ python bench/cache/report.py [FILE] [--markdown] [--readme] [--check]
 
 from __future__ import annotations
 
-import argparse
-import json
-from collections.abc import Iterator, Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+# Where what all benchmarks share lies.
+sys.path.append(str(Path(__file__).parents[1]))
+
 from goals import GOALS, Answers, Goal
+from tables import MET, Report, cell, missed, page, table
 
 FORMAT = "tercet.cache-bench/1"
-ROOT = Path(__file__).parents[2]
-README = ROOT / "README.md"
-RESULTS = ROOT / "bench" / "results"
-START = "<!-- cache: written by bench/cache/report.py from bench/results, do not edit -->\n"
-END = "<!-- /cache -->"
 LOOPS = ("asyncio", "uvloop")
 
 # Which figures of a question stand in its tables, under which heading.
@@ -79,22 +77,6 @@ TITLES: Mapping[str, str] = {
 }
 
 
-def latest(results: Path = RESULTS) -> Path:
-    """The newest whole result, by the moment that it holds itself."""
-    found = {path: read(path)["at"] for path in results.glob("cache-*.json")}
-    if not found:
-        raise SystemExit("There is no bench/results/cache-*.json yet. Make one with: make bench-cache")
-    return max(found, key=lambda path: found[path])
-
-
-def read(path: Path) -> dict[str, Any]:
-    """A result as it was written."""
-    whole: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    if whole.get("format") != FORMAT:
-        raise SystemExit(f"{path.name} is no result of this benchmark: its format is {whole.get('format')!r}.")
-    return whole
-
-
 def goals(whole: Mapping[str, Any]) -> Iterator[tuple[Goal, list[float | None], bool | None]]:
     """Each goal with its figure in each loop, and whether all that were measured meet it; None: not measured."""
     for goal in GOALS:
@@ -110,12 +92,11 @@ def _meets(goal: Goal, value: object) -> bool:
 
 def goals_table(whole: Mapping[str, Any]) -> str:
     """The goals as a Markdown table, those that are missed among them."""
-    said = {True: "yes", False: "**no**", None: "not measured"}
     rows = [
-        [goal.what, goal.wanted, *(_cell(one, goal.unit) for one in values), said[met]]
+        [goal.what, goal.wanted, *(cell(one, goal.unit) for one in values), MET[met]]
         for goal, values, met in goals(whole)
     ]
-    return _table(["what", "goal", *LOOPS, "met"], rows)
+    return table(["what", "goal", *LOOPS, "met"], rows)
 
 
 def markdown(whole: Mapping[str, Any]) -> str:
@@ -136,7 +117,8 @@ def markdown(whole: Mapping[str, Any]) -> str:
 def _cases(answer: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """The tables of an answer: one a case, or the one that it is."""
     if any(
-        isinstance(one, Mapping) and any(isinstance(cell, Mapping) for cell in one.values()) for one in answer.values()
+        isinstance(one, Mapping) and any(isinstance(inner, Mapping) for inner in one.values())
+        for one in answer.values()
     ):
         yield from answer.items()
     else:
@@ -150,8 +132,8 @@ def _sides(question: str, sides: Mapping[str, Any]) -> str:
         if "refused" in cells:
             rows.append([side, f"refused: {cells['refused']}", *[""] * (len(columns) - 1)])
         else:
-            rows.append([side, *(_cell(cells.get(name)) for name in columns)])
-    return _table(["", *columns.values()], rows)
+            rows.append([side, *(cell(cells.get(name)) for name in columns)])
+    return table(["", *columns.values()], rows)
 
 
 def _with_what(whole: Mapping[str, Any]) -> str:
@@ -168,22 +150,10 @@ def _with_what(whole: Mapping[str, Any]) -> str:
     return "\n".join(f"- {line}" for line in lines)
 
 
-def page(path: Path) -> Path:
-    """Where all tables of a result are written down."""
-    return path.with_suffix(".md")
-
-
 def block(path: Path) -> str:
     """What stands between the README's two marks: the goals, met or not, and where the figures come from."""
-    whole = read(path)
-    if whole["quick"]:
-        raise SystemExit(f"{path.name} is of a quick run, whose figures mean nothing.")
-    missed = sum(met is False for _, _, met in goals(whole))
-    said = (
-        "All of them are met."
-        if not missed
-        else f"{missed} of them {'is' if missed == 1 else 'are'} missed, and shown."
-    )
+    whole = REPORT.full(path)
+    said = missed([met for _, _, met in goals(whole)]) or "All of them are met."
     machine = whole["machine"]
     place = " · ".join([machine["cpu"], f"{machine['cores']} cores", machine["python"], *machine["servers"]])
     return (
@@ -193,55 +163,8 @@ def block(path: Path) -> str:
     )
 
 
-def written(readme: str, path: Path) -> str:
-    """The README with the block of this result in it."""
-    head, mark, rest = readme.partition(START)
-    _, end, tail = rest.partition(END)
-    if not mark or not end:
-        raise SystemExit(f"README.md has no marks for the cache: {START.strip()} … {END}")
-    return head + START + block(path) + END + tail
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(one.replace("|", "\\|") for one in line) + " |" for line in lines)
-
-
-def _cell(value: object, unit: str = "") -> str:
-    if value is None:
-        return "–"
-    if isinstance(value, bool):
-        return "yes" if value else "**no**"
-    if isinstance(value, float):
-        text = f"{value:,.0f}" if value >= 1_000 else f"{value:.3g}"
-    elif isinstance(value, int):
-        text = f"{value:,}"
-    else:
-        return str(value)
-    return f"{text}{'' if unit == '×' or not unit else ' '}{unit}"
-
-
-def main() -> None:
-    """Print, or write, or check."""
-    parser = argparse.ArgumentParser(prog="report.py", description=__doc__)
-    parser.add_argument("file", nargs="?", type=Path, default=None, help="a result; none: the newest")
-    parser.add_argument("--markdown", action="store_true", help="print every table")
-    parser.add_argument(
-        "--readme", action="store_true", help="write the README's block, and all tables beside the result"
-    )
-    parser.add_argument("--check", action="store_true", help="say whether the README's block is out of date")
-    options = parser.parse_args()
-    path = options.file or latest()
-    if options.readme or options.check:
-        pages = {README: written(README.read_text(encoding="utf-8"), path), page(path): markdown(read(path))}
-        for place, text in pages.items():
-            if options.readme:
-                place.write_text(text, encoding="utf-8")
-            elif not place.exists() or place.read_text(encoding="utf-8") != text:
-                raise SystemExit(f"{place.name} is out of date. Write it anew: python bench/cache/report.py --readme")
-        return
-    print(markdown(read(path)) if options.markdown else goals_table(read(path)))
+REPORT = Report("cache", FORMAT, goals_table, markdown, block)
 
 
 if __name__ == "__main__":
-    main()
+    REPORT.main(__doc__)

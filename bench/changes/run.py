@@ -68,7 +68,7 @@ def main() -> None:
         answers[name] = _asked(name, options)
         # At once: the storm is long, and what was measured before it is not to be lost.
         _write(path, answers, options)
-    print(f"\n{report.goals_table(report.read(path))}\nWritten: {path}")
+    print(f"\n{report.goals_table(report.REPORT.read(path))}\nWritten: {path}")
     failed = [name for name, one in answers.items() if "failed" in one]
     if failed:
         raise SystemExit(f"These questions could not be asked: {', '.join(failed)}")
@@ -90,7 +90,7 @@ def _answers_of(path: Path, options: argparse.Namespace) -> dict[str, Any]:
     """What was answered today already, which questions asked anew are put in place of."""
     if not path.exists():
         return {}
-    whole: dict[str, Any] = report.read(path)
+    whole: dict[str, Any] = report.REPORT.read(path)
     return whole["questions"] if whole["quick"] == options.quick else {}
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from tercet.advisor.port import EngineKind
+    from tercet.advisor.views.policy import Policy
     from tercet.sql import Index, Plan, View
 
 Kind = Literal["index", "drop_index", "rewrite", "view", "cache", "none"]
@@ -44,6 +45,15 @@ class CachePolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class MongoChange:
+    """An index of MongoDB to be made or taken away: `spec` is what createIndexes takes, as extended JSON."""
+
+    collection: str
+    name: str
+    spec: str
+
+
+@dataclass(frozen=True, slots=True)
 class Piece:
     """One piece of advice. `ddl` does it and `undo` takes it back, statement by statement.
 
@@ -68,7 +78,9 @@ class Piece:
     # Its gain rests on guesses of rows that may be off: said beside it.
     fragile: bool = False
     # The value that it was made from.
-    value: Index | View | Rewrite | CachePolicy | None = None
+    value: Index | View | Rewrite | CachePolicy | MongoChange | None = None
+    # How a view is best kept up to date.
+    policy: Policy | None = None
     # Counted from 1 in the order in which the advice tells them; what `--explain 1` and `--apply 1` name.
     number: int = 0
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 # Eight hexadecimal digits tell apart what is cut to the same beginning.
 _DIGITS = 8
+# Where tables are unless somebody has said otherwise.
+_USUAL = "public"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +42,16 @@ class Candidate:
 def index_name(index: Index) -> str:
     """The name that an index gets by what it is: "orders_user_id_total_idx", told apart where that is too long.
 
-    Two indexes that differ have two names, since whatever the columns do not say goes into a few digits.
+    Two indexes that differ have two names, since whatever the columns do not say goes into a few digits: a schema
+    other than public too, for tables of one name may stand in several.
     """
-    table = table_parts(index.table)[-1]
+    *schema, table = table_parts(index.table)
     words = [key.of if isinstance(key.of, str) else "expr" for key in index.keys]
     plain = (
         index.method == "btree" and not index.include and index.where is None and not index.unique
         and all(not isinstance(key.of, Expression) and not key.ordered for key in index.keys)
         and all(key.operators is None and key.collation is None for key in index.keys)
+        and schema in ([], [_USUAL])
     )  # fmt: skip
     stem = "_".join((table, *words))
     if plain and len(stem.encode()) + len("_idx") <= NAME_BYTES_MAX:

@@ -42,6 +42,30 @@ class LockBusy(Refused):
         self.what, self.holder, self.waited, self.retry_after = what, holder, waited, retry_after
 
 
+class BuildBlocked(Refused):
+    """Old transactions stand in the way of a build, and have not ended; `blockers` says of each who it is."""
+
+    retryable = True
+
+    def __init__(self, what: str, *, blockers: tuple[str, ...], waited: float, end: str = "") -> None:
+        listed = "".join(f"\n  {one}" for one in blockers)
+        super().__init__(
+            f"{what[:1].upper()}{what[1:]} waits for others, who have not ended within {duration(waited)}:{listed}\n",
+            f"Nothing was changed. Let them end{', or end the first: ' + end if end else ''}; then try again.",
+        )
+        self.what, self.blockers, self.waited = what, blockers, waited
+
+
+class AdviceStale(Refused):
+    """Advice that was given for a database as it is no more; `reason` says what is different."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"This advice does not hold any more: {reason}.", "Nothing was changed; ask anew: tercet advise"
+        )
+        self.reason = reason
+
+
 class LockLost(Refused):
     """A lock has ended, or may have, under the work that it guarded; `token` is the number of its grant."""
 

@@ -7,7 +7,7 @@ import logging
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Self
 
 from tercet.clock import SystemClock
 from tercet.errors import LockBusy, NotOpen, SettingInvalid, UsageError

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 # The builtin locale provider, which sorts and folds alike on every machine, came with this version.
 _BUILTIN_LOCALE_FROM = (17,)
+# The version whose clusters have checksums unless told otherwise, and whose initdb can be told.
+_CHECKSUMS_FROM = (18,)
 
 # Where distributions keep servers that they do not put on PATH; the newest first.
 _USUAL_PLACES = (
@@ -79,6 +81,8 @@ class PostgresServer:
     """How PostgreSQL is found, made, started and asked."""
 
     durable: bool = True
+    # Whether pages carry them, where the version leaves the choice; new clusters do from 18 on.
+    checksums: bool = True
     store: Store = "postgres"
     # "Fast": open transactions are rolled back, the data is left clean.
     stop_signal: int = signal.SIGINT
@@ -117,6 +121,14 @@ class PostgresServer:
             f"The data in {site.data} was made by PostgreSQL {made_by}: install that version "
             "(TERCET_PG_HOME may name its folder), or remove the data to begin anew."
         )
+
+    def locale(self, program: Program) -> Sequence[str]:
+        """The options of initdb that say how texts are written and sorted: alike on every machine."""
+        if program.version < _BUILTIN_LOCALE_FROM:
+            return ("-E", "UTF8", f"--locale={_CTYPE}", "--lc-messages=C")
+        # Without the ctype, pg_trgm finds no trigrams in Korean (and in all else that is not Latin).
+        builtin = ("--locale-provider=builtin", "--builtin-locale=C.UTF-8")
+        return ("-E", "UTF8", *builtin, "--locale=C", f"--lc-ctype={_CTYPE}")
 
     async def prepare(self, site: Site, program: Program, run: Run, progress: Progress) -> None:
         """Make the cluster in a folder beside and rename it when it is complete."""
@@ -186,21 +198,12 @@ class PostgresServer:
             "postgres",
             "-A",
             "trust",
-            "-E",
-            "UTF8",
             "--no-sync",
             "--no-instructions",
         ]
-        if program.version >= _BUILTIN_LOCALE_FROM:
-            # Without the ctype, pg_trgm finds no trigrams in Korean (and in all else that is not Latin).
-            options += [
-                "--locale-provider=builtin",
-                "--builtin-locale=C.UTF-8",
-                "--locale=C",
-                f"--lc-ctype={_CTYPE}",
-            ]
-        else:
-            options += [f"--locale={_CTYPE}", "--lc-messages=C"]
+        options += self.locale(program)
+        if not self.checksums and program.version >= _CHECKSUMS_FROM:
+            options.append("--no-data-checksums")
         if not self.durable:
             # Smaller files to begin with; a cluster that is filled would have thousands of them.
             options.append("--wal-segsize=1")

@@ -16,6 +16,7 @@ import pytest
 from tercet import Tercet
 from tercet.advisor import Catalog
 from tercet.advisor.port import Costed
+from tercet.advisor.private import reaper
 from tercet.advisor.shadow import Shadow, shadow
 from tercet.errors import NotOpen, StoreUnreachable
 from tercet.sql import Index
@@ -74,6 +75,21 @@ async def test_a_closed_shadow_leaves_nothing_and_answers_nothing(postgres_url: 
             await made.cost("select 1")
         with pytest.raises(NotOpen):
             await made.suppose([Index("a", "b", ("c",))])
+
+
+async def test_a_shadow_takes_away_what_another_has_left_when_the_machine_went_down(
+    postgres_url: str, place: Path
+) -> None:
+    """Nobody holds that folder any more, so the next one that is made removes it."""
+    left = place / f"{reaper.PREFIX}left"
+    (left / "postgres").mkdir(parents=True)
+    os.utime(left, (0, 0))
+    async with Tercet(postgres=postgres_url) as db, await shadow(db.postgres, Catalog()):
+        until = time.monotonic() + GONE_SECONDS
+        while left.exists() and time.monotonic() < until:
+            await asyncio.sleep(0.05)
+        assert not left.exists()
+        assert len(_inside(place)) == 1
 
 
 async def test_a_shadow_whose_server_was_killed_says_so_and_closes(postgres_url: str, place: Path) -> None:

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from tercet.advisor.reading.arrays import elements
 
-
 # What array_out has rules for, and a few others.
 _ALPHABET = 'ab,;{}"\\ \t\nüNULl'
 

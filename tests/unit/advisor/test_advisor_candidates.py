@@ -212,7 +212,7 @@ def test_a_table_without_statistics_and_a_broken_statement_do_no_harm() -> None:
 def test_what_an_index_needs_first_is_told() -> None:
     """The extension where it is not there yet, and the statement that would find two equal rows."""
     trigram = Index("x", ("public", "t"), (Key("a", operators="gin_trgm_ops"),), method="gin")
-    assert extensions(trigram, Catalog()) == ('create extension "pg_trgm"',)
+    assert extensions(trigram, Catalog()) == ('create extension if not exists "pg_trgm"',)
     assert extensions(trigram, Catalog(extensions=frozenset({"pg_trgm"}))) == ()
     assert extensions(Index("x", "t", ("a",)), Catalog()) == ()
     sql = doubles(Index("x", ("s", "T"), ("a", Expression("lower(b)")), where="c > 1", unique=True))

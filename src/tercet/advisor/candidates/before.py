@@ -17,7 +17,11 @@ _TRIGRAMS = frozenset({"gin_trgm_ops", "gist_trgm_ops"})
 def extensions(index: Index, catalog: Catalog) -> tuple[str, ...]:
     """The statements that make what the index rests on and the database does not have yet."""
     asked = any(key.operators in _TRIGRAMS for key in index.keys)
-    return (f"create extension {identifier(EXTENSION)}",) if asked and EXTENSION not in catalog.extensions else ()
+    return (
+        (f"create extension if not exists {identifier(EXTENSION)}",)
+        if asked and EXTENSION not in catalog.extensions
+        else ()
+    )
 
 
 def doubles(index: Index) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tercet.advisor.choice.bounds import STATEMENT_SHARE_MIN, STATEMENT_SHARE_RUN
 from tercet.advisor.choice.chosen import Choice, Outlook
 from tercet.advisor.choice.fragility import fragile
 from tercet.advisor.choice.ledger import Ledger
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tercet.advisor.candidate import Candidate
+    from tercet.advisor.candidates import Finding
     from tercet.advisor.catalog import Catalog
     from tercet.advisor.choice.ledger import Names
     from tercet.advisor.choice.search import Place
@@ -48,14 +50,18 @@ async def choose(
     seconds: float,
     on_progress: Progress | None = None,
     window: float | None = None,
+    suspects: Sequence[Finding] = (),
     speeds: Speeds | None = None,
     clock: Clock | None = None,
+    run: bool = False,
 ) -> Choice:
     """The indexes that make the workload fastest within the budget, each of which earns its place.
 
     Quick asks the planner for its favourites and cuts them back; thorough goes on from there for as many `seconds`
     as it is given, or until nothing gets better: then it always finds the same. `window` is over how many
-    seconds the calls of the queries were counted, None if nobody knows. Nothing is changed.
+    seconds the calls of the queries were counted, None if nobody knows. `suspects` are what housekeeping has found:
+    those are dropped without which no statement is slower. `run`: everything is run afterwards, so that what is in
+    doubt may be picked. Nothing is changed.
     """
     clock = clock or SystemClock()
     since = clock.monotonic()
@@ -65,19 +71,32 @@ async def choose(
     )
     await ledger.begin()
     refused = await ledger.suppose(candidates)
-    worth = Worth(ledger, Writes(catalog, queries, window))
+    share = STATEMENT_SHARE_RUN if run else STATEMENT_SHARE_MIN
+    worth = Worth(ledger, Writes(catalog, queries, window), share=share)
     search = Search(worth, budget_bytes=budget_bytes, late=room.late, tell=room.tell)
     pool, place = await (_thorough if thorough else _quick)(search, ledger, room)
     ended = not room.late()
     place = await search.earned(await search.repair(place))
     frail = await fragile(ledger, place[0])
     picked = await tell(search, worth, place, pool, frail, most=_REJECTED_THOROUGH if thorough else _REJECTED_QUICK)
-    dropped = await needless(ledger, worth.writes, place[0])
+    dropped = await needless(ledger, worth.writes, place[0], suspects)
+    notes = (
+        *_unplanned(ledger),
+        *_slower(ledger, worth, place),
+        *(f"{name} could not be tried: {why}" for name, why in sorted(refused.items())),
+    )
     return Choice(
-        picked, dropped, _outlooks(ledger, place), worth.ms_before, worth.ms(place[1].found),
-        ledger.tried, clock.monotonic() - since, budget_bytes, ended,
-        (*_unplanned(ledger), *(f"{name} could not be tried: {why}" for name, why in sorted(refused.items()))),
-    )  # fmt: skip
+        picked,
+        dropped,
+        _outlooks(ledger, place),
+        ms_before=worth.ms_before,
+        ms_after=worth.ms(place[1].found),
+        tried=ledger.tried,
+        seconds=clock.monotonic() - since,
+        budget_bytes=budget_bytes,
+        ended=ended,
+        notes=notes,
+    )
 
 
 @dataclass(slots=True)
@@ -137,6 +156,13 @@ def _outlooks(ledger: Ledger, place: Place) -> tuple[Outlook, ...]:
         Outlook(query.fingerprint, before.ms, after.ms, query.calls, before.cost, after.cost, after.used)
         for at, (query, before, after) in enumerate(zip(ledger.queries, ledger.before, place[1].found, strict=True))
         if at not in ledger.refused
+    )
+
+
+def _slower(ledger: Ledger, worth: Worth, place: Place) -> tuple[str, ...]:
+    return tuple(
+        f"{ledger.queries[at].label or ledger.queries[at].fingerprint} may become slower: it is to be run to know."
+        for at in worth.slower(place[1])
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tercet.advisor.choice.bounds import SLOWER_DOUBTED, SLOWER_OUTWEIGHED
 from tercet.advisor.choice.needless import covers
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ class Search:
     async def repair(self, place: Place) -> Place:
         """Mend what makes a statement slower than it may become: by another index that begins alike, else by none."""
         tried: set[str] = set()
-        while place[0] and (slower := self._worth.slower(place[1])):
+        while place[0] and (slower := self._worth.slower(place[1], SLOWER_DOUBTED)):
             guilty = sorted({name for at in slower for name in place[1].found[at].used & place[0]})
             if not guilty:
                 return place
@@ -108,7 +109,10 @@ class Search:
                 for other in sorted(self._alike(name) - place[0] - tried):
                     trial = await self._fitted(await self.place((place[0] - {name}) | {other}, place), other)
                     trials += [trial] if self._improves(trial, place) else []
-            place = min(trials, key=lambda one: (one[1].total, sorted(one[0])))
+            best = min(trials, key=lambda one: (one[1].total, sorted(one[0])))
+            if best[1].total - place[1].total > SLOWER_OUTWEIGHED * (place[1].total - place[1].soft):
+                return place
+            place = best
             # Each is taken in once, so that it ends.
             tried |= place[0]
         return place
@@ -140,7 +144,7 @@ class Search:
         return await self.place((place[0] - begun) | move, place)
 
     async def _with(self, place: Place, name: str) -> Place:
-        """The best of: one more; one more for those it begins like; one more for one of its table; and what then fits."""
+        """The best of: one more; one for those it begins like; one for another of its table; and what then fits."""
         best, added = place, await self.place(place[0] | {name}, place)
         if added[1].soft >= place[1].soft:
             # What gains nothing beside the others gains nothing in the place of one of them.

@@ -40,7 +40,7 @@ async def tell(
                 worth.writes.cost(candidate.index, supposed.size_bytes),
                 await _rejected(search, worth, place, pool, name, most),
                 frail.get(name, ()),
-            )  # fmt: skip
+            )
         )
     return tuple(sorted(told, key=lambda one: (-one.benefit_ms, one.candidate.name)))
 

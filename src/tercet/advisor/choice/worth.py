@@ -33,7 +33,9 @@ class Score:
 class Worth:
     """Weighs sets of indexes of one workload against one another."""
 
-    def __init__(self, ledger: Ledger, writes: Writes) -> None:
+    def __init__(self, ledger: Ledger, writes: Writes, *, share: float = STATEMENT_SHARE_MIN) -> None:
+        """`share` is what some statement must gain by an index."""
+        self._share = share
         self.ledger = ledger
         self.writes = writes
         self._weights = tuple(max(query.calls, 0.0) for query in ledger.queries)
@@ -70,12 +72,12 @@ class Worth:
             self._prices[name] = self.writes.ms(index, size)
         return self._prices[name]
 
-    def slower(self, score: Score) -> list[int]:
-        """The statements that lose more than they may."""
+    def slower(self, score: Score, most: float = SLOWER_MOST) -> list[int]:
+        """The statements that lose more than they should."""
         return [
             at
             for at, (one, before) in enumerate(zip(score.found, self.ledger.before, strict=True))
-            if one.ms > before.ms * SLOWER_MOST and one.ms - before.ms > STATEMENT_MS_MIN
+            if one.ms > before.ms * most and one.ms - before.ms > STATEMENT_MS_MIN
         ]
 
     def earns(self, score: Score, without: Score) -> bool:
@@ -83,7 +85,7 @@ class Worth:
         if without.total - score.total <= self.least:
             return False
         return any(
-            gone.ms - one.ms > max(STATEMENT_SHARE_MIN * gone.ms, STATEMENT_MS_MIN)
+            gone.ms - one.ms > max(self._share * gone.ms, STATEMENT_MS_MIN)
             for one, gone in zip(score.found, without.found, strict=True)
         )
 

@@ -74,7 +74,7 @@ class Writes:
             lost = activity.hot_updated if setters else 0
             entries = activity.inserted + activity.updated - activity.hot_updated + lost
             a_second, note = entries * entry / activity.seconds / 1e3, ""
-        if activity is not None and activity.hot_updated and not self._sets(index, table):
+        if activity is not None and activity.hot_updated and not self._sets(index):
             note = f"{note} Which columns its updates set is not in the workload.".strip()
         return WriteCost(100.0 * entry / (ROW_US + others), a_second, tuple(sorted(setters)), note)
 
@@ -123,7 +123,7 @@ class Writes:
         taken = {name for one in (table.indexes if table else ()) if one.valid for name in _columns(one.index)}
         return {who for name in _columns(index) - taken for who in said.setters.get(name, ())}
 
-    def _sets(self, index: Index, table: Table | None) -> bool:
+    def _sets(self, index: Index) -> bool:
         return bool(self._statements.get(table_parts(index.table)[-1], _Written()).columns)
 
 

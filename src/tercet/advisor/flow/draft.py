@@ -30,6 +30,11 @@ class Wishes:
     tolerated_age: float = 60.0
     progress: Progress = field(default=lambda _what, _done, _all: None)
 
+    @property
+    def runs(self) -> bool:
+        """Whether what is picked is built and run before it is told."""
+        return self.verify == "sample"
+
 
 @dataclass(slots=True, eq=False)
 class Form:
@@ -60,6 +65,9 @@ class Draft:
     ran: bool = False
     outlook: Outlook | None = None
     rejected: list[Rejected] = field(default_factory=list)
+    # Why it cannot be planned; and why nothing is advised for it.
+    refused: str = ""
+    alone: str = ""
     # The rung above: a view and the statement over it.
     view: View | None = None
     over_view: Rewrite | None = None

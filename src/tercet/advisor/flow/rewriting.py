@@ -6,14 +6,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tercet.advisor.advice import Rejected
-from tercet.advisor.candidates import propose
 from tercet.advisor.choice import choose
 from tercet.advisor.equivalence.check import check
 from tercet.advisor.equivalence.determined import determined
 from tercet.advisor.flow.draft import Form
+from tercet.advisor.flow.thinking import thought_of
+from tercet.advisor.private.scratch import scratch
 from tercet.advisor.query import Example
-from tercet.advisor.rewrites import notes, rewrite
-from tercet.advisor.sandbox.scratch import scratch
+from tercet.advisor.rewrites import RULES, notes, rewrite
 from tercet.errors import SqlInvalid, TercetError
 from tercet.sql import Statement
 from tercet.sql.tree import parse
@@ -29,12 +29,18 @@ if TYPE_CHECKING:
 
 # Less than that is not worth another text in the program.
 GAIN_MIN = 1.10
+# What the network takes for a statement on its way; to save less is not worth another text either.
+SAVED_MS_MIN = 0.5
 # A text that is reckoned to take so many times longer than the best may still be the best when it is run.
 DOUBT = 2.0
 # Texts of one statement that are run against each other; each takes its indexes and some runs.
 FORMS_MAX = 4
+# What is reckoned of two texts says nothing where it differs by less.
+NEAR = 1.05
 # For the indexes of one text alone.
 _FORM_SECONDS = 2.0
+# Rules whose texts may as well be slower: one of each such kind is tried.
+_APART = frozenset(rule.name for rule in RULES if rule.apart)
 
 
 async def forms(drafts: Sequence[Draft], catalog: Catalog, engine: WhatIf, wishes: Wishes) -> None:
@@ -64,6 +70,8 @@ async def _weigh(draft: Draft, catalog: Catalog, engine: WhatIf, wishes: Wishes)
     if not others:
         return
     await _alone(own, catalog, engine, wishes)
+    if own.before is None or (draft.query.ms or own.before) < SAVED_MS_MIN:
+        return
     for one in others:
         form = Form(_as_query(draft.query, one), one)
         await _alone(form, catalog, engine, wishes)
@@ -73,26 +81,60 @@ async def _weigh(draft: Draft, catalog: Catalog, engine: WhatIf, wishes: Wishes)
     if not known:
         return
     best = min(form.ms for form in known if form.ms is not None)
-    kept = sorted((form for form in known if (form.ms or 0.0) <= best * DOUBT), key=_rank)[:FORMS_MAX]
+    kept = _unlike([form for form in known if (form.ms or 0.0) <= best * DOUBT], run=wishes.runs)
     for form in draft.forms[1:]:
         if form not in kept:
-            draft.rejected.append(Rejected(form.words(), "it is reckoned to be slower, whatever the indexes"))
+            slower = (form.ms or 0.0) > best * DOUBT
+            why = (
+                "it is reckoned to be slower, whatever the indexes" if slower else "another is reckoned to be as quick"
+            )
+            draft.rejected.append(Rejected(form.words(), why))
     draft.forms = kept if own in kept else [*kept, own]
-    # Nearly as quick as it is: then it may stay as it is.
-    if own.ms is not None and own.ms <= best * GAIN_MIN:
+    if _stays(own, draft.forms[0]):
         draft.forms.sort(key=lambda form: form is not own)
 
 
-def _rank(form: Form) -> tuple[float, int]:
-    return (form.ms or 0.0, len(form.rewrite.rules) if form.rewrite is not None else 0)
+def _stays(own: Form, best: Form) -> bool:
+    """Whether the text may stay as it is: nearly as quick as it is, without more to be built for it."""
+    if own.ms is None or best.ms is None:
+        return False
+    little = own.ms - best.ms < SAVED_MS_MIN and len(own.indexes) <= len(best.indexes)
+    return little or own.ms <= best.ms * GAIN_MIN
+
+
+def _unlike(forms: Sequence[Form], *, run: bool) -> list[Form]:
+    """The quickest, each of another kind or well apart from its like, so that a run shows something new.
+
+    Among those alike it is the one by the fewest rules; where it is going to be run, that by most of them, for a rule
+    that does not stand apart is seldom a loss, and what it gains is seldom reckoned.
+    """
+    kept: list[Form] = []
+    for form in sorted(forms, key=lambda one: (one.ms or 0.0, _rules(one))):
+        alike = next((at for at, one in enumerate(kept) if _alike(form, one)), None)
+        if alike is None:
+            kept.append(form)
+        elif run and _rules(form) > _rules(kept[alike]):
+            kept[alike] = form
+    return kept[:FORMS_MAX]
+
+
+def _alike(form: Form, other: Form) -> bool:
+    if form.rewrite is None or other.rewrite is None:
+        return False
+    same = _APART & set(form.rewrite.rules) == _APART & set(other.rewrite.rules)
+    return same and (form.ms or 0.0) <= (other.ms or 0.0) * NEAR
+
+
+def _rules(form: Form) -> int:
+    return len(form.rewrite.rules) if form.rewrite is not None else 0
 
 
 async def _alone(form: Form, catalog: Catalog, engine: WhatIf, wishes: Wishes) -> None:
     """Reckon what a text takes without any change, and with the indexes that are best for it alone."""
     query = replace(form.query, ms=None)
     choice = await choose(
-        [query], propose([query], catalog), engine, catalog,
-        budget_bytes=wishes.budget_bytes, thorough=False, seconds=_FORM_SECONDS,
+        [query], await thought_of([query], catalog, engine, wishes), engine, catalog,
+        budget_bytes=wishes.budget_bytes, thorough=False, seconds=_FORM_SECONDS, run=wishes.runs,
     )  # fmt: skip
     outlook = choice.outlook(form.query.fingerprint)
     if outlook is not None:

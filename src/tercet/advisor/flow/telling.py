@@ -5,23 +5,29 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from tercet.advisor.advice import Advice, CachePolicy, Engine, Piece, Proof, Rejected, StatementAdvice
-from tercet.sql.identifier import table_parts
+from tercet.advisor.advice import Advice, Proof, Rejected, StatementAdvice
+from tercet.advisor.candidates.same import serves
+from tercet.advisor.flow import pieces as made
+from tercet.advisor.flow.keeping import base_tables, view_policy, worth_keeping
+from tercet.advisor.flow.summing import floor
+from tercet.advisor.flow.viewing import SLOW_MS
+from tercet.units import duration
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from collections.abc import Set as AbstractSet
 
-    from tercet.advisor.advice import Kind, Rewrite
-    from tercet.advisor.caching.candidate import CacheCandidate
-    from tercet.advisor.candidates.finding import Finding
-    from tercet.advisor.choice.chosen import Choice, Dropped, Picked, WriteCost
-    from tercet.advisor.flow.draft import Draft
+    from tercet.advisor.advice import Engine, Kind, Piece
+    from tercet.advisor.candidates import Finding
+    from tercet.advisor.catalog import Catalog
+    from tercet.advisor.choice import Dropped
+    from tercet.advisor.flow.draft import Draft, Wishes
+    from tercet.advisor.flow.indexing import Indexing
     from tercet.advisor.flow.proving import Proved
-    from tercet.advisor.query import Workload
+    from tercet.advisor.flow.stand import Stand
+    from tercet.advisor.query import Query, Workload
     from tercet.advisor.verify.change import Held
-    from tercet.advisor.views.candidate import ViewCandidate
-    from tercet.sql import Index
+    from tercet.advisor.views import Policy, ViewCandidate
 
 
 @dataclass(slots=True)
@@ -29,14 +35,16 @@ class Found:
     """All that the stages have come to."""
 
     workload: Workload
+    catalog: Catalog
+    wishes: Wishes
     drafts: Sequence[Draft]
-    choice: Choice
-    views: Sequence[ViewCandidate] = ()
-    findings: Sequence[Finding] = ()
-    cached: Sequence[CacheCandidate] = ()
-    proved: Proved | None = None
+    indexing: Indexing
+    views: Sequence[ViewCandidate]
+    proved: Proved
+    stand: Stand
     engine: Engine | None = None
-    budget_bytes: int | None = None
+    # Statements for which there was no time.
+    others: Sequence[Query] = ()
     notes: list[str] = field(default_factory=list)
 
 
@@ -44,56 +52,128 @@ def tell(found: Found) -> Advice:
     """The advice: pieces in the order of what they save, and every statement with what changes it."""
     teller = _Teller(found)
     pieces = teller.pieces()
-    statements = tuple(teller.statement(draft, pieces) for draft in found.drafts)
+    statements = [teller.statement(draft, pieces) for draft in found.drafts]
     ordered = sorted(statements, key=lambda one: -_saved(one))
-    proved = found.proved
-    notes = [*found.notes, *found.choice.notes, *(proved.notes if proved is not None else ())]
+    notes = [*found.notes, *found.indexing.choice.notes, *found.stand.notes, *found.proved.notes]
     notes += [f"left out: {one.why}: {one.sql[:80]}" for one in found.workload.skipped]
     return Advice(
-        tuple(ordered), pieces, found.engine, found.workload.source, found.budget_bytes, tuple(dict.fromkeys(notes))
-    )
+        (*ordered, *map(_unexamined, found.others)), pieces, found.engine, found.workload.source,
+        found.wishes.budget_bytes, tuple(dict.fromkeys(notes)),
+    )  # fmt: skip
 
 
 def _saved(one: StatementAdvice) -> float:
     return ((one.ms_before or 0.0) - (one.ms_after or 0.0)) * one.calls
 
 
+def _unexamined(query: Query) -> StatementAdvice:
+    why = "left alone: others take more time, and only so many are examined at once"
+    label = query.label or query.fingerprint
+    return StatementAdvice(
+        query.fingerprint, query.sql, label, query.calls, query.ms, query.ms, sites=query.sites, notes=(why,)
+    )
+
+
 class _Teller:
     def __init__(self, found: Found) -> None:
         self._found = found
+        self._choice, self._proved = found.indexing.choice, found.proved
         self._withdrawn: dict[str, list[Rejected]] = {}
+        self._lacking = {one.index for one in found.indexing.findings if one.action == "create"}
+        self._by = {draft.asked.fingerprint: draft.fingerprint for draft in found.drafts}
 
     def pieces(self) -> tuple[Piece, ...]:
         """What is to be done, numbered; what did not hold is told with its statements instead."""
+        views = list(self._views())
+        policies = {who: policy for _, who_all, policy in views for who in who_all}
         found = self._found
-        made: list[Piece] = []
-        for picked in found.choice.picked:
-            held = self._held(picked.candidate.index)
-            if self._holds(held, f"index {picked.candidate.name}", picked.helps):
-                made.append(_index(picked, held))
-        for draft in found.drafts:
+        kept = worth_keeping(found.drafts, found.catalog, found.workload.seconds, policies)
+        told = [*self._indexes(), *self._rewrites()]
+        told += [piece for piece, _, _ in views]
+        told += [*self._drops(), *self._findings(told), *(made.cache_piece(one) for one in kept)]
+        return tuple(replace(piece, number=at) for at, piece in enumerate(told, 1))
+
+    def _indexes(self) -> Iterator[Piece]:
+        rebuilds = [one for one in self._found.indexing.findings if one.action == "rebuild"]
+        for picked in self._choice.picked:
+            index = picked.candidate.index
+            held = self._proved.held(index)
+            helps = self._asked(held.helps if held is not None and held.helps else picked.helps)
+            if not self._holds(held, f"index {picked.candidate.name}", helps):
+                continue
+            scale = self._found.stand.scale(index)
+            piece = replace(made.index_piece(picked, held, self._found.catalog, scale=scale), helps=helps)
+            broken = next((one for one in rebuilds if _same_table(one, piece) and serves(one.index, index)), None)
+            yield piece if broken is None else made.rebuilt_piece(broken, piece)
+
+    def _rewrites(self) -> Iterator[Piece]:
+        for draft in self._found.drafts:
             if draft.rewrite is not None:
-                held = self._held(draft.rewrite)
-                if self._holds(held, f"rewritten by {', '.join(draft.rewrite.rules)}", (draft.fingerprint,)):
-                    made.append(_rewrite(draft, draft.rewrite))
+                held = self._proved.held(draft.rewrite)
+                if self._holds(held, draft.forms[0].words(), (draft.fingerprint,)):
+                    yield made.rewrite_piece(draft, draft.rewrite, held)
+
+    def _views(self) -> Iterator[tuple[Piece, tuple[str, ...], Policy]]:
+        found = self._found
         for candidate in found.views:
-            held = self._held(candidate.view)
-            if self._holds(held, f"the view {candidate.name}", candidate.helps):
-                made.append(_view(candidate, [one for one in found.drafts if one.view == candidate.view], held))
-        made += [_drop(one) for one in found.choice.dropped if self._drop_holds(one)]
-        dropped = {one.value for one in made if one.kind == "drop_index"}
-        made += [_finding(one) for one in found.findings if one.index not in dropped]
-        made += [_cached(one) for one in found.cached]
-        return tuple(replace(piece, number=at) for at, piece in enumerate(made, 1))
+            held = self._proved.held(candidate.view)
+            drafts = [one for one in found.drafts if one.view == candidate.view]
+            helps = tuple(one.fingerprint for one in drafts if self._over(one))
+            if not self._holds(held, f"the view {candidate.name}", [one.fingerprint for one in drafts]) or not helps:
+                continue
+            scale = found.stand.scale_of(base_tables(candidate, found.catalog))
+            policy = view_policy(candidate, drafts, held, found.catalog, found.wishes, scale=scale)
+            yield made.view_piece(candidate, helps, held, policy, scale=scale), helps, policy
+
+    def _over(self, draft: Draft) -> bool:
+        """Whether the statement over the view answers the same, and sooner, as far as it was run."""
+        held = self._proved.held(draft.over_view)
+        return self._holds(held, "the same over a view", (draft.fingerprint,))
+
+    def _drops(self) -> Iterator[Piece]:
+        suspects = {(one.table, one.index.name): one for one in self._found.indexing.findings if one.action == "drop"}
+        for one in self._choice.dropped:
+            if self._drop_holds(one):
+                yield made.drop_piece(one, suspects.get((_qualified(one), one.standing.index.name)))
+
+    def _findings(self, told: Sequence[Piece]) -> Iterator[Piece]:
+        """Those that no piece says already."""
+        rebuilt = {piece.value for piece in told}
+        for one in self._found.indexing.findings:
+            if one.action == "drop" or one.index in rebuilt:
+                continue
+            if one.action == "create" and any(_leads(piece, one) for piece in told):
+                continue
+            yield made.finding_piece(one, self._found.indexing.sizes.get(one.index.name), self._deleting(one))
+
+    def _deleting(self, one: Finding) -> tuple[str, ...]:
+        """The statements that delete from what a foreign key refers to."""
+        if one.kind != "foreign_key":
+            return ()
+        table, columns = self._found.catalog.tables[one.table], tuple(key.of for key in one.index.keys)
+        targets = {key.target[1] for key in table.foreign_keys if key.columns == columns}
+        return tuple(
+            draft.fingerprint
+            for draft in self._found.drafts
+            if draft.query.statement.kind == "delete"
+            and any(name.rpartition(".")[2].strip('"') in targets for name in draft.query.statement.writes)
+        )
 
     def statement(self, draft: Draft, pieces: Sequence[Piece]) -> StatementAdvice:
         """One statement with the numbers of its pieces, its times and its proof."""
-        own = tuple(one.number for one in pieces if draft.fingerprint in one.helps)
-        kinds = {one.kind for one in pieces if draft.fingerprint in one.helps}
-        before, after, proof = _times(draft, kinds, sampled=self._sampled)
+        mine = [one for one in pieces if draft.fingerprint in one.helps]
+        kinds = {one.kind for one in mine}
+        before, after, proof = _times(draft, kinds, sampled=self._found.stand.sampled)
+        if mine and all(one.value in self._lacking for one in mine):
+            # No plan of a DELETE shows where its foreign keys look.
+            after, proof = None, None
         notes = [*draft.notes, *(f"not {one.what}: {one.why}" for one in self._withdrawn.get(draft.fingerprint, ()))]
-        if not own:
-            after, notes = before, [*notes, self._alone(draft)]
+        summed = floor(draft)
+        notes += [summed] if summed else []
+        if not mine:
+            after, notes = before, [f"left alone: {self._alone(draft)}", *notes]
+        elif "view" in kinds:
+            notes.append(_rungs(draft, mine, self._found.wishes))
         best = draft.view_verified if "view" in kinds and draft.view_verified is not None else draft.verified
         text = None
         if "view" in kinds and draft.over_view is not None:
@@ -102,43 +182,62 @@ class _Teller:
             text = draft.rewrite.after
         ran_before, ran_after = (best.before, best.after) if best is not None else (None, None)
         return StatementAdvice(
-            draft.fingerprint, draft.query.sql, draft.label(), draft.query.calls, before, after, own, proof,
+            draft.fingerprint, draft.query.sql, draft.label(), draft.query.calls, before, after,
+            tuple(one.number for one in mine), proof,
             (ran_before.plan if ran_before is not None else None) or draft.plan_before,
             (ran_after.plan if ran_after is not None else None) or draft.plan_after,
             draft.query.sites, tuple(dict.fromkeys(notes)), text,
         )  # fmt: skip
 
-    @property
-    def _sampled(self) -> bool:
-        return self._found.proved is not None and self._found.proved.sampled
-
-    def _held(self, change: object) -> Held | None:
-        return self._found.proved.held(change) if self._found.proved is not None else None
+    def _asked(self, helps: Sequence[str]) -> tuple[str, ...]:
+        """The statements as they are asked now, where a rewrite of them is what an index helps."""
+        return tuple(dict.fromkeys(self._by.get(one, one) for one in helps))
 
     def _holds(self, held: Held | None, what: str, helps: Sequence[str]) -> bool:
         if held is None or held.state != "withdrawn":
             return True
+        told = Rejected(what, held.why)
         for fingerprint in helps:
-            self._withdrawn.setdefault(fingerprint, []).append(Rejected(what, held.why))
+            if told not in self._withdrawn.setdefault(fingerprint, []):
+                self._withdrawn[fingerprint].append(told)
         self._found.notes.append(f"withdrawn after running: {what}: {held.why}")
         return False
 
     def _drop_holds(self, one: Dropped) -> bool:
-        if self._found.proved is None:
-            return True
-        for verdicts in self._found.proved.verdicts:
+        for verdicts in self._proved.verdicts:
             for held in verdicts.changes:
                 if getattr(held.change, "index", None) == one.standing.index and held.state == "withdrawn":
                     self._found.notes.append(f"kept after running: index {one.standing.index.name}: {held.why}")
                     return False
-        return True
+        # What was to do its work must be there.
+        by = next((each for each in self._choice.picked if each.candidate.name == one.by), None)
+        held_by = self._proved.held(by.candidate.index) if by is not None else None
+        return held_by is None or held_by.state != "withdrawn"
 
     def _alone(self, draft: Draft) -> str:
-        if draft.outlook is None:
-            return "left alone: it could not be planned"
         if self._withdrawn.get(draft.fingerprint):
-            return "left alone: what the planner promised did not hold"
-        return "left alone: nothing that was tried is worth its price"
+            return "what the planner promised did not hold when it was run"
+        return draft.alone or "nothing that was tried is worth its price"
+
+
+def _rungs(draft: Draft, mine: Sequence[Piece], wishes: Wishes) -> str:
+    """What can be had without a view, and why that is not less."""
+    view = next(one for one in mine if one.kind == "view")
+    others = [one.number for one in mine if one.kind in {"index", "rewrite"}]
+    ran = draft.verified if draft.verified is not None and draft.verified.ms_after is not None else None
+    ms = ran.ms_after if ran is not None else draft.outlook.ms_after if draft.outlook is not None else None
+    if ms is None:
+        return f"piece {view.number} answers up to {duration(wishes.tolerated_age)} late"
+    how = "measured" if ran is not None else "by estimate"
+    numbers = ", ".join(map(str, others))
+    always = f"pieces {numbers}" if len(others) > 1 else f"piece {numbers}" if others else "no index that was tried"
+    said = f"without the view: {duration(ms / 1_000)} ({how}), {always}" + (", never old" if others else " helps")
+    plan = ran.after.plan if ran is not None and ran.after is not None else draft.plan_after
+    rows = max((node.rows or node.rows_planned for node in plan.walk()), default=0) if plan else 0
+    if ms >= SLOW_MS and rows:
+        said += f"; no index brings it lower, since {rows:,.0f} rows have to be gone through each time: only what is"
+        said += f" added up beforehand is quicker (piece {view.number}, up to {duration(wishes.tolerated_age)} old)"
+    return said
 
 
 def _times(draft: Draft, kinds: AbstractSet[Kind], *, sampled: bool) -> tuple[float | None, float | None, Proof | None]:
@@ -154,83 +253,19 @@ def _times(draft: Draft, kinds: AbstractSet[Kind], *, sampled: bool) -> tuple[fl
     return best.ms_before, best.ms_after, proof
 
 
-def _index(one: Picked, held: Held | None) -> Piece:
-    index, cost = one.candidate.index, one.write_cost
-    helps = held.helps if held is not None and held.helps else one.helps
-    why = f"{one.candidate.why}{_lost(cost)}"
-    if one.fragile:
-        why += f"; fragile: {'; '.join(one.fragile)}"
-    measured = held is not None and held.size_bytes > 0
-    return Piece(
-        "index", why, (f"{index.create()};",), (f"{index.drop()};",), _dotted(index), _keys(index),
-        tuple(index.include), index.where, index.method,
-        held.size_bytes if held is not None and measured else one.supposed.size_bytes,
-        held.insert_percent if held is not None and held.insert_percent is not None else cost.percent,
-        None, tuple(helps), one.rejected, bool(one.fragile), index,
+def _same_table(one: Finding, piece: Piece) -> bool:
+    return ".".join(one.table) == piece.table
+
+
+def _qualified(one: Dropped) -> tuple[str, str]:
+    parts = made.dotted(one.standing.index).split(".", 1)
+    return parts[0], parts[-1]
+
+
+def _leads(piece: Piece, one: Finding) -> bool:
+    """Whether an index that is advised begins with the columns of a foreign key, in whatever order."""
+    wanted = made.keys(one.index)
+    return (
+        piece.kind == "index" and _same_table(one, piece) and piece.where is None
+        and piece.method in {"btree", "hash"} and set(piece.columns[: len(wanted)]) == set(wanted)
     )  # fmt: skip
-
-
-def _lost(cost: WriteCost) -> str:
-    lost = f"; updates that set its columns leave their page ({len(cost.hot_lost)} statements)" if cost.hot_lost else ""
-    return f"{lost}{'; ' + cost.note if cost.note else ''}"
-
-
-def _drop(one: Dropped) -> Piece:
-    index = one.standing.index
-    return Piece(
-        "drop_index", one.why, (f"{index.drop()};",), (f"{index.create()};",), _dotted(index), _keys(index),
-        tuple(index.include), index.where, index.method, one.standing.size_bytes, -one.write_cost.percent,
-        value=index,
-    )  # fmt: skip
-
-
-def _finding(one: Finding) -> Piece:
-    index = one.index
-    kept = f" ({'; '.join(one.minded)})" if one.minded else ""
-    return Piece(
-        "index" if one.action != "drop" else "drop_index", f"{one.why}{kept}", one.ddl, one.undo, _dotted(index),
-        _keys(index), tuple(index.include), index.where, index.method, one.size_bytes, value=index,
-    )  # fmt: skip
-
-
-def _rewrite(draft: Draft, one: Rewrite) -> Piece:
-    held = f": {'; '.join(one.conditions)}" if one.conditions else ""
-    return Piece(
-        "rewrite", f"{', '.join(one.rules)}{held}", (one.after,), (one.before,), helps=(draft.fingerprint,),
-        rejected=tuple(draft.rejected), value=one,
-    )  # fmt: skip
-
-
-def _view(candidate: ViewCandidate, drafts: Sequence[Draft], held: Held | None) -> Piece:
-    view = candidate.view
-    ddl = (f"{view.create()};", *(f"{index.create(concurrently=False)};" for index in view.all_indexes))
-    known = "; ".join(candidate.conditions)
-    return Piece(
-        "view", f"{candidate.why}{'; ' + known if known else ''}", ddl, (f"{view.drop()};",),
-        ".".join(table_parts(view.name)), tuple(view.key), method="materialized view",
-        size_bytes=held.size_bytes if held is not None else 0,
-        refresh_seconds=held.build_seconds if held is not None else None,
-        helps=tuple(draft.fingerprint for draft in drafts), rejected=candidate.rejected, value=view,
-    )  # fmt: skip
-
-
-def _cached(one: CacheCandidate) -> Piece:
-    policy: CachePolicy = one.policy
-    return Piece(
-        "cache", one.why, policy.lines, columns=(policy.key,), method=policy.layer, helps=(policy.fingerprint,),
-        value=policy,
-    )  # fmt: skip
-
-
-def _dotted(index: Index) -> str:
-    return ".".join(table_parts(index.table))
-
-
-def _keys(index: Index) -> tuple[str, ...]:
-    """The keys as a person writes them: "created_at desc"."""
-    return tuple(
-        (key.of if isinstance(key.of, str) else key.of.sql)
-        + (" desc" if key.descending else "")
-        + (f" nulls {key.nulls}" if key.nulls else "")
-        for key in index.keys
-    )

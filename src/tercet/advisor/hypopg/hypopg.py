@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from importlib.resources import files
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
+from tercet.advisor.blocks import blocks
+from tercet.advisor.failure import words
 from tercet.advisor.hypopg.descent import corrected
+from tercet.advisor.hypopg.postgres_refusals import REFUSALS
 from tercet.advisor.port import Costed, EngineKind, Refused, Supposed
 from tercet.advisor.shadow.sizes import size
-from tercet.errors import CommandRefused, StoreError
+from tercet.errors import CommandRefused
 from tercet.sql import Plan
 from tercet.sql.identifier import table_parts
 
@@ -29,6 +31,7 @@ _LOCK_MS = 1_000
 # Before it, indexes that are there cannot be hidden.
 _HIDES_FROM = (1, 4)
 
+_SQL = blocks("tercet.advisor.hypopg", "hypopg.sql")
 _PARAMETER = re.compile(r"\$(\d+)")
 _SETTINGS = {
     "statement_timeout": str(_STATEMENT_MS),
@@ -43,16 +46,20 @@ async def hypopg(database: Database, catalog: Catalog) -> Hypopg:
     stack = AsyncExitStack()
     connection = await stack.enter_async_context(database.autocommit())
     try:
-        found = (await connection.exec_driver_sql(_BLOCKS["there"])).all()
-        if not found:
-            reason = "it has no extension hypopg; CREATE EXTENSION hypopg makes it, or take the shadow engine"
-            raise CommandRefused("PostgreSQL", code="undefined_object", reason=reason)
-        engine = Hypopg(connection, stack, catalog, version=str(found[0][0]))
+        found = (await connection.exec_driver_sql(_SQL["there"])).all()
+        engine = Hypopg(connection, stack, catalog, version=_version(found))
         await engine.tune({})
     except BaseException:
         await stack.aclose()
         raise
     return engine
+
+
+def _version(found: Sequence[Sequence[object]]) -> str:
+    if not found:
+        reason = "it has no extension hypopg; CREATE EXTENSION hypopg makes it, or take the shadow engine"
+        raise CommandRefused("PostgreSQL", code="undefined_object", reason=reason)
+    return str(found[0][0])
 
 
 class Hypopg:
@@ -74,7 +81,7 @@ class Hypopg:
         self._set: dict[str, str] = {}
         self._closed = False
 
-    async def __aenter__(self) -> Hypopg:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -102,10 +109,10 @@ class Hypopg:
         try:
             await self._switch(frozenset(using), frozenset(hiding))
             found = Plan.read((await self._explained(sql))[0][0])
-        except StoreError as error:
-            return Refused("", str(error))
+        except REFUSALS as error:
+            return Refused(sql, words(error))
         except _Unable as error:
-            return Refused("", str(error))
+            return Refused(sql, str(error))
         names = {theirs: ours for ours, (_, theirs) in self._made.items()}
         heights = {name: answer.height or 0 for name, answer in self._answers.items() if isinstance(answer, Supposed)}
         operator = float(self._catalog.settings.get("cpu_operator_cost", "0.0025"))
@@ -117,7 +124,7 @@ class Hypopg:
             await self._connection.exec_driver_sql(f"reset {name}")
         self._set = {**_SETTINGS, **settings}
         for name, value in self._set.items():
-            await self._connection.exec_driver_sql(f"set {name} = '{value}'")
+            await self._connection.exec_driver_sql("select set_config($1, $2, false)", (name, value))
 
     async def close(self) -> None:
         """Forget all indexes and give the connection back as it was; twice is fine."""
@@ -125,9 +132,9 @@ class Hypopg:
             return
         self._closed = True
         try:
-            await self._connection.exec_driver_sql(_BLOCKS["reset"])
+            await self._connection.exec_driver_sql(_SQL["reset"])
             if self._hidden:
-                await self._connection.exec_driver_sql(_BLOCKS["unhide"])
+                await self._connection.exec_driver_sql(_SQL["unhide"])
             for name in self._set:
                 await self._connection.exec_driver_sql(f"reset {name}")
         finally:
@@ -140,8 +147,8 @@ class Hypopg:
             return Refused(index.name, f"There is no table {index.qualified_table}.")
         try:
             await self._make(index.name)
-        except StoreError as error:
-            return Refused(index.name, str(error))
+        except REFUSALS as error:
+            return Refused(index.name, words(error))
         shared = all(
             (column := table.column(key.of)) is not None and not column.type.startswith(_UNSHARED)
             for key in index.keys
@@ -152,35 +159,35 @@ class Hypopg:
 
     async def _make(self, name: str) -> None:
         statement = self._known[name].create(concurrently=False).replace("'", "''")
-        made = await self._connection.exec_driver_sql(_BLOCKS["create"].format(statement=statement))
+        made = await self._connection.exec_driver_sql(_SQL["create"].format(statement=statement))
         number, theirs = made.all()[0]
         self._made[name] = int(number), str(theirs)
 
     async def _switch(self, using: frozenset[str], hiding: frozenset[str]) -> None:
         for name in sorted(self._made.keys() - using):
             number, _ = self._made.pop(name)
-            await self._connection.exec_driver_sql(_BLOCKS["drop"].format(oid=number))
+            await self._connection.exec_driver_sql(_SQL["drop"].format(oid=number))
         for name in sorted(using - self._made.keys()):
             await self._make(name)
         if hiding == self._hidden:
             return
         if not self._hides:
             raise _Unable("This HypoPG cannot hide indexes that are there; version 1.4 can.")
-        await self._connection.exec_driver_sql(_BLOCKS["unhide"])
+        await self._connection.exec_driver_sql(_SQL["unhide"])
         for name in sorted(hiding):
-            await self._connection.exec_driver_sql(_BLOCKS["hide"].format(name=name.replace("'", "''")))
+            await self._connection.exec_driver_sql(_SQL["hide"].format(name=name.replace("'", "''")))
         self._hidden = hiding
 
     async def _explained(self, sql: str) -> Sequence[Sequence[object]]:
         numbers = [int(number) for number in _PARAMETER.findall(sql)]
         if not numbers:
-            return (await self._connection.exec_driver_sql(_BLOCKS["explain"].replace("{sql}", sql))).all()
-        await self._connection.exec_driver_sql(_BLOCKS["prepare"].replace("{sql}", sql))
+            return (await self._connection.exec_driver_sql(_SQL["explain"].replace("{sql}", sql))).all()
+        await self._connection.exec_driver_sql(_SQL["prepare"].replace("{sql}", sql))
         try:
             values = f"({', '.join(['null'] * max(numbers))})"
-            return (await self._connection.exec_driver_sql(_BLOCKS["execute"].format(values=values))).all()
+            return (await self._connection.exec_driver_sql(_SQL["execute"].format(values=values))).all()
         finally:
-            await self._connection.exec_driver_sql(_BLOCKS["forget"])
+            await self._connection.exec_driver_sql(_SQL["forget"])
 
 
 class _Unable(Exception):
@@ -189,14 +196,3 @@ class _Unable(Exception):
 
 # Types whose equal values may look different on the disk, or did before PostgreSQL 16: their entries stay apart.
 _UNSHARED = ("numeric", "real", "double precision", "jsonb", "character(")
-
-
-def _read() -> dict[str, str]:
-    """The statements of hypopg.sql by their names."""
-    text = files("tercet.advisor.hypopg").joinpath("hypopg.sql").read_text(encoding="utf-8")
-    _, *parts = text.split("-- name: ")
-    named = (part.partition("\n") for part in parts)
-    return {name.strip(): body.strip() for name, _, body in named}
-
-
-_BLOCKS = _read()

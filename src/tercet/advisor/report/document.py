@@ -93,6 +93,8 @@ def _piece(one: Piece) -> dict[str, Json]:
         "fragile": one.fragile,
         "rejected": [{"what": other.what, "why": other.why} for other in one.rejected],
     }
+    if one.policy is not None:
+        told["policy"] = {"way": one.policy.way, "every_seconds": one.policy.every, "why": one.policy.why}
     if isinstance(one.value, Rewrite):
         rewrite = one.value
         told["rewrite"] = {

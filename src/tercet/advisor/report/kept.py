@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tercet.advisor.advice import Advice, CachePolicy, Engine, Piece, Proof, Rejected, Rewrite, StatementAdvice
+from tercet.advisor.advice import (
+    Advice,
+    CachePolicy,
+    Engine,
+    MongoChange,
+    Piece,
+    Proof,
+    Rejected,
+    Rewrite,
+    StatementAdvice,
+)
 from tercet.errors import DocumentInvalid
 from tercet.sql import Buffers, Expression, Index, Key, Node, Plan, Trigger, View
 
@@ -19,8 +29,8 @@ _FORM = 1
 _KIND = "is"
 # Whatever advice is made of.
 _VALUES: tuple[type[Any], ...] = (
-    Advice, Buffers, CachePolicy, Engine, Expression, Index, Key, Node, Piece, Plan, Proof, Rejected, Rewrite,
-    StatementAdvice, Trigger, View,
+    Advice, Buffers, CachePolicy, Engine, Expression, Index, Key, MongoChange, Node, Piece, Plan, Proof, Rejected,
+    Rewrite, StatementAdvice, Trigger, View,
 )  # fmt: skip
 
 

@@ -48,7 +48,8 @@ def rewrite(query: Query, catalog: Catalog) -> tuple[Rewrite, ...]:
     before = parse(query.sql)
     seen = {write(before)}
     found: list[_Way] = []
-    for way in (_together(_Way(before), catalog), *_alternatives(_Way(before), catalog)):
+    start = _Way(before)
+    for way in (_together(start, catalog), *_apart(start, catalog), *_alternatives(start, catalog)):
         text = write(way.tree)
         if way.rules and text not in seen:
             seen.add(text)
@@ -85,8 +86,15 @@ def _together(way: _Way, catalog: Catalog) -> _Way:
     return way
 
 
+def _apart(way: _Way, catalog: Catalog) -> Iterator[_Way]:
+    """What all others make of each rule that stands apart; asked for first, for the rest may be too many."""
+    for step in _steps(way, catalog):
+        if step.rules[-1] in _APART:
+            yield _together(step, catalog)
+
+
 def _alternatives(way: _Way, catalog: Catalog) -> Iterator[_Way]:
-    """Every rule alone, then pairs and so on; after one that stands apart, also what all others make of it."""
+    """Every rule alone, then pairs and so on."""
     waiting, seen, looked = deque([way]), {write(way.tree)}, 0
     while waiting and looked < ALTERNATIVES_MAX:
         looked += 1
@@ -96,8 +104,6 @@ def _alternatives(way: _Way, catalog: Catalog) -> Iterator[_Way]:
                 seen.add(text)
                 waiting.append(step)
                 yield step
-                if step.rules[-1] in _APART:
-                    yield _together(step, catalog)
 
 
 def _steps(way: _Way, catalog: Catalog) -> Iterator[_Way]:

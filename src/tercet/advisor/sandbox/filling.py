@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from tercet.advisor.sandbox.blocks import blocks
-from tercet.advisor.sandbox.failure import sqlstate, timed_out, words
+from tercet.advisor.blocks import blocks
+from tercet.advisor.failure import sqlstate, timed_out, words
 from tercet.advisor.sandbox.part import columns
 from tercet.advisor.sandbox.postgres_copy import pour
 from tercet.sql import identifier

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tercet.advisor.sandbox.blocks import blocks
+from tercet.advisor.blocks import blocks
 from tercet.sql import identifier
 
 if TYPE_CHECKING:

@@ -11,13 +11,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Self
 
-from tercet.advisor.sandbox.blocks import blocks
+from tercet.advisor.blocks import blocks
+from tercet.advisor.private import Cluster, major_of
+from tercet.advisor.private.postgres_desk import Desk
 from tercet.advisor.sandbox.filling import Filling
 from tercet.advisor.sandbox.meter import Meter
 from tercet.advisor.sandbox.part import links_of, parts
 from tercet.advisor.sandbox.schema import attempt, create_database, read_schema, repeat, settings_of
-from tercet.advisor.sandbox.server.cluster import Cluster
-from tercet.advisor.sandbox.server.postgres_desk import Desk
+from tercet.advisor.sandbox.server import server_for
 from tercet.errors import DeadlinePassed, UsageError
 from tercet.servers.servers import SOURCES
 
@@ -39,7 +40,6 @@ SECONDS_MAX = 300.0
 RATE_BYTES = 64 << 20
 
 _DATABASE = "sandbox"
-_MAJOR = 10_000
 # Whoever wants to alter a table is not kept waiting behind us; if somebody has it, we do not wait long either.
 _LOCK_MS = 2_000
 # From here on what production's visibility map covers is as good as all.
@@ -147,7 +147,8 @@ async def copy(
     Raises DeadlinePassed when production was not read within `seconds_max`, ServerMissing where no PostgreSQL is.
     """
     names = _families(catalog, tables)
-    cluster = await Cluster.start(catalog.version // _MAJOR or None, sources=sources)
+    cluster = server_for(catalog.version)
+    await cluster.start(sources=sources)
     sandbox = Sandbox(cluster, catalog)
     try:
         meter = Meter(rate, on_progress=on_progress)
@@ -229,7 +230,7 @@ async def _settle(sandbox: Sandbox, on_progress: Progress | None) -> None:
 def _notes(cluster: Cluster, catalog: Catalog, names: Sequence[Qualified]) -> Iterator[str]:
     if not cluster.same_major:
         yield (
-            f"No PostgreSQL {catalog.version // _MAJOR} is on this machine: the copy runs another major version, "
+            f"No PostgreSQL {major_of(catalog.version)} is on this machine: the copy runs another major version, "
             "whose plans may differ."
         )
     for name in names:

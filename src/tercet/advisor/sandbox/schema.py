@@ -6,8 +6,8 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tercet.advisor.sandbox.blocks import blocks
-from tercet.advisor.sandbox.failure import sqlstate, words
+from tercet.advisor.blocks import blocks
+from tercet.advisor.failure import sqlstate, words
 from tercet.sql import identifier
 
 if TYPE_CHECKING:

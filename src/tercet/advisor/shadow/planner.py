@@ -11,6 +11,7 @@ import msgspec
 
 from tercet.advisor.advice import Engine
 from tercet.advisor.port import Costed, EngineKind, Refused
+from tercet.advisor.private.cluster import SUPERUSER, Cluster
 from tercet.advisor.shadow import deviation as deviating
 from tercet.advisor.shadow import explained
 from tercet.advisor.shadow.making.postgres import PLANNER, Link
@@ -20,7 +21,7 @@ from tercet.advisor.shadow.making.postgres_suppose import Known, Workshop
 from tercet.advisor.shadow.making.postgres_view import suppose_view
 from tercet.advisor.shadow.making.tables import Tables
 from tercet.advisor.shadow.relevance import Relevance
-from tercet.advisor.shadow.server import SUPERUSER, Cluster
+from tercet.advisor.shadow.server import server_like
 from tercet.advisor.shadow.taken.dump import read_about, read_dump
 from tercet.advisor.shadow.taken.ends import read_ends
 from tercet.advisor.shadow.taken.sample import Sampler
@@ -103,6 +104,13 @@ class Shadow:
                 await self._planning.keep(oid for known in indexes for oid in known.oids)
                 self._costs.clear()
         return self._views[name]
+
+    async def extend(self, statements: Iterable[str]) -> tuple[str, ...]:
+        """Make extensions that production could have (CREATE EXTENSION …); what the server says to those that fail."""
+        async with self._one:
+            self._check()
+            tried = [await self._workshop.master.attempt(one) for one in statements]
+        return tuple(why for why in tried if why is not None)
 
     async def cost(self, sql: str, *, using: Collection[str] = (), hiding: Collection[str] = ()) -> Costed | Refused:
         """The planner's cost of a statement; one with $1 in it is planned generically."""
@@ -200,11 +208,11 @@ async def shadow(
     began = time.perf_counter()
     tell = on_progress or (lambda _what, _done, _all: None)
     about = await read_about(database)
-    cluster = Cluster()
+    cluster = server_like(about)
     links: list[Link] = []
     try:
         tell("starting a shadow server", 0, 0)
-        starting = asyncio.create_task(cluster.start(about))
+        starting = asyncio.create_task(cluster.start())
         try:
             dump = await read_dump(database, on_progress)
             ends, more = await read_ends(database, dump)
@@ -284,4 +292,4 @@ def _why(wanted: int, found: int) -> str:
 async def _end(cluster: Cluster, *links: Link) -> None:
     for link in links:
         await link.close()
-    await cluster.stop()
+    await cluster.close()

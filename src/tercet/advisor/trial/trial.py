@@ -5,9 +5,9 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from tercet.advisor.blocks import blocks
+from tercet.advisor.failure import sqlstate, words
 from tercet.advisor.port import Costed, EngineKind, Refused, Supposed
-from tercet.advisor.sandbox.blocks import blocks
-from tercet.advisor.sandbox.failure import sqlstate, words
 from tercet.advisor.sandbox.undone import undone
 from tercet.advisor.verify.values import parametric
 from tercet.errors import UsageError

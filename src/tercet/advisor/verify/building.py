@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tercet.advisor.advice import Rewrite
-from tercet.advisor.sandbox.failure import sqlstate, words
+from tercet.advisor.failure import sqlstate, words
 from tercet.advisor.verify.change import Drop, title
 from tercet.sql import Index, View
 

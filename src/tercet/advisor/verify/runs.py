@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tercet.advisor.sandbox.blocks import blocks
-from tercet.advisor.sandbox.failure import sqlstate, timed_out, words
+from tercet.advisor.blocks import blocks
+from tercet.advisor.failure import sqlstate, timed_out, words
 from tercet.advisor.sandbox.undone import undone
 from tercet.advisor.verify.answer import Answer
 from tercet.sql import Plan, identifier

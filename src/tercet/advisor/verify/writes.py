@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tercet.advisor.sandbox.blocks import blocks
-from tercet.advisor.sandbox.failure import sqlstate
+from tercet.advisor.blocks import blocks
+from tercet.advisor.failure import sqlstate
 from tercet.advisor.verify.change import Drop
 from tercet.advisor.verify.paired import compare_pairs
 from tercet.advisor.verify.runs import Arm

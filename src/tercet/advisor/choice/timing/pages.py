@@ -25,6 +25,7 @@ class Heap:
 
     @classmethod
     def of(cls, table: Table) -> Heap:
+        """What the statistics tell of a table."""
         return cls(max(table.rows, 1.0), max(float(table.pages), 1.0))
 
     @property
@@ -76,6 +77,19 @@ def planned_cost(
     per_row = ground.setting("cpu_index_tuple_cost") + ground.setting("cpu_tuple_cost") + operator * (answered + asked)
     descent = operator * (ceil(log2(max(shape.tuples, 2.0))) + (shape.height + 1) * 50.0)
     return leaf_cost + pages_cost * (1.0 - seen) + rows * per_row + descent
+
+
+def entries_passed(ground: Ground, heap: Heap, shape: Shape, cost: float, rows: float, answered: int) -> float:
+    """How many entries an index scan at least passes over that a later column rules out, in one scan of this cost.
+
+    Only the first columns say where a scan begins and ends; the planner charges for all that lies between.
+    """
+    random, operator = ground.setting("random_page_cost"), ground.setting("cpu_operator_cost")
+    table = distinct_pages(heap.pages, rows) * random + rows * ground.setting("cpu_tuple_cost")
+    descent = operator * (ceil(log2(max(shape.tuples, 2.0))) + (shape.height + 1) * 50.0)
+    each = ground.setting("cpu_index_tuple_cost") + operator * answered
+    each += shape.pages / max(shape.tuples, 1.0) * random
+    return max((cost - table - descent - random) / each - rows, 0.0)
 
 
 def rows_looked_at(

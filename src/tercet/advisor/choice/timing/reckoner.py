@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from tercet.advisor.choice.timing.pages import Heap, distinct_pages, rows_looked_at
+from tercet.advisor.choice.timing.pages import Heap, distinct_pages, entries_passed, rows_looked_at
 from tercet.advisor.choice.timing.rows import Rows
 from tercet.advisor.choice.timing.speeds import Speeds
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 _AND = re.compile(r"\bAND\b")
 _PARALLEL = re.compile(r"^(Parallel|Partial|Finalize) ")
+# The sides of a join.
+_BOTH = 2
 _APART = frozenset({"InitPlan", "SubPlan"})
 # A table whose pages are more than this share of shared buffers is read past them, by a small ring.
 _RESIDENT_SHARE = 0.25
@@ -62,7 +64,7 @@ class _Walk:
         apart = [child for child in node.children if child.relationship in _APART]
         took = self._apart(node, plain, apart, loops * part)
         kind = _PARALLEL.sub("", node.type)
-        if kind == "Nested Loop" and len(plain) == 2:
+        if kind == "Nested Loop" and len(plain) == _BOTH:
             return took + self._nested(node, plain[0], plain[1], loops, part)
         own = self._own(node, kind, plain, sum(child.cost for child in node.children), loops, local) * part
         if kind == "Bitmap Heap Scan":
@@ -115,6 +117,8 @@ class _Walk:
                 return self._bitmap(node, plain, loops)
         units = self._speeds.units.get(kind, self._speeds.other)
         own = max(node.cost - below, 0.0) * units
+        if kind == "Aggregate" and len(plain) == 1:
+            own *= self._rows.fewer(plain[0])
         if kind == "Hash":
             own += sum(child.rows_planned for child in plain) * self._speeds.stored
         own += sum((self._rows.more(child) - 1.0) * child.rows_planned * self._speeds.far for child in plain)
@@ -151,6 +155,8 @@ class _Walk:
         speeds = self._speeds
         took = loops * (speeds.rescan + (shape.height + 1) * speeds.hit)
         took += loops * rows * (speeds.row + asked * speeds.condition)
+        if answered > 1 and not asked and loops == 1.0:
+            took += entries_passed(self._ground, heap, shape, node.cost, rows, answered) * speeds.passed
         return took + self._visits(heap, shape, rows, loops, local)
 
     def _entries(self, node: Node, shape: Shape, heap: Heap, visible: float, loops: float) -> float:
@@ -163,6 +169,8 @@ class _Walk:
             planner = loops * self._processes / processes
             rows = rows_looked_at(self._ground, heap, shape, node.cost, rows, planner, (answered, asked), seen=seen)
             rows /= processes
+        elif (known := self._rows.matched(node, heap.rows)) is not None:
+            rows = known
         rows = max(rows, self._rows.each(node, heap.rows))
         took = loops * (speeds.rescan + (shape.height + 1) * speeds.hit)
         took += loops * rows * (speeds.entry + asked * speeds.condition)

@@ -59,8 +59,8 @@ class Rows:
     def fewer(self, node: Node) -> float:
         """What share of the rows that are planned for one loop of an index scan is likely to come.
 
-        The planner divides by the values of the scanned column alone; as for any join, the column with more values counts.
-        Of values whose rows lie together a sample sees few, so the difference may be large.
+        The planner divides by the values of the scanned column alone; as for any join, the one with more counts. Of
+        values whose rows lie together a sample sees few, so the difference may be large.
         """
         share = 1.0
         for own, other in self._equal(node):
@@ -83,7 +83,7 @@ class Rows:
         return max((thought / combinations for thought, combinations in self._joined(node)), default=1.0)
 
     def _joined(self, node: Node) -> Iterator[tuple[float, float]]:
-        """For each pair of tables joined by several columns: the combinations the planner counts, and those there can be."""
+        """For each pair of tables joined by several columns: those the planner counts, and those there can be."""
         written = next((text for which, text in node.conditions if which in _JOINS), "")
         pairs: dict[tuple[str, str], list[tuple[str, str]]] = {}
         for left, column, right, other in _EQUAL.findall(written):
@@ -92,7 +92,7 @@ class Rows:
                 pairs.setdefault((one, two), []).append((column, other))
         for (one, two), columns in pairs.items():
             first, second = self._table(one), self._table(two)
-            if len(columns) < 2 or first is None or second is None:
+            if len(columns) == 1 or first is None or second is None:
                 continue
             thought = 1.0
             for left, right in columns:

@@ -53,6 +53,8 @@ class Speeds:
     row: float = 0.25
     # A row that is answered from the index alone.
     entry: float = 0.12
+    # An entry that a later column of the same index rules out, while the scan goes on.
+    passed: float = 0.011
     # One condition on one row.
     condition: float = 0.06
     # Starting a scan once more with another value.

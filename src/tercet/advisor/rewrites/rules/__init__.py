@@ -13,6 +13,7 @@ from tercet.advisor.rewrites.rules import (
     having_to_where,
     in_to_exists,
     late_materialisation,
+    lateral_aggregation,
     left_to_inner,
     not_in_to_not_exists,
     or_to_union,
@@ -39,6 +40,7 @@ RULES = (
     Rule("or_to_union", or_to_union.apply, apart=True),
     Rule("correlated_aggregate", correlated_aggregate.apply, apart=True),
     Rule("pre_aggregation", pre_aggregation.apply, apart=True),
+    Rule("lateral_aggregation", lateral_aggregation.apply, apart=True),
 )
 
 __all__ = ["RULES"]

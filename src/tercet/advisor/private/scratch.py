@@ -6,25 +6,24 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from tercet.advisor.sandbox.server.cluster import Cluster
-from tercet.advisor.sandbox.server.postgres_desk import Desk
+from tercet.advisor.private.cluster import Cluster
+from tercet.advisor.private.postgres_desk import Desk
+from tercet.advisor.private.recipe import Recipe, major_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from tercet.advisor.port import Database
 
-# 180006 is 18.6.
-_MAJOR = 10_000
-
 
 @asynccontextmanager
 async def scratch(version: int = 0) -> AsyncIterator[Database]:
-    """An empty database in a server of this server_version_num's major version, or of any if there is none here.
+    """An empty database in a server of this server_version_num's major version, or of the nearest that is here.
 
     Raises ServerMissing where no PostgreSQL is.
     """
-    cluster = await Cluster.start(version // _MAJOR or None)
+    cluster = Cluster(Recipe(major_of(version)))
+    await cluster.start()
     desk = Desk(cluster.url("postgres"))
     try:
         yield desk

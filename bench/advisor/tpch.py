@@ -1,0 +1,272 @@
+"""TPC-H without keys: the indexes that tercet chooses beside those of its peers, all really built and run in turn.
+
+.venv-bench/bin/python bench/advisor/tpch.py [--scale 1] [--rounds 3] [--sources wheel,path] [--json FILE]
+
+Every index is built once, and each side sees its own. What a side takes is the best of its rounds, which are
+interleaved; where a statement seems slower than without any index, both are run some more, whoever's side it is.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import asyncpg
+import part
+import tpc
+
+from tercet import Tercet
+from tercet.advisor import Example, Query
+from tercet.advisor.candidates import propose
+from tercet.advisor.choice import choose
+from tercet.advisor.reading import read
+from tercet.advisor.shadow import shadow
+from tercet.sql import Plan, Statement
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from part import Answers, Options
+    from server import Server
+
+    from tercet.advisor.choice import Choice
+
+PEERS = Path(__file__).parent / "peers.json"
+MB = 1024 * 1024
+
+# Without keys these take hours, or depend on nothing but one of them: each is measured by itself.
+APART = (2, 17, 20)
+# No index changes them much, and they take half of the time.
+UNTOUCHED = (1, 18)
+# What the sets of Dexter and of Extend take at scale 1, and what Extend was allowed.
+BUDGETS_MB = (226, 500)
+SLOWER = 1.10
+# Runs of a statement that seems slower, and as many without any index.
+AGAIN = 3
+STATEMENT_SECONDS = 120.0
+APART_SECONDS = 30.0
+THOROUGH_SECONDS, THOROUGH_SECONDS_QUICK = 60.0, 5.0
+
+
+@dataclass(slots=True)
+class Side:
+    """One advisor's indexes as statements, and the best that every statement took with them."""
+
+    indexes: list[str]
+    ms: dict[int, float] = field(default_factory=dict)
+    cpu_ms: dict[int, float] = field(default_factory=dict)
+
+
+async def measure(options: Options) -> Answers:
+    """On each server."""
+    return await part.on_each(options, _on)
+
+
+async def _on(server: Server, options: Options) -> Answers:
+    url = await server.database("tpch")
+    connection = await asyncpg.connect(url)
+    try:
+        statements = await tpc.fill(connection, "tpch", options.scale)
+        queries = {number: sql for number, sql in statements.items() if number not in APART}
+        sides = {"none": Side([])}
+        for name, peer in json.loads(PEERS.read_text(encoding="utf-8")).items():
+            sides[name] = Side([f"create index {_name(one)} on {one}" for one in peer["indexes"]])
+        chosen = await _chosen(url, queries, options)
+        for name, choice in chosen.items():
+            sides[name] = Side([one.candidate.index.create(concurrently=False) for one in choice.picked])
+        run = await _Run.built(connection, server, sides, queries)
+        await run.rounds(options.rounds)
+        answers = {
+            "choices": {name: _told(choice) for name, choice in chosen.items()},
+            "sides": await run.answers(),
+            "index_build_ms": run.build_ms,
+        }
+        await run.clear()
+        return answers | {"apart": await _apart(url, connection, {number: statements[number] for number in APART})}
+    finally:
+        await connection.close()
+
+
+async def _chosen(url: str, queries: Mapping[int, str], options: Options) -> dict[str, Choice]:
+    """What tercet chooses, quickly and thoroughly, under either budget."""
+    asked = [_query(number, sql) for number, sql in queries.items()]
+    found = {}
+    async with Tercet(postgres=url) as db:
+        for megabytes in BUDGETS_MB:
+            for thorough in (False, True):
+                name = f"tercet {'thorough' if thorough else 'quick'} {megabytes}"
+                budget = round(megabytes * MB * options.scale)
+                seconds = THOROUGH_SECONDS_QUICK if options.quick else THOROUGH_SECONDS
+                found[name] = await _choice(db, asked, budget, thorough=thorough, seconds=seconds)
+                print(f"{name}: {_told(found[name])}", flush=True)
+    return found
+
+
+async def _choice(
+    db: Tercet, asked: Sequence[Query], budget: int | None, *, thorough: bool = False, seconds: float = THOROUGH_SECONDS
+) -> Choice:
+    catalog = await read(db.postgres)
+    async with await shadow(db.postgres, catalog) as engine:
+        return await choose(
+            asked, propose(asked, catalog), engine, catalog,
+            budget_bytes=budget, thorough=thorough, seconds=seconds,
+        )  # fmt: skip
+
+
+def _told(choice: Choice) -> Answers:
+    return {
+        "seconds": choice.seconds,
+        "explains": choice.tried,
+        "ended": choice.ended,
+        "estimated_mb": choice.size_bytes / MB,
+        "estimated_ms_before": choice.ms_before,
+        "estimated_ms_after": choice.ms_after,
+        "indexes": [one.candidate.index.create(concurrently=False) for one in choice.picked],
+    }
+
+
+@dataclass(slots=True)
+class _Run:
+    """All sides in one database."""
+
+    connection: asyncpg.Connection
+    server: Server
+    sides: dict[str, Side]
+    queries: Mapping[int, str]
+    # The name under which each statement's index was really built.
+    names: dict[str, str] = field(default_factory=dict)
+    build_ms: dict[str, float] = field(default_factory=dict)
+
+    @classmethod
+    async def built(
+        cls, connection: asyncpg.Connection, server: Server, sides: dict[str, Side], queries: Mapping[int, str]
+    ) -> _Run:
+        """Every index once, under a name of its own: two sides may call different ones the same."""
+        run = cls(connection, server, sides, queries)
+        for statement in dict.fromkeys(one for side in sides.values() for one in side.indexes):
+            name = run.names[statement] = f"side_{len(run.names)}"
+            began = time.perf_counter()
+            await connection.execute(_renamed(statement, name))
+            run.build_ms[statement] = 1e3 * (time.perf_counter() - began)
+        await connection.execute("vacuum analyze")
+        return run
+
+    async def rounds(self, count: int) -> None:
+        """All statements of all sides, each round beginning with another side; then what seems slower again."""
+        names = list(self.sides)
+        for at in range(count):
+            for name in names[at:] + names[:at]:
+                await self._show(self.sides[name])
+                for number in self.queries:
+                    await self._take(self.sides[name], number)
+                print(f"round {at + 1}: {name} {sum(self.sides[name].ms.values()) / 1000:.1f} s", flush=True)
+        for name in names:
+            for number in self._slower(self.sides[name]):
+                for _ in range(AGAIN):
+                    for side in (self.sides["none"], self.sides[name]):
+                        await self._show(side)
+                        await self._take(side, number)
+
+    async def answers(self) -> Answers:
+        """What each side takes, in time and in bytes."""
+        found = {}
+        for name, side in self.sides.items():
+            await self._show(side)
+            rest = {number: ms for number, ms in side.ms.items() if number not in UNTOUCHED}
+            found[name] = {
+                "real_mb": await self._size(side) / MB,
+                "total_ms": sum(side.ms.values()),
+                "without_q1_q18_ms": sum(rest.values()),
+                "cpu_ms": sum(side.cpu_ms.values()),
+                "cost": sum([await self._cost(sql) for sql in self.queries.values()]),
+                "build_ms": sum(self.build_ms[one] for one in side.indexes),
+                "slower": [f"Q{number}" for number in self._slower(side)],
+                "ms_by_query": {f"Q{number}": ms for number, ms in side.ms.items()},
+                "indexes": side.indexes,
+            }
+        return found
+
+    async def clear(self) -> None:
+        """Drop every index."""
+        for name in self.names.values():
+            await self.connection.execute(f"drop index {name}")
+
+    def _slower(self, side: Side) -> list[int]:
+        without = self.sides["none"].ms
+        return [number for number, ms in side.ms.items() if ms > without[number] * SLOWER]
+
+    async def _show(self, side: Side) -> None:
+        shown = [self.names[one] for one in side.indexes]
+        await self.connection.execute(
+            "update pg_index set indisvalid = c.relname = any($1) "
+            "from pg_class c where c.oid = indexrelid and c.relname = any($2)",
+            shown, list(self.names.values()),
+        )  # fmt: skip
+
+    async def _take(self, side: Side, number: int) -> None:
+        cpu = self.server.cpu()
+        ms = await _ms(self.connection, self.queries[number], STATEMENT_SECONDS)
+        spent = 1e3 * (self.server.cpu() - cpu)
+        if ms <= side.ms.get(number, ms):
+            side.ms[number], side.cpu_ms[number] = ms, spent
+
+    async def _size(self, side: Side) -> float:
+        asked = "select coalesce(sum(pg_relation_size(c.oid)), 0) from pg_class c where relname = any($1)"
+        return float(await self.connection.fetchval(asked, [self.names[one] for one in side.indexes]))
+
+    async def _cost(self, sql: str) -> float:
+        return Plan.read(await self.connection.fetchval(f"explain (format json) {sql}")).root.cost
+
+
+async def _apart(url: str, connection: asyncpg.Connection, queries: Mapping[int, str]) -> Answers:
+    """Each by itself: without, for no longer than a while, and with what is chosen for it alone."""
+    told = {}
+    async with Tercet(postgres=url) as db:
+        for number, sql in queries.items():
+            choice = await _choice(db, [_query(number, sql)], None)
+            before = await _ms(connection, sql, APART_SECONDS)
+            made = [one.candidate.index.create(concurrently=False) for one in choice.picked]
+            for at, one in enumerate(made):
+                await connection.execute(_renamed(one, f"apart_{at}"))
+            await connection.execute("vacuum analyze")
+            after = await _ms(connection, sql, APART_SECONDS)
+            told[f"Q{number}"] = {
+                "indexes": made, "ms_before": before, "cut_off": before >= 1e3 * APART_SECONDS, "ms_after": after
+            }  # fmt: skip
+            print(f"Q{number}: {told[f'Q{number}']}", flush=True)
+            for at in range(len(made)):
+                await connection.execute(f"drop index apart_{at}")
+    return told
+
+
+async def _ms(connection: asyncpg.Connection, sql: str, seconds: float) -> float:
+    """What it takes; cut off, as long as it was given."""
+    began = time.perf_counter()
+    try:
+        await connection.fetch(sql, timeout=seconds)
+    except TimeoutError:
+        return 1e3 * seconds
+    return 1e3 * (time.perf_counter() - began)
+
+
+def _query(number: int, sql: str) -> Query:
+    return Query(Statement(sql), (Example(sql),), label=f"Q{number}")
+
+
+def _renamed(statement: str, name: str) -> str:
+    renamed, count = re.subn(r"^create (unique )?index \S+ on", rf"create \1index {name} on", statement)
+    if not count:
+        raise SystemExit(f"This makes no index that could get another name: {statement}")
+    return renamed
+
+
+def _name(definition: str) -> str:
+    return re.sub(r"\W+", "_", definition).strip("_")
+
+
+if __name__ == "__main__":
+    part.main(__doc__, measure)

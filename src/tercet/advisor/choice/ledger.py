@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from tercet.sql import Expression
 from tercet.sql.identifier import table_parts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from tercet.advisor.candidate import Candidate
     from tercet.advisor.choice.timing.reckoner import Reckoner
@@ -77,6 +78,7 @@ class Ledger:
         self._relevant: list[set[str]] = [set() for _ in self.queries]
         self._words = [frozenset(word.lower() for word in _WORD.findall(query.sql)) for query in self.queries]
         self._asked: dict[tuple[int, int], list[Asked]] = {}
+        self._guessed: dict[tuple[int, int, Names], Asked] | None = None
         self._searched = examples
         self._examples = [_by_weight(query.examples) for query in self.queries]
         self._factors: list[float] = [1.0] * len(self.queries)
@@ -117,6 +119,15 @@ class Ledger:
     def relevant(self, at: int) -> Names:
         """The candidates that the plan of this statement may use."""
         return frozenset(self._relevant[at])
+
+    def faster(self, at: int) -> list[Names]:
+        """The sets of candidates that are known to make a statement faster than it was, the best first."""
+        known = [one for one in self._asked.get((at, 0), ()) if not one.hiding]
+        best: dict[Names, float] = {}
+        for one in known:
+            best[one.needs] = min(one.ms, best.get(one.needs, one.ms))
+        before = best.get(frozenset(), 0.0)
+        return sorted((needs for needs, ms in best.items() if ms < before), key=lambda one: (best[one], sorted(one)))
 
     def concerned(self, name: str) -> list[int]:
         """The statements that may use this candidate."""
@@ -163,11 +174,35 @@ class Ledger:
         ]
         return [(example, asked) for example, asked in found if asked is not None]
 
+    @property
+    def asking(self) -> bool:
+        """Whether what is not known is asked for."""
+        return self._guessed is None
+
+    @contextmanager
+    def guessing(self) -> Iterator[None]:
+        """Within, nobody is asked: of the plans that are known and could be had, the planner's favourite is taken.
+
+        It would find that one or a cheaper one, so a guess is a plan that there is, and no surprise a missing one.
+        """
+        self._guessed = {}
+        try:
+            yield
+        finally:
+            self._guessed = None
+
     async def _ask(self, at: int, number: int, example: Example, using: Names, hiding: Names) -> Asked | None:
         known = self._asked.setdefault((at, number), [])
+        guessed = self._guessed
+        if guessed is not None and (guess := guessed.get((at, number, using))) is not None and not hiding:
+            return guess
         for one in reversed(known):
             if one.hiding <= hiding and one.needs <= using <= one.using and not one.used & hiding:
                 return one
+        if guessed is not None and not hiding:
+            guess = min((one for one in known if not one.hiding and one.needs <= using), key=lambda one: one.cost)
+            guessed[at, number, using] = guess
+            return guess
         self.tried += 1
         plan = await self.engine.plan(example.sql, using=using, hiding=hiding)
         if isinstance(plan, Refused):

@@ -98,7 +98,7 @@ class Search:
         return place
 
     async def repair(self, place: Place) -> Place:
-        """Mend what makes a statement slower than it may become: by another index that begins alike, else by none."""
+        """Mend what makes a statement slower than it may become: by another index, else by one less."""
         tried: set[str] = set()
         while place[0] and (slower := self._worth.slower(place[1], SLOWER_DOUBTED)):
             guilty = sorted({name for at in slower for name in place[1].found[at].used & place[0]})
@@ -109,6 +109,7 @@ class Search:
                 for other in sorted(self._alike(name) - place[0] - tried):
                     trial = await self._fitted(await self.place((place[0] - {name}) | {other}, place), other)
                     trials += [trial] if self._improves(trial, place) else []
+            trials += [one for at in slower for one in await self._helped(place, at)]
             best = min(trials, key=lambda one: (one[1].total, sorted(one[0])))
             if best[1].total - place[1].total > SLOWER_OUTWEIGHED * (place[1].total - place[1].soft):
                 return place
@@ -116,6 +117,15 @@ class Search:
             # Each is taken in once, so that it ends.
             tried |= place[0]
         return place
+
+    async def _helped(self, place: Place, at: int) -> list[Place]:
+        """With what else makes this statement faster, by the plans that are known."""
+        found = []
+        for names in self._ledger.faster(at):
+            if names - place[0]:
+                trial = await self._widened(place, names)
+                found += [trial] if self._improves(trial, place) else []
+        return found
 
     def _alike(self, name: str) -> Names:
         """Candidates of the same table that begin with the same key."""

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 from tercet.advisor.choice.bounds import STATEMENT_SHARE_MIN, STATEMENT_SHARE_RUN
 from tercet.advisor.choice.chosen import Choice, Outlook
+from tercet.advisor.choice.finding.pruning import helpers, promising, winners
+from tercet.advisor.choice.finding.rounds import in_rounds
+from tercet.advisor.choice.finding.search import Search
+from tercet.advisor.choice.finding.variants import variants
 from tercet.advisor.choice.fragility import fragile
 from tercet.advisor.choice.ledger import Ledger
 from tercet.advisor.choice.needless import needless
-from tercet.advisor.choice.pruning import helpers, promising, winners
-from tercet.advisor.choice.rounds import in_rounds, mended
-from tercet.advisor.choice.search import Search
 from tercet.advisor.choice.telling import tell
 from tercet.advisor.choice.timing.ground import Ground
 from tercet.advisor.choice.timing.reckoner import Reckoner
-from tercet.advisor.choice.variants import variants
 from tercet.advisor.choice.worth import Worth
 from tercet.advisor.choice.writing import Writes
 from tercet.clock import SystemClock
@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from tercet.advisor.candidate import Candidate
     from tercet.advisor.candidates import Finding
     from tercet.advisor.catalog import Catalog
+    from tercet.advisor.choice.finding.search import Place
     from tercet.advisor.choice.ledger import Names
-    from tercet.advisor.choice.search import Place
+    from tercet.advisor.choice.observation import Observation
     from tercet.advisor.choice.timing.speeds import Speeds
     from tercet.advisor.port import Progress, WhatIf
     from tercet.advisor.query import Query
@@ -58,6 +59,7 @@ async def choose(
     window: float | None = None,
     suspects: Sequence[Finding] = (),
     speeds: Speeds | None = None,
+    observed: Sequence[Observation] = (),
     clock: Clock | None = None,
     run: bool = False,
 ) -> Choice:
@@ -67,7 +69,8 @@ async def choose(
     as it is given, or until nothing gets better: then it always finds the same. `window` is over how many
     seconds the calls of the queries were counted, None if nobody knows. `suspects` are what housekeeping has found:
     those are dropped without which no statement is slower. `run`: everything is run afterwards, so that what is in
-    doubt may be picked. Nothing is changed.
+    doubt may be picked. `observed` is what came of running earlier
+    choices (see `settle`). Nothing is changed.
     """
     clock = clock or SystemClock()
     since = clock.monotonic()
@@ -77,7 +80,12 @@ async def choose(
     most = len(ledger.queries) * (EXPLAINS_THOROUGH if thorough else EXPLAINS_QUICK)
     room = _Room(clock, since + seconds, ledger, most, on_progress or _nobody)
     await ledger.begin()
-    refused = await ledger.suppose(candidates if thorough else promising(candidates, _KNOWN_QUICK))
+    refused = await ledger.suppose(
+        candidates
+        if thorough
+        else promising(candidates, _KNOWN_QUICK, {name for one in observed for name in one.indexes})
+    )
+    await ledger.observe(observed)
     share = STATEMENT_SHARE_RUN if run else STATEMENT_SHARE_MIN
     worth = Worth(ledger, Writes(catalog, queries, window), share=share)
     search = Search(worth, budget_bytes=budget_bytes, late=room.late, tell=room.tell)
@@ -142,7 +150,7 @@ async def _quick(search: Search, ledger: Ledger, room: _Room) -> tuple[Names, Pl
 
 
 async def _thorough(search: Search, ledger: Ledger, room: _Room) -> tuple[Names, Place]:
-    """As quick, then with what helps alone and its variants too, then bettered by asking."""
+    """As quick, then with what helps alone and its variants too."""
     favourites = await winners(ledger, room.progress)
     place = await in_rounds(search, ledger, favourites, room.late, await search.place(frozenset()))
     pool = frozenset().union(*favourites)
@@ -154,7 +162,7 @@ async def _thorough(search: Search, ledger: Ledger, room: _Room) -> tuple[Names,
     pool = pool.union(*varied)
     moves = {**alone, **varied, **favourites}
     place = await in_rounds(search, ledger, moves, room.late, place)
-    return pool, await mended(search, ledger, await search.better(place, pool))
+    return pool, place
 
 
 def _outlooks(ledger: Ledger, place: Place) -> tuple[Outlook, ...]:

@@ -73,11 +73,12 @@ class Worth:
         return self._prices[name]
 
     def slower(self, score: Score, most: float = SLOWER_MOST) -> list[int]:
-        """The statements that lose more than they should."""
+        """The statements that lose more than they should; of what was run, there is no doubt that needs more room."""
         return [
             at
             for at, (one, before) in enumerate(zip(score.found, self.ledger.before, strict=True))
-            if one.ms > before.ms * most and one.ms - before.ms > STATEMENT_MS_MIN
+            if one.ms - before.ms > STATEMENT_MS_MIN
+            and one.ms > before.ms * (SLOWER_MOST if self.ledger.sure(at, one) else most)
         ]
 
     def earns(self, score: Score, without: Score) -> bool:

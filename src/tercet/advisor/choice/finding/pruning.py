@@ -21,12 +21,12 @@ NARROW_KEYS = 2
 ALONE_SHARE = 0.005
 
 
-def promising(candidates: Iterable[Candidate], most: int) -> tuple[Candidate, ...]:
-    """The first candidates of each statement: they come in the order of what they promise."""
+def promising(candidates: Iterable[Candidate], most: int, ran: Collection[str]) -> tuple[Candidate, ...]:
+    """The first candidates of each statement, which come in the order of what they promise, and those that were run."""
     taken: Counter[str] = Counter()
     kept = []
     for one in candidates:
-        if any(taken[query] < most for query in one.queries) or not one.queries:
+        if any(taken[query] < most for query in one.queries) or not one.queries or one.name in ran:
             taken.update(one.queries)
             kept.append(one)
     return tuple(kept)
@@ -57,13 +57,15 @@ async def winners(ledger: Ledger, progress: Progress) -> dict[Names, float]:
 async def helpers(
     ledger: Ledger, names: Collection[str], progress: Progress, late: Callable[[], bool]
 ) -> dict[Names, float]:
-    """Those of the candidates that save a part of some statement when they are there alone, and how much."""
+    """Those that alone save a part of a statement that they were thought of for, and how much."""
     picked: dict[Names, float] = {}
     count = len(ledger.queries)
     for at, query in enumerate(ledger.queries):
         progress(f"each candidate of {query.label or query.fingerprint}", at, count)
         before = ledger.before[at].ms
         for name in sorted(ledger.relevant(at) & set(names)):
+            if query.fingerprint not in ledger.candidates[name].queries:
+                continue
             if late():
                 return picked
             found = await ledger.need(at, frozenset({name}))

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from tercet.advisor.choice.finding.search import Place, Search
     from tercet.advisor.choice.ledger import Ledger, Names
-    from tercet.advisor.choice.search import Place, Search
 
 # Each round asks once for each statement at most, and what it learns is known in the next; most end after three.
 ROUNDS_MOST = 6
@@ -48,7 +48,8 @@ async def mended(search: Search, ledger: Ledger, place: Place) -> Place:
 
 
 async def _put_together(search: Search, moves: Mapping[Names, float], pool: Names, start: Names) -> Place:
-    """Grown from nothing and from what was found last; what comes out better."""
+    """Grown from nothing and from what was found last; the better of both is bettered."""
     ways = [await search.grow(await search.place(using), moves) for using in dict.fromkeys((frozenset(), start))]
-    ends = [await search.better(await search.cut_back(await search.repair(way)), pool) for way in ways]
-    return await search.earned(min(ends, key=lambda one: (one[1].total, sorted(one[0]))))
+    ends = [await search.cut_back(await search.repair(way)) for way in ways]
+    best = min(ends, key=lambda one: (one[1].total, sorted(one[0])))
+    return await search.earned(await search.better(best, pool))

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from tercet.advisor.choice.bounds import STATEMENT_SHARE_MIN, STATEMENT_SHARE_RUN
 from tercet.advisor.choice.chosen import Choice, Outlook
-from tercet.advisor.choice.finding.pruning import helpers, promising, winners
-from tercet.advisor.choice.finding.rounds import in_rounds
+from tercet.advisor.choice.finding.pruning import helpers, promising, remaining, winners
+from tercet.advisor.choice.finding.rounds import in_rounds, mended
 from tercet.advisor.choice.finding.search import Search
 from tercet.advisor.choice.finding.variants import variants
 from tercet.advisor.choice.fragility import fragile
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 _EXAMPLES_QUICK, _EXAMPLES_THOROUGH = 1, 3
 # EXPLAINs of each statement after which the search ends, so that it finds the same on slow machines and on fast ones:
 # a second or two of a shadow for twenty statements, or a quarter of a minute. What is told of the indexes comes on top.
-EXPLAINS_QUICK, EXPLAINS_THOROUGH = 12, 200
+EXPLAINS_QUICK, EXPLAINS_THOROUGH = 12, 100
 # Candidates of each statement that the quick way makes known to the engine, each of which costs as much as two plans.
 _KNOWN_QUICK = 12
 # What is told of each index that it was preferred to.
@@ -65,12 +65,12 @@ async def choose(
 ) -> Choice:
     """The indexes that make the workload fastest within the budget, each of which earns its place.
 
-    Quick asks the planner for its favourites and cuts them back; thorough goes on from there for as many `seconds`
-    as it is given, or until nothing gets better: then it always finds the same. `window` is over how many
-    seconds the calls of the queries were counted, None if nobody knows. `suspects` are what housekeeping has found:
-    those are dropped without which no statement is slower. `run`: everything is run afterwards, so that what is in
-    doubt may be picked. `observed` is what came of running earlier
-    choices (see `settle`). Nothing is changed.
+    Quick asks the planner for its favourites and puts them together; thorough asks for each candidate and for more
+    made of them. Both end after a number of EXPLAINs, so that they always find the same, or, if it comes to the
+    worst, after so many `seconds`. `window` is over how many seconds the calls of the queries were counted, None if
+    nobody knows. `suspects` are what housekeeping has found: those are dropped without which no statement is slower.
+    `run`: everything is run afterwards, so that what is in doubt may be picked. `observed` is what came of running
+    earlier choices (see `settle`). Nothing is changed.
     """
     clock = clock or SystemClock()
     since = clock.monotonic()
@@ -145,6 +145,7 @@ def _nobody(what: str, done: int, of: int) -> None:
 async def _quick(search: Search, ledger: Ledger, room: _Room) -> tuple[Names, Place]:
     """What the planner picks for each statement, put together in rounds."""
     moves = await winners(ledger, room.progress)
+    search.worth.remains(await remaining(ledger))
     place = await in_rounds(search, ledger, moves, room.late, await search.place(frozenset()))
     return frozenset().union(*moves), place
 
@@ -152,6 +153,7 @@ async def _quick(search: Search, ledger: Ledger, room: _Room) -> tuple[Names, Pl
 async def _thorough(search: Search, ledger: Ledger, room: _Room) -> tuple[Names, Place]:
     """As quick, then with what helps alone and its variants too."""
     favourites = await winners(ledger, room.progress)
+    search.worth.remains(await remaining(ledger))
     place = await in_rounds(search, ledger, favourites, room.late, await search.place(frozenset()))
     pool = frozenset().union(*favourites)
     alone = await helpers(ledger, ledger.candidates, room.progress, room.late)
@@ -162,7 +164,8 @@ async def _thorough(search: Search, ledger: Ledger, room: _Room) -> tuple[Names,
     pool = pool.union(*varied)
     moves = {**alone, **varied, **favourites}
     place = await in_rounds(search, ledger, moves, room.late, place)
-    return pool, place
+    # What two do together that neither does alone, only the planner can tell.
+    return pool, await mended(search, ledger, await search.better(place, pool))
 
 
 def _outlooks(ledger: Ledger, place: Place) -> tuple[Outlook, ...]:

@@ -79,6 +79,8 @@ class Ledger:
         self.candidates: dict[str, Candidate] = {}
         self._relevant: list[set[str]] = [set() for _ in self.queries]
         self._words = [frozenset(word.lower() for word in _WORD.findall(query.sql)) for query in self.queries]
+        # Those that some plan uses.
+        self.liked: set[str] = set()
         self._asked: dict[tuple[int, int], list[Asked]] = {}
         # What was guessed since nobody is asked; None while the engine is.
         self._guessed: dict[tuple[int, Names], Found | None] | None = None
@@ -243,6 +245,7 @@ class Ledger:
         used = frozenset(plan.indexes)
         asked = Asked(using, hiding, ms, ms_off, plan.root.cost, used, used & using)
         known.append(asked)
+        self.liked |= asked.needs
         return asked
 
     @staticmethod

@@ -41,10 +41,18 @@ class Worth:
         self._weights = tuple(max(query.calls, 0.0) for query in ledger.queries)
         self._prices: dict[str, float] = {}
         self.ms_before = self.ms(tuple(ledger.before))
-        tables = max(ledger.reckoner.ground.tables_bytes, 1)
-        # What an index has to save at least.
-        self.least = WORKLOAD_SHARE_MIN * self.ms_before
-        self._rent = RENT_SHARE * self.ms_before / tables
+        self._tables = max(ledger.reckoner.ground.tables_bytes, 1)
+        # What an index has to save at least, and what each of its bytes has to.
+        self.least = self._rent = 0.0
+        self.remains(self.ms_before)
+
+    def remains(self, ms: float) -> None:
+        """So much the workload takes whatever is made: the shares that indexes have to save are taken from it.
+
+        Else one statement that hardly ends would make all that the others gain by indexes look like nothing.
+        """
+        self.least = WORKLOAD_SHARE_MIN * ms
+        self._rent = RENT_SHARE * ms / self._tables
 
     def ms(self, found: tuple[Found, ...]) -> float:
         """All calls of all statements."""

@@ -76,5 +76,15 @@ async def helpers(
     return picked
 
 
+async def remaining(ledger: Ledger) -> float:
+    """What all calls take at best, by the plans that are known."""
+    total = 0.0
+    with ledger.guessing():
+        for at, query in enumerate(ledger.queries):
+            ways = [await ledger.need(at, using) for using in (frozenset[str](), *ledger.faster(at)[:1])]
+            total += max(query.calls, 0.0) * min(one.ms for one in ways)
+    return total
+
+
 def _narrow(index: Index) -> bool:
     return len(index.keys) <= NARROW_KEYS and not index.include

@@ -154,6 +154,17 @@ def test_a_real_index_is_hidden_and_comes_back(world: World) -> None:
         assert again == before
 
 
+def test_an_index_of_a_partitioned_table_is_named_as_it_was_given(world: World) -> None:
+    """The plan says the name that was supposed, not that of its part in a partition: else nobody would choose it."""
+    index = Index("named_part", "measured", ("place", "user_id"))
+    world.servers.run(world.shadow.suppose([index]))
+    sql = "select * from measured where day = '2024-02-03' and place = 'north' and user_id = 17"
+    costed = world.servers.run(world.shadow.cost(sql, using=["named_part"], hiding=["measured_day", "measured_pkey"]))
+    plan = world.shade(sql, using=["named_part"], hiding=["measured_day", "measured_pkey"])
+    assert isinstance(costed, Costed)
+    assert costed.used == set(plan.indexes) == {"named_part"}
+
+
 def test_a_statement_with_parameters_is_planned_generically(world: World) -> None:
     """Its cost is that of the server's own generic plan, also after indexes were switched."""
     sql = "select * from orders where user_id = $1 and total > $2"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
+from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
 import msgspec
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from tercet.advisor.query import Query
     from tercet.advisor.shadow.taken.dump import Dump
     from tercet.advisor.shadow.taken.ends import End
+    from tercet.sql import Node
     from tercet.sql import Index, View
 
 # A cost is some hundred bytes; a thorough search asks for 20,000.
@@ -132,7 +134,10 @@ class Shadow:
     async def plan(self, sql: str, *, using: Collection[str] = (), hiding: Collection[str] = ()) -> Plan | Refused:
         """The whole plan of a statement."""
         text = await self._explain(*self._key(sql, using, hiding))
-        return text if isinstance(text, Refused) else Plan.read(text)
+        if isinstance(text, Refused):
+            return text
+        plan = Plan.read(text)
+        return replace(plan, root=self._as_given(plan.root)) if self._given.keys() & set(plan.indexes) else plan
 
     async def deviation(self, queries: Sequence[Query]) -> Engine:
         """The same statements planned here and on production, where nothing but EXPLAIN is asked, under limits."""
@@ -165,6 +170,11 @@ class Shadow:
         self._supposed[name] = known
         if isinstance(known, Known):
             self._given |= dict.fromkeys(known.names, name)
+
+    def _as_given(self, node: Node) -> Node:
+        """A step that names the index that was supposed, and not its part in a partition."""
+        below = tuple(self._as_given(child) for child in node.children)
+        return replace(node, index=self._given.get(node.index or "", node.index), children=below)
 
     def _key(self, sql: str, using: Iterable[str], hiding: Iterable[str]) -> _Key:
         """The statement with those of the indexes that can matter to it."""

@@ -99,12 +99,12 @@ def _of_block(block: Block, filters: Sequence[Tree], catalog: Catalog) -> Iterat
     for source in block.sources:
         if source.table is not None and not source.sampled:
             said = roles[source.number]
-            yield from _arms(_scan(block, source, _whole(source.table, catalog), said), said)
+            yield from _arms(_scan(block, source, whole(source.table, catalog), said), said)
 
 
-def _whole(table: Table, catalog: Catalog) -> Table:
+def whole(table: Table, catalog: Catalog) -> Table:
     """A partitioned table with the pages of its partitions: it has none of its own."""
-    parts = [_whole(catalog.tables[name], catalog) for name in table.partitions if name in catalog.tables]
+    parts = [whole(catalog.tables[name], catalog) for name in table.partitions if name in catalog.tables]
     if table.kind != "p" or not parts:
         return table
     pages, visible = sum(one.pages for one in parts), sum(one.all_visible_pages for one in parts)

@@ -216,7 +216,7 @@ async def test_nothing_is_left_when_it_is_ended_in_the_middle(
 
 
 async def test_a_database_of_a_thousand_tables(postgres_url: str) -> None:
-    """Of a thousand tables, one lacks an index for the one statement, and 400 more statements are asked beside it."""
+    """Of a thousand tables, one lacks an index for the one statement, and 310 more statements are asked beside it."""
     async with Tercet(postgres=postgres_url) as db:
         async with db.postgres.autocommit() as connection:
             await connection.exec_driver_sql(
@@ -228,9 +228,9 @@ async def test_a_database_of_a_thousand_tables(postgres_url: str) -> None:
             )
             await connection.exec_driver_sql("analyze t7")
         wanted = asked("select b from t7 where a = 5", 9.0, label="wanted")
-        others = [asked(f"select {n} as c{n} from t{n} where a = 1", None, label=str(n)) for n in range(100, 500)]
+        others = [asked(f"select {n} as c{n} from t{n} where a = 1", 0.1, label=str(n)) for n in range(100, 410)]
         advice = await advise(db, Workload((wanted, *others), "many"), verify="off")
     (piece,) = advice.pieces
     assert (piece.table, piece.columns) == ("public.t7", ("a",))
-    assert len(advice.statements) == 401
-    assert sum("others take more time" in "".join(one.notes) for one in advice.statements) == 101
+    assert len(advice.statements) == 311
+    assert sum("others take more time" in "".join(one.notes) for one in advice.statements) == 11

@@ -183,6 +183,7 @@ async def test_an_advised_view_is_made_and_kept_as_its_policy_says(db: Tercet, w
     """Whatever keeps it, a statement over it finds the same rows."""
     from tercet.advisor.views.policy import Policy
 
+    # `way` is one of the kinds, told as a text by parametrize.
     policy = Policy(way, "because", every=0.2 if way not in {"once", "triggers"} else None)  # type: ignore[arg-type]
     async with Keeper(db.postgres) as keeper:
         await apply_view(db.postgres, TOTALS, policy, keeper=keeper)

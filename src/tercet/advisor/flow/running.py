@@ -39,9 +39,9 @@ async def run_off(
     wishes: Wishes,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> bool:
-    """Run the texts of each question against each other, with the indexes that are best for any; whether that told
-    of another one than the planner.
+    """Run the texts of each question against each other, with the indexes that are best for any.
 
+    The answer is whether that told of another one than the planner.
     What the planner thinks of two texts says little about which of them is the quicker one.
     """
     several = [one for one in drafts if len(one.forms) > 1 and _slow(one)]

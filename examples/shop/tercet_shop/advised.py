@@ -10,8 +10,7 @@ from sqlalchemy import text
 
 from tercet.advisor import Rewrite, advise
 from tercet.rollups import drop_view
-from tercet.sql import Index, View
-from tercet.sql.identifier import table_parts
+from tercet.sql import Index, View, table_parts
 from tercet.units import duration
 from tercet_shop.models import Base
 from tercet_shop.question import AS_WRITTEN

@@ -108,12 +108,12 @@ def _lines(advice: Advice, pieces: list[Piece], notes: tuple[str, ...], seconds:
     for piece in pieces:
         match piece.value:
             case Index() as index:
-                yield f"  index    {_short(index)}  {_megabytes(piece.size_bytes)}"
+                yield f"  index    {_short(index)}{_megabytes(piece.size_bytes)}"
             case Rewrite() as rewrite:
                 yield f"  rewrite  {', then '.join(rewrite.rules)}"
             case View() as view:
                 each = ", ".join(view.key)
-                yield f"  view     {table_parts(view.name)[-1]}, a row for each {each}  {_megabytes(piece.size_bytes)}"
+                yield f"  view     {table_parts(view.name)[-1]}, a row for each {each}{_megabytes(piece.size_bytes)}"
     if not pieces:
         yield "  nothing is worth its price at this size"
     yield from (f"  known    {note}" for note in notes)
@@ -127,4 +127,4 @@ def _short(index: Index) -> str:
 
 
 def _megabytes(size: int) -> str:
-    return f"{size / 1e6:.1f} MB" if size else ""
+    return f"  {size / 1e6:.1f} MB" if size else ""

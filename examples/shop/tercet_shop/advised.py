@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 # The search for indexes ends by itself long before; a machine that is very busy shall not keep the demo waiting.
 _SEARCH = "10s"
 # What the advisor is doing is told under these; all that is asked of a planner is one of them.
-_RUNNING = ("copying", "running", "building")
+_COPYING = "copying"
+_RUNNING = (_COPYING, "running", "building")
 _PLANNING = "planning"
 
 _MADE_LATER = text("""
@@ -61,7 +62,8 @@ async def advised(db: Tercet, since: datetime, progress: Progress) -> Advised:
         word = what.partition(" ")[0]
         part = f"1 advisor, {word if word in _RUNNING else _PLANNING}"
         told.add(part)
-        progress(part, done if word in _RUNNING else 0, of if word in _RUNNING else 0)
+        # Only of copying it is known how much there is.
+        progress(part, *((done, of) if word == _COPYING else (0, 0)))
 
     advice = await advise(db, question(since), seconds=_SEARCH, verify="sample", on_progress=tell)
     for part in told:

@@ -177,7 +177,7 @@ async def _both(database: AsyncDatabase[dict[str, Any]], data: dict[str, int]) -
         "picked": [list(piece.ddl) for piece in advice.pieces], "rewrites": rewrites,
         "rejected": {f"{r.what}": r.why for piece in picked for r in piece.rejected},
         "cpu_ms": {"plain": plain, "forced": forced, "advised": advised},
-        "verdicts": _verdicts(plain, forced, advised, {_shown(_index(one.table, one.columns)) for one in picked}),
+        "verdicts": _verdicts(plain, forced, advised),
     }  # fmt: skip
 
 
@@ -203,16 +203,18 @@ async def _with(desk: Desk, index: MongoIndex, forms: dict[str, list[Command]]) 
 
 
 def _verdicts(
-    plain: dict[str, float], forced: dict[str, dict[str, float]], advised: dict[str, float], picked: set[str]
+    plain: dict[str, float], forced: dict[str, dict[str, float]], advised: dict[str, float]
 ) -> dict[str, Any]:
     """Of each pipeline: the best that any one index can do, what was advised, and whether that is as good."""
     told = {}
     for label, ms in plain.items():
         ways = {"nothing": ms, **{name: costs[label] for name, costs in forced.items() if label in costs}}
         best = min(ways, key=lambda name: ways[name])
+        # All that is advised together, or one of it by itself: two measurements of the same.
+        ours = min([advised[label], *(ways[name] for name in picked & ways.keys())])
         told[label] = {
             "best": best, "best_ms": ways[best], "advised_ms": advised[label],
-            "as_good": advised[label] <= ways[best] * NOISE, "slower": advised[label] > ms * NOISE,
+            "as_good": ours <= ways[best] * NOISE, "slower": ours > ms * NOISE,
             "regressions": {name: cost for name, cost in ways.items() if cost > ms * NOISE},
         }  # fmt: skip
         print(f"{label}: {ms:.0f} ms; best {best} {ways[best]:.0f} ms; advised {advised[label]:.0f} ms", flush=True)

@@ -92,7 +92,7 @@ async def _advised(db: Tercet, texts: Mapping[str, str]) -> tuple[Answers, Advic
         "estimated_ms": [(one.ms_before, one.ms_after) for one in advice.statements],
     }  # fmt: skip
     sentences = [*told["notes"], *told["rejected"], *(one.why for one in advice.pieces)]
-    told["no_index_notes"] = [one for one in sentences if re.search(r"\b(no|any) index", one)]
+    told["no_index_notes"] = [one for one in sentences if re.search(r"\b(no|whatever the) index\b", one)]
     open_end = await advise(db, texts["nulls first"], thorough=False)
     told["undetermined_notes"] = [note for one in open_end.statements for note in one.notes]
     return told, advice

@@ -80,11 +80,8 @@ async def choose(
     most = len(ledger.queries) * (EXPLAINS_THOROUGH if thorough else EXPLAINS_QUICK)
     room = _Room(clock, since + seconds, ledger, most, on_progress or _nobody)
     await ledger.begin()
-    refused = await ledger.suppose(
-        candidates
-        if thorough
-        else promising(candidates, _KNOWN_QUICK, {name for one in observed for name in one.indexes})
-    )
+    seen = {name for one in observed for name in one.indexes}
+    refused = await ledger.suppose(candidates if thorough else promising(candidates, _KNOWN_QUICK, seen))
     await ledger.observe(observed)
     share = STATEMENT_SHARE_RUN if run else STATEMENT_SHARE_MIN
     worth = Worth(ledger, Writes(catalog, queries, window), share=share)
@@ -95,11 +92,7 @@ async def choose(
     frail = await fragile(ledger, place[0])
     picked = await tell(search, worth, place, pool, frail, most=_REJECTED_THOROUGH if thorough else _REJECTED_QUICK)
     dropped = await needless(ledger, worth.writes, place[0], suspects)
-    notes = (
-        *_unplanned(ledger),
-        *_slower(ledger, worth, place),
-        *(f"{name} could not be tried: {why}" for name, why in sorted(refused.items())),
-    )
+    untried = (f"{name} could not be tried: {why}" for name, why in sorted(refused.items()))
     return Choice(
         picked,
         dropped,
@@ -110,7 +103,7 @@ async def choose(
         seconds=clock.monotonic() - since,
         budget_bytes=budget_bytes,
         ended=ended,
-        notes=notes,
+        notes=(*_unplanned(ledger), *_slower(ledger, worth, place), *untried),
     )
 
 

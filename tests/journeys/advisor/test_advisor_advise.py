@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 import pytest_asyncio
@@ -175,7 +175,7 @@ async def test_everything_that_holds_statements_is_a_workload(shop: Tercet) -> N
         assert isinstance(piece.value, Index)
     for wrong in ([5], 5):
         with pytest.raises(SettingInvalid, match="SQLAlchemy"):
-            await advise(shop, wrong, verify="off")
+            await advise(shop, cast("list[object]", wrong), verify="off")
     empty = await advise(shop, [], verify="off")
     assert (empty.statements, empty.pieces) == ((), ())
 

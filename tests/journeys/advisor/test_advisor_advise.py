@@ -42,8 +42,10 @@ SETUP = (
     create table orders (id int generated always as identity primary key, user_id int not null, total numeric not null,
         note text not null)
     """,
-    "insert into orders (user_id, total, note) select 1 + n * 7919 % 6000, n % 977, repeat('x', 60) "
-    "from generate_series(1, 60000) n",
+    """
+    insert into orders (user_id, total, note) select 1 + n * 7919 % 6000, n % 977, repeat('x', 60)
+    from generate_series(1, 60000) n
+    """,
     "vacuum (analyze)",
 )
 BY_MAIL = 'select id, name from "Odd shop"."User" where "E mail" = \'u77@example.org\''

@@ -177,7 +177,7 @@ async def _both(database: AsyncDatabase[dict[str, Any]], data: dict[str, int]) -
         "picked": [list(piece.ddl) for piece in advice.pieces], "rewrites": rewrites,
         "rejected": {f"{r.what}": r.why for piece in picked for r in piece.rejected},
         "cpu_ms": {"plain": plain, "forced": forced, "advised": advised},
-        "verdicts": _verdicts(plain, forced, advised, {_shown(_index(one.table, one.columns)) for one in picked}),
+        "verdicts": _verdicts(plain, forced, advised),
     }  # fmt: skip
 
 
@@ -203,7 +203,7 @@ async def _with(desk: Desk, index: MongoIndex, forms: dict[str, list[Command]]) 
 
 
 def _verdicts(
-    plain: dict[str, float], forced: dict[str, dict[str, float]], advised: dict[str, float], picked: set[str]
+    plain: dict[str, float], forced: dict[str, dict[str, float]], advised: dict[str, float]
 ) -> dict[str, Any]:
     """Of each pipeline: the best that any one index can do, what was advised, and whether that is as good."""
     told = {}

@@ -299,14 +299,18 @@ SAID: dict[str, tuple[TercetError, str]] = {
             waited=600.0,
             end="select pg_terminate_backend(7)",
         ),
-        "The build of the index by_user waits for others, who have not ended within 10 min 0 s:\n"
-        "  process 7 (psql), idle in transaction\n"
-        "Nothing was changed. Let them end, or end the first: select pg_terminate_backend(7); then try again.",
+        (
+            "The build of the index by_user waits for others, who have not ended within 10 min 0 s:\n"
+            "  process 7 (psql), idle in transaction\n"
+            "Nothing was changed. Let them end, or end the first: select pg_terminate_backend(7); then try again."
+        ),
     ),
     "AdviceStale": (
         AdviceStale("the index orders_old is another one now"),
-        "This advice does not hold any more: the index orders_old is another one now. "
-        "Nothing was changed; ask anew: tercet advise",
+        (
+            "This advice does not hold any more: the index orders_old is another one now. "
+            "Nothing was changed; ask anew: tercet advise"
+        ),
     ),
     "LockLost": (
         LockLost("settle:42", token=1_732_233_333_000_000, reason="it could not be renewed in time"),

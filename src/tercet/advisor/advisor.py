@@ -17,7 +17,7 @@ from tercet.advisor.flow.proving import prove
 from tercet.advisor.flow.rewriting import forms
 from tercet.advisor.flow.running import run_off
 from tercet.advisor.flow.stand import Stand
-from tercet.advisor.flow.telling import Found, tell
+from tercet.advisor.flow.telling.telling import Found, tell
 from tercet.advisor.flow.viewing import views
 from tercet.advisor.port import Refused
 from tercet.advisor.query import Example, Workload

@@ -82,26 +82,34 @@ async def _apply(wish: Wish, kept: Kept, pieces: Sequence[Piece], screen: Screen
     if place_of(settings) != kept.place:
         mend = "Name that one, or ask for advice anew."
         raise UsageError(f"The last advice is for {kept.place}, and not for {place_of(settings)}.", mend)
+    marked: dict[str, Mark] = {}
     async with opened(settings) as db, db.postgres.autocommit() as connection, alone(connection, _LOCK, wait=0):
         for piece in pieces:
             same = await schema_digest(db.postgres, without=made_by(kept.advice)) == kept.schema
             with screen.bars() as bars:
-                lines = await _Applier(db.postgres, wish, kept, screen, bars).apply(piece, same=same)
+                lines = await _Applier(db.postgres, wish, kept, screen, bars, marked).apply(piece, same=same)
             for line in lines:
                 screen.result(line)
             if same:
                 # What we have done ourselves does not make the rest of the advice old.
                 kept = replace(kept, schema=await schema_digest(db.postgres, without=made_by(kept.advice)))
                 keep(kept, wish.folder)
+    # The server counts what our connections have read when they end: that was nobody's use of it.
+    async with opened(settings) as db, db.postgres.autocommit() as connection:
+        for index, mark in marked.items():
+            await put_mark(connection, index, mark, over=True)
 
 
 class _Applier:
     """Does one piece."""
 
-    def __init__(self, database: Postgres, wish: Wish, kept: Kept, screen: Screen, bars: Bars) -> None:
+    def __init__(
+        self, database: Postgres, wish: Wish, kept: Kept, screen: Screen, bars: Bars, marked: dict[str, Mark]
+    ) -> None:
         self._database, self._wish, self._kept = database, wish, kept
         self._screen, self._bars = screen, bars
         self._said: set[str] = set()
+        self._marked = marked
 
     async def apply(self, piece: Piece, *, same: bool) -> list[str]:
         """Do it, and tell what was done."""
@@ -115,8 +123,6 @@ class _Applier:
         await helped.before()
         said = await self._do(todo, piece, catalog)
         said += await helped.after()
-        if isinstance(todo, BuildIndex) and helped.reads[todo.index.name]:
-            await self._mark(todo.index.qualified, piece, reads=helped.reads[todo.index.name])
         return [f"{head}: {said[0]}", *(f"   {line}" for line in said[1:])]
 
     async def _do(self, todo: Step, piece: Piece, catalog: Catalog) -> list[str]:
@@ -183,10 +189,11 @@ class _Applier:
             lines.append(f"keep it up: {piece.policy.why}")
         return [*lines, f"to take it back: {_closed(todo.view.drop())}"]
 
-    async def _mark(self, index: str, piece: Piece, *, reads: int = 0) -> None:
-        mark = Mark(_today(), piece.size_bytes, piece.helps, reads)
+    async def _mark(self, index: str, piece: Piece) -> None:
+        mark = Mark(_today(), piece.size_bytes, piece.helps)
         async with self._database.autocommit() as connection:
-            await put_mark(connection, index, mark, over=reads > 0)
+            if await put_mark(connection, index, mark):
+                self._marked[index] = mark
 
     async def _all_different(self, todo: BuildIndex) -> None:
         """Read the whole table before a rule is made of what statistics only say."""

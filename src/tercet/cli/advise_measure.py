@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -48,8 +47,6 @@ class Helped:
         self._texts: dict[str, str] = {}
         self._rewritten, self._run = rewritten, run
         self._before: dict[str, Look] = {}
-        # How often our own runs have read each index: those are nobody's use of it.
-        self.reads: Counter[str] = Counter()
 
     @classmethod
     async def of(cls, database: Database, catalog: Catalog, advice: Advice, piece: Piece, *, run: bool) -> Helped:
@@ -95,9 +92,6 @@ class Helped:
             if not isinstance(ran, Run):
                 return replace(look, why=ran.why)
             times.append(ran.ms)
-            for node in ran.plan.walk():
-                if node.index:
-                    self.reads[node.index] += round(node.loops or 0)
         return replace(look, ms=min(times))
 
 

@@ -43,17 +43,22 @@ class LockBusy(Refused):
 
 
 class BuildBlocked(Refused):
-    """Old transactions stand in the way of a build, and have not ended; `blockers` says of each who it is."""
+    """Old transactions stand in the way of a build, and have not ended; `blockers` says of each who it is.
+
+    `left` is an invalid index that could not be dropped for the same reason.
+    """
 
     retryable = True
 
-    def __init__(self, what: str, *, blockers: tuple[str, ...], waited: float, end: str = "") -> None:
+    def __init__(self, what: str, *, blockers: tuple[str, ...], waited: float, end: str = "", left: str = "") -> None:
         listed = "".join(f"\n  {one}" for one in blockers)
+        state = f"The next build takes away the invalid index {left}." if left else "Nothing was changed."
+        first = f", or end the first: {end}" if end else ""
         super().__init__(
             f"{what[:1].upper()}{what[1:]} waits for others, who have not ended within {duration(waited)}:{listed}\n",
-            f"Nothing was changed. Let them end{', or end the first: ' + end if end else ''}; then try again.",
+            f"{state} Let them end{first}; then try again.",
         )
-        self.what, self.blockers, self.waited = what, blockers, waited
+        self.what, self.blockers, self.waited, self.left = what, blockers, waited, left
 
 
 class AdviceStale(Refused):

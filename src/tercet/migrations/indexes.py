@@ -67,8 +67,8 @@ async def build_index(
     `on_waiting` is told who they are; without one it begins at once, and waits for them as long as they take.
 
     Raises DefinitionMismatch when an index of that name is another one, LockBusy when somebody else still builds it,
-    BuildBlocked when old transactions have not ended, and whatever PostgreSQL says of the definition; in each case no
-    half-built index is left.
+    BuildBlocked when old transactions have not ended, and whatever PostgreSQL says of the definition. No half-built
+    index is left, but where the last said that it was ended behind a writer: to drop it waits for the same one.
     """
     started = time.perf_counter()
     bound = None if patience is None else seconds(patience)
@@ -124,11 +124,13 @@ class _Builder:
     async def build(self, index: Index) -> None:
         """Build it, or find it valid; what a failed build has left of it is dropped."""
         what = f"the build of the index {index.name}"
+        stuck: Sequence[Blocker] = ()
         for attempt in range(1, _TRIES + 1):
             if self.patience is not None:
                 await clear(
-                    self.database, index.qualified_table, what=what, wait=self.patience, on_waiting=self.on_waiting
-                )
+                    self.database, index.qualified_table, what=what, wait=self.patience, on_waiting=self.on_waiting,
+                    left=index.name if stuck else "",
+                )  # fmt: skip
             found = await _find(self.connection, index)
             if found and found[0]:
                 await _compare(self.database, index, found[1])
@@ -144,10 +146,11 @@ class _Builder:
             except Exception as error:
                 if not watch.stuck and sqlstate(error) != _DEADLOCK:
                     raise
+                stuck = watch.stuck
+                if attempt == _TRIES and stuck:
+                    raise blocked(what, stuck, _TRIES * _FIRST_WAIT_SECONDS, left=index.name) from error
                 if attempt == _TRIES:
-                    if not watch.stuck:
-                        raise
-                    raise blocked(what, watch.stuck, _TRIES * _FIRST_WAIT_SECONDS) from error
+                    raise
             else:
                 return
 
@@ -162,7 +165,9 @@ async def _create(database: Database, connection: Connection, index: Index, watc
     try:
         await connection.exec_driver_sql(index.create(concurrently=True))
     except BaseException:
-        await asyncio.shield(_sweep(database, index))
+        # To drop it waits for whom the build waited for, with a lock: it is left for when that one has ended.
+        if not watch.stuck:
+            await asyncio.shield(_sweep(database, index))
         raise
     finally:
         if watcher is not None:

@@ -110,10 +110,13 @@ def _without(scans: Sequence[int], before: int) -> tuple[int, ...]:
 async def put_mark(connection: Connection, index: str, mark: Mark, *, over: bool = False) -> bool:
     """Put our comment on an index, by its quoted name, unless it has one; whether it was put.
 
-    `over` replaces one that is ours. To the mark's reads are added those that the index's view has by now.
+    `over` replaces one that is ours. To the mark's reads are added those of the index, or of its view, by now.
     """
     sql = blocks("tercet.migrations", "review.sql")
-    there, reads = (await connection.exec_driver_sql(sql["mark"], (index,))).all()[0]
+    rows = (await connection.exec_driver_sql(sql["mark"], (index,))).all()
+    if not rows:
+        return False
+    there, reads = rows[0]
     if there and not (over and Mark.read(there)):
         return False
     mark = replace(mark, reads=mark.reads + reads)

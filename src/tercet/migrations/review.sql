@@ -1,9 +1,13 @@
 -- name: mark
--- The comment of an index or view by its quoted name.
-select coalesce(obj_description(to_regclass($1)::oid, 'pg_class'), ''),
-    coalesce((select v.seq_scan + coalesce(v.idx_scan, 0) from pg_stat_all_tables v join pg_index i on i.indrelid = v.relid
-              where i.indexrelid = to_regclass($1) and exists (select from pg_matviews m where m.schemaname = v.schemaname
-                                                               and m.matviewname = v.relname)), 0)
+-- The comment of an index by its quoted name, and how often it was read, or its view in whatever way.
+select coalesce(obj_description(c.oid, 'pg_class'), ''),
+    coalesce(case when t.relkind = 'm' then pg_stat_get_numscans(t.oid) + coalesce(
+                 (select sum(pg_stat_get_numscans(x.indexrelid)) from pg_index x where x.indrelid = t.oid), 0)
+                  else pg_stat_get_numscans(c.oid) end, 0)::bigint
+from pg_class c
+    join pg_index i on i.indexrelid = c.oid
+    join pg_class t on t.oid = i.indrelid
+where c.oid = to_regclass($1)
 
 -- name: marked
 -- Every index with a comment that begins as ours do, and what it is on; a partitioned one with its parts together.

@@ -173,8 +173,11 @@ async def _parted(db: Tercet) -> None:
         for statement in (
             "create table parted (id bigint, at date) partition by range (at)",
             "create table parted_1 partition of parted for values from ('2024-01-01') to ('2024-02-01')",
-            "create table parted_2 partition of parted for values from ('2024-02-01') to ('2025-01-01') "
-            "partition by range (at)",
+            "create table parted_2 partition of parted default partition by range (at)",
+            (
+                "create table parted_2 partition of parted for values from ('2024-02-01') to ('2025-01-01') "
+                "partition by range (at)"
+            ),
             "create table parted_2a partition of parted_2 for values from ('2024-02-01') to ('2024-03-01')",
             "insert into parted select i, '2024-01-01'::date + i % 60 from generate_series(1, 500) i",
         ):
@@ -221,25 +224,34 @@ async def test_a_partitioned_build_that_is_cut_off_leaves_nothing_invalid(db: Te
 
 async def test_a_build_stuck_behind_a_writer_lets_go_of_its_lock(db: Tercet, monkeypatch: pytest.MonkeyPatch) -> None:
     """Begun before the writer grew old, it is ended and begun again, and says at last who it was."""
-    monkeypatch.setattr("tercet.migrations.indexes._FIRST_WAIT_SECONDS", 0.0)
-    # The forecast sees nobody, as if the writer had just come.
-    monkeypatch.setattr(import_module("tercet.migrations.waiting.clear"), "blockers", _nobody)
+    monkeypatch.setattr(import_module("tercet.migrations.indexes"), "_FIRST_WAIT_SECONDS", 0.0)
+    module = import_module("tercet.migrations.waiting.clear")
+    forecast, asked = module.blockers, 0
+
+    async def first_nobody(*arguments: object) -> tuple[Blocker, ...]:
+        """As if the writer had come just after the forecast."""
+        nonlocal asked
+        asked += 1
+        found: tuple[Blocker, ...] = () if asked == 1 else await forecast(*arguments)
+        return found
+
+    monkeypatch.setattr(module, "blockers", first_nobody)
     told: list[str] = []
     async with db.postgres.transaction() as writer:
         pid = (await writer.exec_driver_sql("select pg_backend_pid()")).all()[0][0]
         await writer.exec_driver_sql("update orders set note = 'held' where id = 1")
-        with pytest.raises(BuildBlocked, match=f"process {pid}.*it has locked the table"):
+        while not (await writer.exec_driver_sql("select clock_timestamp() - now() > '1.2 s'")).all()[0][0]:
+            await asyncio.sleep(0.05)
+        with pytest.raises(BuildBlocked, match=f"process {pid}.*it has locked the table") as caught:
             await build_index(
-                db.postgres, BY_USER, patience="1m",
+                db.postgres, BY_USER, patience=0,
                 on_waiting=lambda found: told.extend(one.words() for one in found),
             )  # fmt: skip
-        assert await _index(db, "by_user") is None
+        assert caught.value.left == "by_user"
+        locks = await writer.exec_driver_sql("select pid from pg_locks where relation = 'orders'::regclass")
+        assert {row[0] for row in locks.all()} == {pid}
     assert any(f"process {pid}" in one for one in told)
     assert not (await build_index(db.postgres, BY_USER, patience="1m")).existed
-
-
-async def _nobody(*_arguments: object, **_options: object) -> tuple[Blocker, ...]:
-    return ()
 
 
 async def test_who_would_be_waited_for_is_foretold(db: Tercet) -> None:
@@ -248,16 +260,9 @@ async def test_who_would_be_waited_for_is_foretold(db: Tercet) -> None:
         await writer.exec_driver_sql("delete from orders where id = 1")
         await idle.exec_driver_sql("select 1")
         pids = [(await one.exec_driver_sql("select pg_backend_pid()")).all()[0][0] for one in (writer, idle)]
+        # A query's own portal, and its snapshot with it, stays until the next statement.
+        await idle.exec_driver_sql("set local work_mem = '1MB'")
         found = await blockers(db.postgres, '"orders"', older_than=0)
-        print(
-            found,
-            pids,
-            (
-                await idle.exec_driver_sql(
-                    "select pid,state,backend_xmin,backend_xid,backend_type,query from pg_stat_activity where backend_xmin is not null or backend_xid is not null"
-                )
-            ).all(),
-        )
         assert [one.pid for one in found] == pids[:1]
         assert found[0].locks
         assert found[0].state == "idle in transaction"

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
+from typing import get_args
 
 import pytest
 import pytest_asyncio
 
 from tercet import Tercet
+from tercet.advisor.views.policy import Policy, Way
 from tercet.clock import StoppedClock
 from tercet.errors import NotOpen, SettingInvalid, UsageError
 from tercet.rollups import Keeper, Measure, Rollup, age, apply_view, create_rollup, create_view, planned
@@ -178,12 +180,10 @@ async def test_what_needs_no_keeper_or_cannot_be_kept_is_refused(db: Tercet) -> 
     await keeper.close()
 
 
-@pytest.mark.parametrize("way", ["once", "plain", "concurrently", "delta", "triggers"])
-async def test_an_advised_view_is_made_and_kept_as_its_policy_says(db: Tercet, way: str) -> None:
+@pytest.mark.parametrize("way", get_args(Way))
+async def test_an_advised_view_is_made_and_kept_as_its_policy_says(db: Tercet, way: Way) -> None:
     """Whatever keeps it, a statement over it finds the same rows."""
-    from tercet.advisor.views.policy import Policy
-
-    policy = Policy(way, "because", every=0.2 if way not in {"once", "triggers"} else None)  # type: ignore[arg-type]
+    policy = Policy(way, "because", every=0.2 if way not in {"once", "triggers"} else None)
     async with Keeper(db.postgres) as keeper:
         await apply_view(db.postgres, TOTALS, policy, keeper=keeper)
         assert isinstance(planned(TOTALS, policy), Rollup) is (way in {"delta", "triggers"})

@@ -16,6 +16,8 @@ from tercet.advisor.mongo.parsing.access import accesses
 from tercet.advisor.mongo.parsing.condition import conditions
 from tercet.advisor.mongo.shape import fingerprint
 from tercet.advisor.mongo.shell import line, written
+from tercet.advisor.mongo.workload import fold
+from tercet.advisor.mongo.workload.mongo_counted import of_shape
 from tercet.errors import DocumentInvalid
 
 NOW = datetime(2025, 6, 1, tzinfo=UTC)
@@ -208,3 +210,26 @@ def test_a_pipeline_alone_is_asked_of_the_named_collection() -> None:
     one = from_specs([{"$match": {"a": 1}}, {"$limit": 3}], collection="orders")
     assert [query.command.collection for query in one.queries] == ["orders"]
     assert len(one.queries[0].command.pipeline) == 2
+
+
+def test_a_shape_of_query_stats_is_told_without_values() -> None:
+    """By its calls and their time; it leads to candidates, and says why it is not run."""
+    shape = {
+        "cmdNs": {"db": "shop", "coll": "orders"},
+        "command": "find",
+        "filter": {"$and": [{"status": {"$eq": "?string"}}, {"total": {"$gt": "?number"}}]},
+        "sort": {"created_at": -1},
+    }
+    metrics = {"execCount": 4, "totalExecMicros": {"sum": 8_000, "max": 5_000}}
+    entry = {"key": {"queryShape": shape}, "metrics": metrics}
+    assert of_shape(entry, "another") is None
+    seen = of_shape(entry, "shop")
+    assert seen is not None
+    (query,) = fold([seen], "$queryStats").queries
+    assert (query.calls, query.ms, query.collection) == (4.0, 2.0, "orders")
+    assert "no values" in query.unrunnable
+    assert propose([query], {})[0].index.shown() == ("status", "created_at desc", "total")
+    pipeline = {**shape, "command": "aggregate", "pipeline": [{"$match": {"status": {"$eq": "?string"}}}]}
+    counted = of_shape({"key": {"queryShape": pipeline}, "metrics": metrics}, "shop")
+    assert counted is not None
+    assert counted.command.kind == "aggregate"

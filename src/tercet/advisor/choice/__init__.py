@@ -3,6 +3,20 @@
 from tercet.advisor.choice.choice import choose
 from tercet.advisor.choice.chosen import Choice, Dropped, Outlook, Picked, WriteCost
 from tercet.advisor.choice.fragility import Tunable
+from tercet.advisor.choice.observation import Observation
+from tercet.advisor.choice.settling import Settled, settle
 from tercet.advisor.choice.timing.speeds import Speeds
 
-__all__ = ["Choice", "Dropped", "Outlook", "Picked", "Speeds", "Tunable", "WriteCost", "choose"]
+__all__ = [
+    "Choice",
+    "Dropped",
+    "Observation",
+    "Outlook",
+    "Picked",
+    "Settled",
+    "Speeds",
+    "Tunable",
+    "WriteCost",
+    "choose",
+    "settle",
+]

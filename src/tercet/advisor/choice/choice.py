@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING
 
 from tercet.advisor.choice.bounds import STATEMENT_SHARE_MIN, STATEMENT_SHARE_RUN
 from tercet.advisor.choice.chosen import Choice, Outlook
+from tercet.advisor.choice.finding.pruning import helpers, promising, remaining, winners
+from tercet.advisor.choice.finding.rounds import in_rounds, mended
+from tercet.advisor.choice.finding.search import Search
+from tercet.advisor.choice.finding.variants import variants
 from tercet.advisor.choice.fragility import fragile
 from tercet.advisor.choice.ledger import Ledger
 from tercet.advisor.choice.needless import needless
-from tercet.advisor.choice.pruning import helpers, winners
-from tercet.advisor.choice.search import Search
 from tercet.advisor.choice.telling import tell
 from tercet.advisor.choice.timing.ground import Ground
 from tercet.advisor.choice.timing.reckoner import Reckoner
-from tercet.advisor.choice.variants import variants
 from tercet.advisor.choice.worth import Worth
 from tercet.advisor.choice.writing import Writes
 from tercet.clock import SystemClock
@@ -26,8 +27,9 @@ if TYPE_CHECKING:
     from tercet.advisor.candidate import Candidate
     from tercet.advisor.candidates import Finding
     from tercet.advisor.catalog import Catalog
+    from tercet.advisor.choice.finding.search import Place
     from tercet.advisor.choice.ledger import Names
-    from tercet.advisor.choice.search import Place
+    from tercet.advisor.choice.observation import Observation
     from tercet.advisor.choice.timing.speeds import Speeds
     from tercet.advisor.port import Progress, WhatIf
     from tercet.advisor.query import Query
@@ -35,6 +37,11 @@ if TYPE_CHECKING:
 
 # Examples of one statement that the search plans each time; all of them are planned for what was found.
 _EXAMPLES_QUICK, _EXAMPLES_THOROUGH = 1, 3
+# EXPLAINs of each statement after which the search ends, so that it finds the same on slow machines and on fast ones:
+# a second or two of a shadow for twenty statements, or a quarter of a minute. What is told of the indexes comes on top.
+EXPLAINS_QUICK, EXPLAINS_THOROUGH = 12, 100
+# Candidates of each statement that the quick way makes known to the engine, each of which costs as much as two plans.
+_KNOWN_QUICK = 12
 # What is told of each index that it was preferred to.
 _REJECTED_QUICK, _REJECTED_THOROUGH = 1, 3
 
@@ -52,31 +59,39 @@ async def choose(
     window: float | None = None,
     suspects: Sequence[Finding] = (),
     speeds: Speeds | None = None,
+    observed: Sequence[Observation] = (),
     clock: Clock | None = None,
     run: bool = False,
 ) -> Choice:
     """The indexes that make the workload fastest within the budget, each of which earns its place.
 
-    Quick asks the planner for its favourites and cuts them back; thorough goes on from there for as many `seconds`
-    as it is given, or until nothing gets better: then it always finds the same. `window` is over how many
-    seconds the calls of the queries were counted, None if nobody knows. `suspects` are what housekeeping has found:
-    those are dropped without which no statement is slower. `run`: everything is run afterwards, so that what is in
-    doubt may be picked. Nothing is changed.
+    Quick asks the planner for its favourites and puts them together; thorough asks for each candidate and for more
+    made of them. Both end after a number of EXPLAINs, so that they always find the same, or, if it comes to the
+    worst, after so many `seconds`. `window` is over how many seconds the calls of the queries were counted, None if
+    nobody knows. `suspects` are what housekeeping has found: those are dropped without which no statement is slower.
+    `run`: everything is run afterwards, so that what is in doubt may be picked. `observed` is what came of running
+    earlier choices (see `settle`). Nothing is changed.
     """
     clock = clock or SystemClock()
     since = clock.monotonic()
-    room = _Room(clock, since + seconds, on_progress or _nobody)
     ledger = Ledger(
         queries, engine, Reckoner(Ground(catalog), speeds), examples=_EXAMPLES_THOROUGH if thorough else _EXAMPLES_QUICK
     )
+    most = len(ledger.queries) * (EXPLAINS_THOROUGH if thorough else EXPLAINS_QUICK)
+    room = _Room(clock, since + seconds, ledger, most, on_progress or _nobody)
     await ledger.begin()
-    refused = await ledger.suppose(candidates)
+    refused = await ledger.suppose(
+        candidates
+        if thorough
+        else promising(candidates, _KNOWN_QUICK, {name for one in observed for name in one.indexes})
+    )
+    await ledger.observe(observed)
     share = STATEMENT_SHARE_RUN if run else STATEMENT_SHARE_MIN
     worth = Worth(ledger, Writes(catalog, queries, window), share=share)
     search = Search(worth, budget_bytes=budget_bytes, late=room.late, tell=room.tell)
     pool, place = await (_thorough if thorough else _quick)(search, ledger, room)
     ended = not room.late()
-    place = await search.earned(await search.repair(place))
+    place = await search.earned(place)
     frail = await fragile(ledger, place[0])
     picked = await tell(search, worth, place, pool, frail, most=_REJECTED_THOROUGH if thorough else _REJECTED_QUICK)
     dropped = await needless(ledger, worth.writes, place[0], suspects)
@@ -105,11 +120,17 @@ class _Room:
 
     clock: Clock
     until: float
+    ledger: Ledger
+    most: int
     progress: Progress
 
     def late(self) -> bool:
-        """Whether the time is over."""
-        return self.clock.monotonic() >= self.until
+        """Whether enough was asked, or the time is over, which is the last resort."""
+        return self.asked() or self.clock.monotonic() >= self.until
+
+    def asked(self) -> bool:
+        """Whether no more may be asked; over what is known, the search goes on."""
+        return self.ledger.asking and self.ledger.tried >= self.most
 
     def tell(self, what: str) -> None:
         """Say what is being tried."""
@@ -122,33 +143,29 @@ def _nobody(what: str, done: int, of: int) -> None:
 
 
 async def _quick(search: Search, ledger: Ledger, room: _Room) -> tuple[Names, Place]:
-    """What the planner picks for each statement, the best for its bytes first; then what became needless goes."""
+    """What the planner picks for each statement, put together in rounds."""
     moves = await winners(ledger, room.progress)
-    grown = await search.grow(await search.place(frozenset()), moves)
-    return frozenset().union(*moves), await search.cut_back(await search.repair(grown))
+    search.worth.remains(await remaining(ledger))
+    place = await in_rounds(search, ledger, moves, room.late, await search.place(frozenset()))
+    return frozenset().union(*moves), place
 
 
 async def _thorough(search: Search, ledger: Ledger, room: _Room) -> tuple[Names, Place]:
-    """As quick, and grown from single ones and their variants too; both are made better, and the better one is it."""
+    """As quick, then with what helps alone and its variants too."""
     favourites = await winners(ledger, room.progress)
-    nothing = await search.place(frozenset())
-    first = await search.cut_back(await search.grow(nothing, favourites))
+    search.worth.remains(await remaining(ledger))
+    place = await in_rounds(search, ledger, favourites, room.late, await search.place(frozenset()))
     pool = frozenset().union(*favourites)
-    if room.late():
-        return pool, first
-    alone = await helpers(ledger, room.progress)
+    alone = await helpers(ledger, ledger.candidates, room.progress, room.late)
     pool = pool.union(*alone)
     more = variants([ledger.candidates[name] for name in sorted(pool)])
     await ledger.suppose(more)
-    pool |= {one.name for one in more if one.name in ledger.candidates}
-    moves = {
-        **dict.fromkeys((frozenset({name}) for name in pool), float("inf")),
-        **dict.fromkeys(favourites, float("inf")),
-    }
-    second = await search.cut_back(await search.grow(nothing, moves))
-    ways = sorted((first, second), key=lambda place: (place[1].total, sorted(place[0])))
-    better = [await search.repair(await search.better(way, pool)) for way in ways]
-    return pool, min(better, key=lambda place: (place[1].total, sorted(place[0])))
+    varied = await helpers(ledger, [one.name for one in more], room.progress, room.late)
+    pool = pool.union(*varied)
+    moves = {**alone, **varied, **favourites}
+    place = await in_rounds(search, ledger, moves, room.late, place)
+    # What two do together that neither does alone, only the planner can tell.
+    return pool, await mended(search, ledger, await search.better(place, pool))
 
 
 def _outlooks(ledger: Ledger, place: Place) -> tuple[Outlook, ...]:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tercet.advisor.choice.observation import Lesson, correction
 from tercet.advisor.port import Refused
 from tercet.sql import Expression
 from tercet.sql.identifier import table_parts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from tercet.advisor.candidate import Candidate
+    from tercet.advisor.choice.observation import Observation
     from tercet.advisor.choice.timing.reckoner import Reckoner
     from tercet.advisor.port import Supposed, WhatIf
     from tercet.advisor.query import Example, Query
@@ -76,10 +79,15 @@ class Ledger:
         self.candidates: dict[str, Candidate] = {}
         self._relevant: list[set[str]] = [set() for _ in self.queries]
         self._words = [frozenset(word.lower() for word in _WORD.findall(query.sql)) for query in self.queries]
+        # Those that some plan uses.
+        self.liked: set[str] = set()
         self._asked: dict[tuple[int, int], list[Asked]] = {}
+        # What was guessed since nobody is asked; None while the engine is.
+        self._guessed: dict[tuple[int, Names], Found | None] | None = None
         self._searched = examples
         self._examples = [_by_weight(query.examples) for query in self.queries]
         self._factors: list[float] = [1.0] * len(self.queries)
+        self._lessons: list[list[Lesson]] = [[] for _ in self.queries]
         self.before: list[Found] = []
 
     async def begin(self) -> None:
@@ -114,9 +122,40 @@ class Ledger:
                     self._relevant[at].add(one.name)
         return refused
 
+    async def observe(self, observations: Sequence[Observation]) -> None:
+        """Learn from runs: what is reckoned of plans with the same indexes is corrected by them, the latest last.
+
+        One with indexes that are not known here says nothing.
+        """
+        numbers = {query.fingerprint: at for at, query in enumerate(self.queries)}
+        for one in observations:
+            at = numbers.get(one.fingerprint)
+            if at is None or not one.indexes <= self.candidates.keys():
+                continue
+            before, found = self.before[at], await self.need(at, one.indexes)
+            needs = found.used & self._relevant[at]
+            if needs:
+                reckoned = found.ms / correction(self._lessons[at], needs)
+                self._lessons[at] = [lesson for lesson in self._lessons[at] if lesson.needs != needs]
+                self._lessons[at].append(Lesson.of(needs, before.ms * one.ratio, reckoned))
+
+    def sure(self, at: int, found: Found) -> bool:
+        """Whether a statement was run with a plan like this."""
+        needs = found.used & self._relevant[at]
+        return any(lesson.needs == needs for lesson in self._lessons[at])
+
     def relevant(self, at: int) -> Names:
         """The candidates that the plan of this statement may use."""
         return frozenset(self._relevant[at])
+
+    def faster(self, at: int) -> list[Names]:
+        """The sets of candidates that are known to make a statement faster than it was, the best first."""
+        known = [one for one in self._asked.get((at, 0), ()) if not one.hiding]
+        best: dict[Names, float] = {}
+        for one in known:
+            best[one.needs] = min(one.ms, best.get(one.needs, one.ms))
+        before = best.get(frozenset(), 0.0)
+        return sorted((needs for needs, ms in best.items() if ms < before), key=lambda one: (best[one], sorted(one)))
 
     def concerned(self, name: str) -> list[int]:
         """The statements that may use this candidate."""
@@ -135,6 +174,13 @@ class Ledger:
         if at in self.refused:
             return None
         using = using & self._relevant[at]
+        if self._guessed is None or hiding:
+            return await self._planned(at, using, hiding)
+        if (at, using) not in self._guessed:
+            self._guessed[at, using] = await self._planned(at, using, hiding)
+        return self._guessed[at, using]
+
+    async def _planned(self, at: int, using: Names, hiding: Names) -> Found | None:
         ms = cost = share = 0.0
         used: set[str] = set()
         for number, example in enumerate(self._examples[at][: self._searched]):
@@ -147,7 +193,8 @@ class Ledger:
                 share + example.weight,
             )
             used |= asked.used
-        return Found(ms / share * self._factors[at], cost / share, frozenset(used))
+        factor = self._factors[at] * correction(self._lessons[at], frozenset(used & using))
+        return Found(ms / share * factor, cost / share, frozenset(used))
 
     async def used(self, at: int, using: Names) -> Names:
         """What the engine would use for a statement as it plans at this moment; nothing of it is remembered."""
@@ -163,11 +210,30 @@ class Ledger:
         ]
         return [(example, asked) for example, asked in found if asked is not None]
 
+    @property
+    def asking(self) -> bool:
+        """Whether what is not known is asked for."""
+        return self._guessed is None
+
+    @contextmanager
+    def guessing(self) -> Iterator[None]:
+        """Within, nobody is asked: of the plans that are known and could be had, the planner's favourite is taken.
+
+        It would find that one or a cheaper one, so a guess is a plan that there is, and no surprise a missing one.
+        """
+        self._guessed = {}
+        try:
+            yield
+        finally:
+            self._guessed = None
+
     async def _ask(self, at: int, number: int, example: Example, using: Names, hiding: Names) -> Asked | None:
         known = self._asked.setdefault((at, number), [])
         for one in reversed(known):
             if one.hiding <= hiding and one.needs <= using <= one.using and not one.used & hiding:
                 return one
+        if self._guessed is not None and not hiding:
+            return min((one for one in known if not one.hiding and one.needs <= using), key=lambda one: one.cost)
         self.tried += 1
         plan = await self.engine.plan(example.sql, using=using, hiding=hiding)
         if isinstance(plan, Refused):
@@ -179,6 +245,7 @@ class Ledger:
         used = frozenset(plan.indexes)
         asked = Asked(using, hiding, ms, ms_off, plan.root.cost, used, used & using)
         known.append(asked)
+        self.liked |= asked.needs
         return asked
 
     @staticmethod

@@ -11,8 +11,8 @@ from tercet.advisor.choice.chosen import Picked
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from tercet.advisor.choice.finding.search import Place, Search
     from tercet.advisor.choice.ledger import Names
-    from tercet.advisor.choice.search import Place, Search
     from tercet.advisor.choice.worth import Worth
 
 _MB = 1024 * 1024

@@ -41,10 +41,18 @@ class Worth:
         self._weights = tuple(max(query.calls, 0.0) for query in ledger.queries)
         self._prices: dict[str, float] = {}
         self.ms_before = self.ms(tuple(ledger.before))
-        tables = max(ledger.reckoner.ground.tables_bytes, 1)
-        # What an index has to save at least.
-        self.least = WORKLOAD_SHARE_MIN * self.ms_before
-        self._rent = RENT_SHARE * self.ms_before / tables
+        self._tables = max(ledger.reckoner.ground.tables_bytes, 1)
+        # What an index has to save at least, and what each of its bytes has to.
+        self.least = self._rent = 0.0
+        self.remains(self.ms_before)
+
+    def remains(self, ms: float) -> None:
+        """So much the workload takes whatever is made: the shares that indexes have to save are taken from it.
+
+        Else one statement that hardly ends would make all that the others gain by indexes look like nothing.
+        """
+        self.least = WORKLOAD_SHARE_MIN * ms
+        self._rent = RENT_SHARE * ms / self._tables
 
     def ms(self, found: tuple[Found, ...]) -> float:
         """All calls of all statements."""
@@ -73,11 +81,12 @@ class Worth:
         return self._prices[name]
 
     def slower(self, score: Score, most: float = SLOWER_MOST) -> list[int]:
-        """The statements that lose more than they should."""
+        """The statements that lose more than they should; of what was run, there is no doubt that needs more room."""
         return [
             at
             for at, (one, before) in enumerate(zip(score.found, self.ledger.before, strict=True))
-            if one.ms > before.ms * most and one.ms - before.ms > STATEMENT_MS_MIN
+            if one.ms - before.ms > STATEMENT_MS_MIN
+            and one.ms > before.ms * (SLOWER_MOST if self.ledger.sure(at, one) else most)
         ]
 
     def earns(self, score: Score, without: Score) -> bool:

@@ -141,7 +141,9 @@ async def _together(place: Place, drafts: Sequence[Draft], changes: Sequence[Cha
         if draft.outlook is not None
     }
     queries = [draft.query for draft in drafts]
-    found = await verify(place, queries, changes, estimates=estimates, on_progress=wishes.progress)
+    found = await verify(
+        place, queries, changes, estimates=estimates, figure=wishes.figure, on_progress=wishes.progress
+    )
     for draft in drafts:
         draft.verified = found.statement(draft.fingerprint)
     return found
@@ -150,7 +152,8 @@ async def _together(place: Place, drafts: Sequence[Draft], changes: Sequence[Cha
 async def _over(place: Place, drafts: Sequence[Draft], view: View, wishes: Wishes) -> Verdicts:
     """A view with the statements that it answers, each as it is asked now against the same over the view."""
     changes: list[Change] = [view, *(draft.over_view for draft in drafts if draft.over_view is not None)]
-    found = await verify(place, [draft.query for draft in drafts], changes, on_progress=wishes.progress)
+    queries = [draft.query for draft in drafts]
+    found = await verify(place, queries, changes, figure=wishes.figure, on_progress=wishes.progress)
     for draft in drafts:
         draft.view_verified = found.statement(draft.fingerprint)
     return found

@@ -39,10 +39,10 @@ async def run_off(
     wishes: Wishes,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> bool:
-    """Run the texts of each question against each other, with the indexes that are best for any; whether that told
-    of another one than the planner.
+    """Run the texts of each question against each other; True if another one than the planner's is the quickest.
 
-    What the planner thinks of two texts says little about which of them is the quicker one.
+    What the planner thinks of two texts says little about which of them is the quicker one. All indexes that are best
+    for any of them are there meanwhile.
     """
     several = [one for one in drafts if len(one.forms) > 1 and _slow(one)]
     if not stand.builds or not several:
@@ -91,16 +91,16 @@ async def _texts(draft: Draft, place: Place, seconds: float, wishes: Wishes) -> 
         await building.build(tuple(dict.fromkeys(index for form in draft.forms for index in form.indexes)))
         for form in [one for one in draft.forms if one.rewrite is not None]:
             left = max(seconds - (time.monotonic() - began), 0.0)
-            found[form] = await _against(draft, form, place, replace(_BOUNDS, total_seconds=left))
+            found[form] = await _against(draft, form, place, replace(_BOUNDS, total_seconds=left), wishes)
     finally:
         await asyncio.shield(building.clear())
     return found
 
 
-async def _against(draft: Draft, form: Form, place: Place, bounds: Bounds) -> _Ran:
+async def _against(draft: Draft, form: Form, place: Place, bounds: Bounds, wishes: Wishes) -> _Ran:
     if form.rewrite is None:
         return _Ran()
-    ran = await verify(place, [draft.query], [form.rewrite], bounds=bounds)
+    ran = await verify(place, [draft.query], [form.rewrite], bounds=bounds, figure=wishes.figure)
     (held,), one = ran.changes, ran.statement(draft.fingerprint)
     if held.state != "kept" or one is None:
         return _Ran(why=held.why, unproved=held.state == "unproved")

@@ -42,10 +42,12 @@ async def clear(
     what: str,
     wait: float,
     on_waiting: Callable[[Sequence[Blocker]], None] | None = None,
+    left: str = "",
 ) -> None:
     """Return when no old transaction stands in the way of a build on `table`; nothing is locked meanwhile.
 
-    `on_waiting` is told who it is, again and again. Raises BuildBlocked when they have not ended within `wait` seconds.
+    `on_waiting` is told who it is, again and again. Raises BuildBlocked when they have not ended within `wait` seconds;
+    `left` is the invalid index that is there then.
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + wait
@@ -53,10 +55,12 @@ async def clear(
         if on_waiting is not None:
             on_waiting(found)
         if loop.time() >= deadline:
-            raise blocked(what, found, wait)
+            raise blocked(what, found, wait, left=left)
         await asyncio.sleep(_LOOK_SECONDS)
 
 
-def blocked(what: str, found: Sequence[Blocker], waited: float) -> BuildBlocked:
+def blocked(what: str, found: Sequence[Blocker], waited: float, *, left: str = "") -> BuildBlocked:
     """The error that names them."""
-    return BuildBlocked(what, blockers=tuple(one.words() for one in found), waited=waited, end=found[0].mend())
+    return BuildBlocked(
+        what, blockers=tuple(one.words() for one in found), waited=waited, end=found[0].mend(), left=left
+    )

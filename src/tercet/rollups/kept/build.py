@@ -33,6 +33,9 @@ _LOCK_TIMEOUT = "set local lock_timeout = '1s'"
 _LOCK_TRIES = 60
 _LOCK_PAUSE_SECONDS = 0.5
 _LOCK_REFUSED = "55P03"
+# A build and a repair wait for a batch of a merge to end; one that takes longer than this is stuck.
+TURN_SECONDS = 30.0
+_TURN_PAUSE_SECONDS = 0.05
 # What PostgreSQL says of an index over an expression that is not always the same for the same row.
 _NOT_IMMUTABLE = "42P17"
 
@@ -173,10 +176,22 @@ async def _probe(connection: Connection, rollup: Rollup) -> None:
             ) from error
 
 
+async def turn(connection: Connection, rollup: Rollup, *, wait: float = TURN_SECONDS) -> None:
+    """Hold the lock of the rollup's upkeep until the transaction ends; LockBusy if others have it for so long."""
+    until = time.monotonic() + wait
+    while True:
+        try:
+            return await alone_until_commit(connection, lock(rollup))
+        except LockBusy:
+            if time.monotonic() >= until:
+                raise
+        await asyncio.sleep(_TURN_PAUSE_SECONDS)
+
+
 async def _fill(database: Database, statements: Statements, one: Range) -> None:
     rollup = statements.rollup
     async with database.transaction(within=0) as connection:
-        await alone_until_commit(connection, lock(rollup))
+        await turn(connection, rollup)
         await plainly(connection)
         await call(connection, statements, "replace", one)
         await filled(connection, rollup.qualified, "filling", one.high)
@@ -186,7 +201,7 @@ async def _finish(database: Database, statements: Statements) -> None:
     """The view under which it is read, for whoever may read the table, unless rows are hidden from some."""
     rollup = statements.rollup
     async with database.transaction(within=0) as connection:
-        await alone_until_commit(connection, lock(rollup))
+        await turn(connection, rollup)
         facts = await _facts(connection, rollup.table)
         await plainly(connection)
         await connection.exec_driver_sql(statements.view())

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 # Wider keys are hardly ever of use to more than one statement, and dear for everybody who writes.
 _KEYS_MOST = 5
-# Of so many candidates the number of pairs is still small beside the plans that each variant costs.
-_VARIANTS_MOST = 200
+# Each costs an engine as much as two plans, and one plan for each statement of its own.
+_VARIANTS_MOST = 100
 
 
 def variants(candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:

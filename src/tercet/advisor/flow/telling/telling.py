@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 
 from tercet.advisor.advice import Advice, Proof, Rejected, StatementAdvice
 from tercet.advisor.candidates.same import serves
-from tercet.advisor.flow import pieces as made
-from tercet.advisor.flow.keeping import base_tables, view_policy, worth_keeping
 from tercet.advisor.flow.summing import floor
-from tercet.advisor.flow.viewing import SLOW_MS
+from tercet.advisor.flow.telling import pieces as made
+from tercet.advisor.flow.telling.keeping import base_tables, view_policy, worth_keeping
 from tercet.units import duration
 
 if TYPE_CHECKING:
@@ -221,23 +220,18 @@ class _Teller:
 
 
 def _rungs(draft: Draft, mine: Sequence[Piece], wishes: Wishes) -> str:
-    """What can be had without a view, and why that is not less."""
+    """What can be had without a view, which is always a little old."""
     view = next(one for one in mine if one.kind == "view")
     others = [one.number for one in mine if one.kind in {"index", "rewrite"}]
     ran = draft.verified if draft.verified is not None and draft.verified.ms_after is not None else None
     ms = ran.ms_after if ran is not None else draft.outlook.ms_after if draft.outlook is not None else None
     if ms is None:
-        return f"piece {view.number} answers up to {duration(wishes.tolerated_age)} late"
+        return f"piece {view.number} answers what was true up to {duration(wishes.tolerated_age)} ago"
     how = "measured" if ran is not None else "by estimate"
     numbers = ", ".join(map(str, others))
     always = f"pieces {numbers}" if len(others) > 1 else f"piece {numbers}" if others else "no index that was tried"
     said = f"without the view: {duration(ms / 1_000)} ({how}), {always}" + (", never old" if others else " helps")
-    plan = ran.after.plan if ran is not None and ran.after is not None else draft.plan_after
-    rows = max((node.rows or node.rows_planned for node in plan.walk()), default=0) if plan else 0
-    if ms >= SLOW_MS and rows:
-        said += f"; no index brings it lower, since {rows:,.0f} rows have to be gone through each time: only what is"
-        said += f" added up beforehand is quicker (piece {view.number}, up to {duration(wishes.tolerated_age)} old)"
-    return said
+    return f"{said}; with it (piece {view.number}) up to {duration(wishes.tolerated_age)} old"
 
 
 def _times(draft: Draft, kinds: AbstractSet[Kind], *, sampled: bool) -> tuple[float | None, float | None, Proof | None]:

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from tercet.advisor.choice.ledger import Names
     from tercet.advisor.choice.worth import Score, Worth
 
+# Of the plans that make a statement faster, so many are tried to mend it.
+_HELPED_MOST = 8
+
 # What one set is, and what it is worth.
 Place = tuple["Names", "Score"]
 
@@ -23,7 +26,7 @@ class Search:
     def __init__(
         self, worth: Worth, *, budget_bytes: int | None, late: Callable[[], bool], tell: Callable[[str], None]
     ) -> None:
-        self._worth = worth
+        self.worth = worth
         self._ledger = worth.ledger
         self._budget = budget_bytes
         self._late = late
@@ -35,7 +38,7 @@ class Search:
 
     async def place(self, using: Names, near: Place | None = None) -> Place:
         """A set with its worth."""
-        return using, await self._worth.score(using, near)
+        return using, await self.worth.score(using, near)
 
     async def cut_back(self, place: Place) -> Place:
         """Take away what is not worth its bytes, then what is least worth them, until the budget holds."""
@@ -61,7 +64,7 @@ class Search:
         fresh: dict[Names, Place] = {}
         while waiting and not self._late():
             move = min(waiting, key=lambda one: (-waiting[one], sorted(one)))
-            if waiting[move] * self._ledger.size(move) <= self._worth.least:
+            if waiting[move] * self._ledger.size(move) <= self.worth.least:
                 del waiting[move]
                 continue
             if move in fresh:
@@ -98,9 +101,9 @@ class Search:
         return place
 
     async def repair(self, place: Place) -> Place:
-        """Mend what makes a statement slower than it may become: by another index that begins alike, else by none."""
+        """Mend what makes a statement slower than it may become: by another index, else by one less."""
         tried: set[str] = set()
-        while place[0] and (slower := self._worth.slower(place[1], SLOWER_DOUBTED)):
+        while place[0] and (slower := self.worth.slower(place[1], SLOWER_DOUBTED)):
             guilty = sorted({name for at in slower for name in place[1].found[at].used & place[0]})
             if not guilty:
                 return place
@@ -109,6 +112,7 @@ class Search:
                 for other in sorted(self._alike(name) - place[0] - tried):
                     trial = await self._fitted(await self.place((place[0] - {name}) | {other}, place), other)
                     trials += [trial] if self._improves(trial, place) else []
+            trials += [one for at in slower for one in await self._helped(place, at)]
             best = min(trials, key=lambda one: (one[1].total, sorted(one[0])))
             if best[1].total - place[1].total > SLOWER_OUTWEIGHED * (place[1].total - place[1].soft):
                 return place
@@ -117,19 +121,30 @@ class Search:
             tried |= place[0]
         return place
 
+    async def _helped(self, place: Place, at: int) -> list[Place]:
+        """With what else makes this statement faster, by the plans that are known."""
+        found = []
+        for names in self._ledger.faster(at)[:_HELPED_MOST]:
+            if names - place[0]:
+                trial = await self._widened(place, names)
+                found += [trial] if self._improves(trial, place) else []
+        return found
+
     def _alike(self, name: str) -> Names:
-        """Candidates of the same table that begin with the same key."""
+        """Candidates of the same table that begin with the same key, if any plan is known to use them."""
         own = self._ledger.candidates[name].index
         known = self._ledger.candidates
         return frozenset(
-            other for other, one in known.items() if one.index.table == own.table and one.index.keys[0] == own.keys[0]
+            other
+            for other, one in known.items()
+            if other in self._ledger.liked and one.index.table == own.table and one.index.keys[0] == own.keys[0]
         )
 
     async def earned(self, place: Place) -> Place:
         """Take away what does not earn its place, the least worth first."""
         while place[0]:
             without = {name: await self._without(place, name) for name in sorted(place[0])}
-            idle = [name for name, gone in without.items() if not self._worth.earns(place[1], gone[1])]
+            idle = [name for name, gone in without.items() if not self.worth.earns(place[1], gone[1])]
             if not idle:
                 return place
             place = without[min(idle, key=lambda name: (without[name][1].total, name))]

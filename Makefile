@@ -8,7 +8,7 @@ UV := $(BIN)/uv $(if $(wildcard /etc/ssl/certs/ca-certificates.crt),--system-cer
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format docs bench bench-ladder bench-cache bench-changes check-staleness lock clean
+.PHONY: help setup demo test check format docs bench bench-ladder bench-cache bench-changes bench-advisor check-staleness lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 18
@@ -59,6 +59,11 @@ bench-cache: setup .venv-bench/.ready ## the cache, locks and limits beside thei
 bench-changes: setup ## changes, outbox and entities: latency, backlog, races, faults (half an hour)
 	@$(BIN)/python bench/changes/run.py --results bench/results $(ARGS)
 	@$(BIN)/python bench/changes/report.py --readme
+
+# TPC-H and TPC-DS come out of a package of that environment.
+bench-advisor: setup .venv-bench/.ready ## the advisor beside its peers and real indexes, in .venv-bench (two to three hours)
+	@.venv-bench/bin/python bench/advisor/run.py --results bench/results $(ARGS)
+	@$(BIN)/python bench/advisor/report.py --readme
 
 .venv-bench/.ready: requirements/bench.txt pyproject.toml
 	@test -x .venv-bench/bin/python || $(PYTHON) -m venv .venv-bench

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,9 +41,7 @@ def main(doc: str | None, measure: Callable[[Options], Coroutine[Any, Any, Answe
     given = parser.parse_args()
     scale = given.scale or (QUICK_SCALE if given.quick else 1.0)
     options = Options(scale, 1 if given.quick else given.rounds, given.quick, tuple(given.sources.split(",")))
-    answers: Answers = {}
-    with suppress(KeyboardInterrupt):
-        answers = asyncio.run(measure(options))
+    answers = asyncio.run(measure(options))
     text = json.dumps({"scale": scale, **answers}, indent=1)
     if given.json:
         given.json.write_text(text + "\n", encoding="utf-8")

@@ -87,6 +87,8 @@ async def _asked(server: Server, case: Mapping[str, Any], verify: Verification) 
 def _wrong(case: Mapping[str, Any], advice: Advice) -> list[str]:
     due = _due(case)
     found = [f"not advised: {wanted}" for wanted in due if not any(_fits(one, wanted) for one in advice.pieces)]
+    # An index that takes another's place lets that one go.
+    due += [{"kind": "drop_index", "index": name} for wanted in due for name in wanted.get("replaces", ())]
     undue = [one for one in advice.pieces if not any(_fits(one, wanted) for wanted in due)]
     return found + [f"undue: {one.kind}: {'; '.join(one.ddl)}: {one.why}" for one in undue]
 

@@ -75,13 +75,14 @@ async def measure(options: Options) -> Answers:
         return {
             "servers": [server.name], "users": users, "orders": orders, **told,
             "ways": {name: _way(way) for name, way in ways.items()}, **_ratios(ways),
+            "other_rows": [name for name, way in ways.items() if not way.same_rows],
         }  # fmt: skip
 
 
 async def _advised(db: Tercet, texts: Mapping[str, str]) -> tuple[Answers, Advice]:
     began, cpu = time.perf_counter(), time.process_time()
     advice = await advise(db, texts["as written"])
-    told = {
+    told: Answers = {
         "advise_seconds": time.perf_counter() - began,
         "advise_cpu_seconds": time.process_time() - cpu,
         "pieces": [{"kind": one.kind, "ddl": list(one.ddl), "why": one.why, "mb": one.size_bytes / 2**20}
@@ -90,6 +91,8 @@ async def _advised(db: Tercet, texts: Mapping[str, str]) -> tuple[Answers, Advic
         "notes": [*advice.notes, *(note for one in advice.statements for note in one.notes)],
         "estimated_ms": [(one.ms_before, one.ms_after) for one in advice.statements],
     }  # fmt: skip
+    sentences = [*told["notes"], *told["rejected"], *(one.why for one in advice.pieces)]
+    told["no_index_notes"] = [one for one in sentences if re.search(r"\b(no|whatever the) index\b", one)]
     open_end = await advise(db, texts["nulls first"], thorough=False)
     told["undetermined_notes"] = [note for one in open_end.statements for note in one.notes]
     return told, advice

@@ -42,9 +42,9 @@ class Server:
         """As people call it."""
         return f"PostgreSQL {self.version}"
 
-    def cpu(self) -> float:
-        """Seconds of processor time that all of its processes have taken so far."""
-        own, children = _read(self.pid), [pid for pid, parent in _parents() if parent == self.pid]
+    def cpu(self, *, without: int = 0) -> float:
+        """Seconds of processor time that all of its processes have taken so far, but for this living one."""
+        own, children = _read(self.pid), [pid for pid, parent in _parents() if parent == self.pid and pid != without]
         ticks = sum(own) + sum(sum(_read(pid)) for pid in children)
         return ticks / os.sysconf("SC_CLK_TCK")
 

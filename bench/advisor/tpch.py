@@ -49,7 +49,7 @@ SLOWER = 1.10
 AGAIN = 3
 STATEMENT_SECONDS = 120.0
 APART_SECONDS = 30.0
-THOROUGH_SECONDS = 60.0
+THOROUGH_SECONDS, THOROUGH_SECONDS_QUICK = 60.0, 5.0
 
 
 @dataclass(slots=True)
@@ -100,17 +100,20 @@ async def _chosen(url: str, queries: Mapping[int, str], options: Options) -> dic
             for thorough in (False, True):
                 name = f"tercet {'thorough' if thorough else 'quick'} {megabytes}"
                 budget = round(megabytes * MB * options.scale)
-                found[name] = await _choice(db, asked, budget, thorough=thorough)
+                seconds = THOROUGH_SECONDS_QUICK if options.quick else THOROUGH_SECONDS
+                found[name] = await _choice(db, asked, budget, thorough=thorough, seconds=seconds)
                 print(f"{name}: {_told(found[name])}", flush=True)
     return found
 
 
-async def _choice(db: Tercet, asked: Sequence[Query], budget: int | None, *, thorough: bool) -> Choice:
+async def _choice(
+    db: Tercet, asked: Sequence[Query], budget: int | None, *, thorough: bool = False, seconds: float = THOROUGH_SECONDS
+) -> Choice:
     catalog = await read(db.postgres)
     async with await shadow(db.postgres, catalog) as engine:
         return await choose(
             asked, propose(asked, catalog), engine, catalog,
-            budget_bytes=budget, thorough=thorough, seconds=THOROUGH_SECONDS,
+            budget_bytes=budget, thorough=thorough, seconds=seconds,
         )  # fmt: skip
 
 
@@ -224,7 +227,7 @@ async def _apart(url: str, connection: asyncpg.Connection, queries: Mapping[int,
     told = {}
     async with Tercet(postgres=url) as db:
         for number, sql in queries.items():
-            choice = await _choice(db, [_query(number, sql)], None, thorough=False)
+            choice = await _choice(db, [_query(number, sql)], None)
             before = await _ms(connection, sql, APART_SECONDS)
             made = [one.candidate.index.create(concurrently=False) for one in choice.picked]
             for at, one in enumerate(made):
@@ -255,7 +258,10 @@ def _query(number: int, sql: str) -> Query:
 
 
 def _renamed(statement: str, name: str) -> str:
-    return re.sub(r"^create index \S+", f"create index {name}", statement, flags=re.IGNORECASE)
+    renamed, count = re.subn(r"^create (unique )?index \S+ on", rf"create \1index {name} on", statement)
+    if not count:
+        raise SystemExit(f"This makes no index that could get another name: {statement}")
+    return renamed
 
 
 def _name(definition: str) -> str:

@@ -26,10 +26,12 @@ if TYPE_CHECKING:
     from tercet.limits import Limit, Limits, Rate
     from tercet.limits.limits import WhenAway
     from tercet.locks import Lock, Locks
+    from tercet.rollups import Keeper, Rollup
     from tercet.router import Edit, Entity, Finding, Outcomes, Recorded, Router
     from tercet.router.port import EntityTransaction
     from tercet.sessions import Sessions
     from tercet.settings import Settings
+    from tercet.sql import View
     from tercet.stores import Gate, Store
     from tercet.stores.mongo import Document, Mongo
     from tercet.stores.postgres import Isolation, Postgres
@@ -235,6 +237,26 @@ class Features:
             )
         return self.outbox.on(*types, once=once, name=name, within=within, **words)
 
+    # ---- kept views ----
+
+    @cached_property
+    def keeper(self) -> Keeper:
+        """Refreshes views and merges rollups on schedule, from the opening of this Tercet on."""
+        from tercet.rollups import Keeper  # noqa: PLC0415 - see above
+
+        self.need("postgres", feature="Tercet.keep")
+        keeper = Keeper(Later(lambda: self.postgres), clock=self._clock, telemetry=self._telemetry)
+        if self._gate.is_open:
+            keeper.open()
+        return keeper
+
+    def keep(self, what: View | Rollup, *, every: str | float, concurrently: bool | None = None) -> None:
+        """Keep a materialized view or a rollup's groups about as fresh as `every`; see Keeper.keep.
+
+        Whichever process of the service finds that it is due does it; two never do it at once.
+        """
+        self.keeper.keep(what, every=every, concurrently=concurrently)
+
     # ---- over all stores ----
 
     @cached_property
@@ -298,6 +320,8 @@ class Features:
         """Begin what was declared before anything was open."""
         if "outbox" in self.__dict__:
             await self.outbox.open()
+        if "keeper" in self.__dict__:
+            self.keeper.open()
         for room in ("changes", "_mongo_changes"):
             if room in self.__dict__:
                 getattr(self, room).start()
@@ -306,7 +330,7 @@ class Features:
         """End all rooms, those first that stand on others; what was never used was never made."""
         async with AsyncExitStack() as rooms:
             # The last that is handed to it comes first, and each is closed also where another one fails.
-            for room in ("wire", "locks", "router", "_mongo_changes", "changes", "outbox"):
+            for room in ("wire", "locks", "router", "_mongo_changes", "changes", "outbox", "keeper"):
                 if room in self.__dict__:
                     rooms.push_async_callback(getattr(self, room).close)
 

@@ -80,3 +80,25 @@ def test_a_name_that_is_not_on_the_face_is_an_attribute_error() -> None:
     """The lazy face behaves like any module."""
     with pytest.raises(AttributeError, match="has no attribute 'Tecret'"):
         _ = tercet.Tecret
+
+
+def test_what_the_advisor_tells_is_read_without_a_driver(root: Path) -> None:
+    """A program that only looks at advice, or writes a workload down, needs no extra."""
+    assert _loaded_by("from tercet.advisor import Advice, Candidate, Catalog, Workload", root) & DRIVERS == set()
+
+
+@pytest.mark.parametrize("module", ["sqlalchemy", "asyncpg"])
+def test_the_advisor_without_its_drivers_says_which_extra_brings_them(root: Path, module: str) -> None:
+    """No ImportError from somewhere deep inside, and the command that mends it."""
+    program = (
+        f"import sys; sys.modules[{module!r}] = None\n"
+        "import tercet.advisor, tercet.errors\n"
+        "try:\n    tercet.advisor.advise\n"
+        "except tercet.errors.ExtraMissing as error:\n    print(error)"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True,
+        env={"PYTHONPATH": str(root / "src")},
+    )  # fmt: skip
+    assert module in ran.stdout
+    assert "tercet[advisor]" in ran.stdout

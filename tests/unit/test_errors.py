@@ -10,7 +10,9 @@ import pytest
 
 from tercet import errors
 from tercet.errors import (
+    AdviceStale,
     BudgetExceeded,
+    BuildBlocked,
     CommandInvalid,
     CommandRefused,
     CommitUnknown,
@@ -289,6 +291,26 @@ SAID: dict[str, tuple[TercetError, str]] = {
     "LockBusy": (
         LockBusy("the refresh of top_spenders"),
         ("The refresh of top_spenders is under way already. Nothing was changed; try again when it has ended."),
+    ),
+    "BuildBlocked": (
+        BuildBlocked(
+            "the build of the index by_user",
+            blockers=("process 7 (psql), idle in transaction",),
+            waited=600.0,
+            end="select pg_terminate_backend(7)",
+        ),
+        (
+            "The build of the index by_user waits for others, who have not ended within 10 min 0 s:\n"
+            "  process 7 (psql), idle in transaction\n"
+            "Nothing was changed. Let them end, or end the first: select pg_terminate_backend(7); then try again."
+        ),
+    ),
+    "AdviceStale": (
+        AdviceStale("the index orders_old is another one now"),
+        (
+            "This advice does not hold any more: the index orders_old is another one now. "
+            "Nothing was changed; ask anew: tercet advise"
+        ),
     ),
     "LockLost": (
         LockLost("settle:42", token=1_732_233_333_000_000, reason="it could not be renewed in time"),

@@ -12,7 +12,7 @@ from sqlalchemy import text
 from tercet import Tercet
 from tercet.migrations import alone
 from tercet.sql import identifier
-from tercet_shop.ladder import climb
+from tercet_shop.ladder import Climbed, climb
 from tercet_shop.load import prepare
 from tercet_shop.retail_shop import prepare_from_file
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from tercet.proof import Ladder
     from tercet.servers import Addresses
     from tercet_shop.loaded import Loaded
     from tercet_shop.port import Progress
@@ -90,8 +89,8 @@ async def fill(db: Tercet, plan: Plan, progress: Progress) -> Filled:
     return Filled(shop.since, data, shop.postgres, shop.mongo, cleaned)
 
 
-async def ladder(db: Tercet, filled: Filled, progress: Progress) -> Ladder:
-    """Climb the ladder on the filled shop."""
+async def ladder(db: Tercet, filled: Filled, progress: Progress) -> Climbed:
+    """Climb the ladder on the filled shop, by what the advisor says."""
     return await climb(db, since=filled.since, data=filled.data, progress=progress)
 
 

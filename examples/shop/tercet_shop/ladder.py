@@ -16,8 +16,10 @@ from sqlalchemy import Row, TextClause, text
 from tercet import Cache, Tercet
 from tercet.migrations import build_index, drop_index, vacuum
 from tercet.proof import Ladder, Rung, Sample, compare, describe_machine, sample
-from tercet.rollups import create_summary, create_view, drop_summary, drop_view, refresh_view
+from tercet.rollups import create_summary, create_view, drop_summary, refresh_view
+from tercet.sql import table_parts
 from tercet.units import duration, seconds
+from tercet_shop.advised import Advised, advised, forget, plain
 from tercet_shop.question import AS_WRITTEN, Spender
 from tercet_shop.rungs import (
     ACTIVE_USERS,
@@ -30,6 +32,7 @@ from tercet_shop.rungs import (
 )
 
 if TYPE_CHECKING:
+    from tercet.sql import Index
     from tercet_shop.port import Progress
 
 Rows = Iterable[object]
@@ -47,6 +50,9 @@ _STALENESS_TIMES = 5
 # The keys of the orders that the measuring of staleness adds and takes away again; a killed run's are found by them.
 _FIRST_KEY = UUID("1adde700-0000-4000-8000-000000000000")
 _LAST_KEY = UUID("1adde700-0000-4000-8000-ffffffffffff")
+
+# The advisor's road is told to be slower than the one by hand from here on: below lies what two runs differ by.
+SLOWER_TOLD = 1.1
 
 _TAG = "orders"
 
@@ -72,18 +78,31 @@ _EFFORTS = (
 )
 
 
-async def climb(db: Tercet, *, since: datetime, data: Mapping[str, int | str], progress: Progress) -> Ladder:
+@dataclass(frozen=True, slots=True)
+class Climbed:
+    """The ladder, and what a person is told of the advice that it was climbed on."""
+
+    ladder: Ladder
+    told: tuple[str, ...]
+
+
+async def climb(db: Tercet, *, since: datetime, data: Mapping[str, int | str], progress: Progress) -> Climbed:
     """Climb the ladder on a filled shop and return it, proved: ProofFailed when a rung's rows are others.
 
-    Starts by taking away what an earlier climb has built, so that rung 0 is the shop as it comes.
+    The first two rungs above the query as written are the advisor's own, each beside the road that is declared for it
+    by hand, which has to give the same rows. Starts by taking away what an earlier climb has built, so that rung 0 is
+    the shop as it comes.
     """
     climber = _Climber(db, since, progress)
     await climber.descend()
-    rungs = [await climber.as_written(), await climber.indexes(), await climber.summary()]
+    rungs = [await climber.as_written()]
+    road = await advised(db, since, progress)
+    rungs += [await climber.indexes(road), await climber.summary(road)]
     rungs += [await climber.redis(), await climber.memory()]
     machine = describe_machine(await versions(db))
-    found = {**data, "summary kept by triggers read in": duration(climber.kept)}
-    return Ladder(tuple(rungs), machine, found, at=datetime.now(UTC), title=TITLE).required()
+    found = {**data, **climber.beside}
+    ladder = Ladder(tuple(rungs), machine, found, at=datetime.now(UTC), title=TITLE).required()
+    return Climbed(ladder, (*road.lines, *climber.told))
 
 
 async def versions(db: Tercet) -> tuple[str, ...]:
@@ -104,8 +123,9 @@ class _Climber:
         # One statement needs no transaction around it, on any rung.
         self._reader = db.postgres.engine.execution_options(isolation_level="AUTOCOMMIT")
         self._writes = 0
-        # The other summary's median, which stands beside rung 2 and is what the cached rungs load from.
-        self.kept = 0.0
+        # What was measured beside the rungs, for the line of the data; and what a person is told of it.
+        self.beside: dict[str, int | str] = {}
+        self.told: list[str] = []
         # Redis alone, this process with Redis behind it, and what another process would have.
         self._redis = Cache(db, ttl="1h", memory=0, namespace="ladder", deadline=PATIENT)
         self._here = Cache(db, ttl="1h", memory="1h", namespace="ladder", deadline=PATIENT)
@@ -113,37 +133,47 @@ class _Climber:
 
     async def descend(self) -> None:
         """Take away indexes, view and summary of an earlier climb, and the orders that a killed one left."""
-        postgres = self._db.postgres
-        await drop_view(postgres, SPENDERS)
-        await drop_summary(postgres, TOTALS)
-        for index in (ACTIVE_USERS, ORDERS_OF_A_USER):
-            await drop_index(postgres, index)
+        await drop_summary(self._db.postgres, TOTALS)
+        await forget(self._db)
         await self._unwrite()
+        # What autovacuum does soon after a load: rung 0 is the shop as it is found on any other day.
+        for table in ("users", "orders"):
+            await self._timed(f"0 vacuum {table}", vacuum(self._db.postgres, table))
 
     async def as_written(self) -> Rung:
         taken = await self._sample("0 as written", _EFFORTS[0], self._sql(AS_WRITTEN))
         return Rung.of(0, "as written", taken, stale=await self._never(self._sql(AS_WRITTEN)))
 
-    async def indexes(self) -> Rung:
-        for index in (ACTIVE_USERS, ORDERS_OF_A_USER):
-            part = f"1 index on {index.table}"
-            await build_index(self._db.postgres, index, on_progress=self._reporter(part))
-            await vacuum(self._db.postgres, index.qualified_table)
-            self._progress(part, 1, 1)
-        taken = await self._sample("1 indexes and rewrite", _EFFORTS[1], self._sql(REWRITTEN))
-        return Rung.of(1, "indexes and rewrite", taken, stale=await self._never(self._sql(REWRITTEN)))
+    async def indexes(self, road: Advised) -> Rung:
+        await self._build(road.indexes, "1 index")
+        asked = self._text(road.rewritten) if road.rewritten else self._sql(AS_WRITTEN)
+        taken = await self._sample("1 indexes and rewrite", _EFFORTS[1], asked)
+        never = await self._never(asked)
+        for index in road.indexes:
+            await drop_index(self._db.postgres, index)
+        declared = (ACTIVE_USERS, ORDERS_OF_A_USER)
+        await self._build(declared, "1 by hand, index")
+        by_hand = await self._sample("1 by hand", _EFFORTS[1], self._sql(REWRITTEN))
+        self._against(1, taken, by_hand)
+        return Rung.of(1, "indexes and rewrite", taken, stale=never)
 
-    async def summary(self) -> Rung:
+    async def summary(self, road: Advised) -> Rung:
         postgres = self._db.postgres
-        await self._timed("2 materialized view", create_view(postgres, SPENDERS))
-        taken = await self._sample("2 materialized summary", _EFFORTS[2], self._sql(FROM_VIEW))
-        old = await self._stale(
-            self._sql(FROM_VIEW), after=lambda: refresh_view(postgres, SPENDERS), part="2 refresh", times=1
-        )
+        await self._timed("2 view by hand", create_view(postgres, SPENDERS))
+        view, asked = SPENDERS, self._sql(FROM_VIEW)
+        taken = by_hand = await self._sample("2 by hand", _EFFORTS[2], asked)
+        if road.view is not None and road.from_view is not None:
+            view, asked = road.view, self._text(road.from_view)
+            await self._timed("2 materialized view", create_view(postgres, view))
+            taken = await self._sample("2 materialized summary", _EFFORTS[2], asked)
+            self._against(2, taken, by_hand)
+        else:
+            self.told.append("Rung 2 is the road by hand: no view was advised.")
+        old = await self._stale(asked, after=lambda: refresh_view(postgres, view), part="2 refresh", times=1)
         await self._timed("2 summary kept by triggers", create_summary(postgres, TOTALS))
         kept = await self._sample("2 kept by triggers", _EFFORTS[2], self._sql(FROM_TOTALS))
         compare(taken, kept).required(at_least=0)
-        self.kept = kept.median
+        self.beside["summary kept by triggers read in"] = duration(kept.median)
         never = await self._never(self._sql(FROM_TOTALS))
         stale = f"until refreshed: {duration(old)} / by triggers: {never}"
         return Rung.of(2, "materialized summary", taken, stale=stale, stale_seconds=old)
@@ -163,6 +193,31 @@ class _Climber:
         bound = duration(seconds(ELSEWHERE_MEMORY))
         stale = f"{duration(old)}; in another process {duration(other)} (bound {bound})"
         return Rung.of(4, "this process", taken, stale=stale, stale_seconds=old)
+
+    async def _build(self, indexes: Sequence[Index], what: str) -> None:
+        for index in indexes:
+            part = f"{what} on {plain(index.table)}"
+            await build_index(self._db.postgres, index, on_progress=self._reporter(part))
+            await vacuum(self._db.postgres, index.qualified_table)
+            self._progress(part, 1, 1)
+
+    def _against(self, rung: int, taken: Sample[Rows], by_hand: Sample[Rows]) -> None:
+        """Hold the advisor's rung against the one declared by hand: ProofFailed where the rows are others."""
+        verdict = compare(by_hand, taken).required(at_least=0)
+        self.beside[f"rung {rung} by hand"] = duration(by_hand.median)
+        slower = 1 / verdict.ratio
+        said = "as quick as" if slower <= SLOWER_TOLD else f"{slower:.1f} times slower than"
+        hand = duration(by_hand.median)
+        self.told.append(f"Rung {rung}, the advisor's: {duration(taken.median)}, {said} by hand ({hand}), same rows")
+
+    def _text(self, statement: str) -> Question:
+        """A statement with its values written out, as the advisor writes it."""
+
+        async def rows() -> Rows:
+            async with self._reader.connect() as connection:
+                return (await connection.exec_driver_sql(statement)).all()
+
+        return rows
 
     def _sql(self, statement: str) -> Question:
         asked = text(statement)

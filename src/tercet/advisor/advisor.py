@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Protocol, cast
+from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
 
 from tercet.advisor.advice import Engine
-from tercet.advisor.caching import propose as propose_caches
-from tercet.advisor.candidates import housekeeping
 from tercet.advisor.flow.draft import Draft, Wishes
 from tercet.advisor.flow.engines import engine_for
 from tercet.advisor.flow.indexing import indexes
-from tercet.advisor.flow.proving import Stand, prove, run_off
+from tercet.advisor.flow.leaving import why_alone
+from tercet.advisor.flow.proving import prove
 from tercet.advisor.flow.rewriting import forms
-from tercet.advisor.flow.telling import Found, tell
+from tercet.advisor.flow.running import run_off
+from tercet.advisor.flow.stand import Stand
+from tercet.advisor.flow.telling.telling import Found, tell
 from tercet.advisor.flow.viewing import views
 from tercet.advisor.port import Refused
+from tercet.advisor.query import Example, Workload
 from tercet.advisor.reading import read
-from tercet.advisor.workload import from_statistics, from_text, with_values
+from tercet.advisor.shadow import Shadow
+from tercet.advisor.workload import from_statements, from_statistics, from_text, with_values
 from tercet.errors import SettingInvalid
 from tercet.units import seconds as read_seconds
 from tercet.units import size_bytes
@@ -28,14 +33,25 @@ if TYPE_CHECKING:
     from tercet.advisor.catalog import Catalog
     from tercet.advisor.flow.draft import Verification
     from tercet.advisor.port import Database, EngineKind, Progress, WhatIf
-    from tercet.advisor.query import Workload
+    from tercet.advisor.query import Query
 
 # Enough for the search to come to its own end on a hundred statements.
 THOROUGH_SECONDS = 30.0
 # What somebody waits for without a bar.
 QUICK_SECONDS = 2.0
+# Each statement that is examined is planned some hundred times; those behind the heaviest few hundred save little.
+EXAMINED_MAX = 300
 # An answer that people look at is seldom asked to be younger.
 TOLERATED_AGE = "1m"
+
+
+@runtime_checkable
+class Recorded(Protocol):
+    """Who has heard statements: a Recorder."""
+
+    def workload(self) -> Workload:
+        """What was heard so far."""
+        ...
 
 
 class HasPostgres(Protocol):
@@ -49,7 +65,7 @@ class HasPostgres(Protocol):
 
 async def advise(
     db: Database | HasPostgres,
-    workload: Workload | str | None = None,
+    workload: Workload | Recorded | str | Iterable[object] | None = None,
     *,
     budget: str | int | None = None,
     thorough: bool = True,
@@ -62,7 +78,8 @@ async def advise(
 ) -> Advice:
     """What would make these statements faster, priced and proved; nothing is changed.
 
-    `workload` is a Workload, SQL text, or None for what pg_stat_statements has counted. `budget` bounds what new
+    `workload` is a Workload, a Recorder, SQL text, a list of SQL texts and SQLAlchemy statements, or None for what
+    pg_stat_statements has counted. `budget` bounds what new
     indexes take together ("500MB"). Quick (`thorough=False`) asks the planner some hundred times; thorough searches
     on for `seconds`. `verify`: "sample" runs everything on a copy in a server of its own (the default when
     thorough), "replica" and "on" run there READ ONLY what needs nothing built, "off" trusts the planner.
@@ -83,18 +100,28 @@ async def advise(
         tolerated_age=read_seconds(tolerated_age),
         progress=on_progress or (lambda _what, _done, _all: None),
     )
-    if isinstance(workload, str):
-        workload = from_text(workload)
+    given = _given(workload)
     wishes.progress("reading the schema and its statistics", 0, 0)
     catalog = await read(database)
-    if workload is None:
-        workload = await from_statistics(database)
-    workload = await with_values(database, workload, catalog)
+    given = await with_values(database, given or await from_statistics(database), catalog)
     began = time.perf_counter()
     async with AsyncExitStack() as stack:
         planner = await engine_for(database, catalog, wishes)
         stack.push_async_callback(planner.close)
-        return await advised(database, catalog, workload, planner, wishes, replica=replica, began=began)
+        return await advised(database, catalog, given, planner, wishes, replica=replica, began=began)
+
+
+def _given(workload: object) -> Workload | None:
+    """What was handed over as a workload; None where the database is to be asked."""
+    if workload is None or isinstance(workload, Workload):
+        return workload
+    if isinstance(workload, str):
+        return from_text(workload, source="SQL")
+    if isinstance(workload, Recorded):
+        return workload.workload()
+    if isinstance(workload, Iterable):
+        return from_statements(workload)
+    return from_statements([workload])
 
 
 async def advised(
@@ -109,45 +136,59 @@ async def advised(
 ) -> Advice:
     """The same with an engine that is there already, and stays; `began` is when its making did."""
     began = time.perf_counter() if began is None else began
-    drafts = [Draft(query) for query in workload.queries]
-    stand = Stand(database, replica, drafts, catalog, wishes)
+    queries = [_with_example(query) for query in workload.queries]
+    drafts = [Draft(query) for query in queries[:EXAMINED_MAX]]
+    stand = Stand(database, replica, catalog, wishes)
     try:
         await forms(drafts, catalog, engine, wishes)
-        await run_off(drafts, stand, wishes)
-        choice = await indexes(drafts, catalog, engine, wishes, workload.seconds)
+        indexing = await indexes(drafts, catalog, engine, wishes, workload.seconds)
+        if await run_off(drafts, stand, catalog, wishes):
+            indexing = await indexes(drafts, catalog, engine, wishes, workload.seconds)
         candidates = await views(drafts, catalog, engine, wishes)
-        picked = frozenset(one.candidate.name for one in choice.picked)
+        picked = frozenset(one.candidate.name for one in indexing.choice.picked)
         for draft in drafts:
             await _plans(draft, engine, picked)
-        told = await _engine(engine, workload, catalog, choice.tried, time.perf_counter() - began)
-        proved = await prove(drafts, choice, stand, catalog, wishes)
+            draft.alone = await why_alone(draft, indexing.candidates, catalog, engine, wishes)
+        told = await _engine(engine, workload, catalog, indexing.choice.tried)
+        choice, proved = await prove(drafts, indexing.choice, stand, catalog, wishes)
+        found = Found(
+            workload, catalog, wishes, drafts, replace(indexing, choice=choice), candidates, proved, stand,
+            others=queries[EXAMINED_MAX:],
+        )  # fmt: skip
+        found.engine = replace(
+            told,
+            read_bytes=told.read_bytes + stand.bytes,
+            read_seconds=told.read_seconds + stand.seconds,
+            seconds=time.perf_counter() - began,
+        )
+        return tell(found)
     finally:
         await stand.close()
-    found = Found(
-        workload, drafts, choice, candidates,
-        findings=housekeeping(catalog, workload.queries),
-        cached=propose_caches(workload.queries, catalog, seconds=workload.seconds),
-        proved=proved,
-        engine=told,
-        budget_bytes=wishes.budget_bytes,
-    )  # fmt: skip
-    return tell(found)
+
+
+def _with_example(query: Query) -> Query:
+    """The query with its own text where nobody has given another."""
+    return query if query.examples else replace(query, examples=(Example(query.sql, origin="generic"),))
 
 
 async def _plans(draft: Draft, engine: WhatIf, picked: frozenset[str]) -> None:
     """The plans before and after, as the engine has them; what was run replaces them."""
     before = await engine.plan(draft.query.examples[0].sql)
-    asked = draft.asked
-    after = await engine.plan(asked.examples[0].sql, using=picked)
+    after = await engine.plan(draft.asked.examples[0].sql, using=picked)
+    draft.refused = before.why if isinstance(before, Refused) else ""
     draft.plan_before = None if isinstance(before, Refused) else before
     draft.plan_after = None if isinstance(after, Refused) else after
 
 
-async def _engine(engine: WhatIf, workload: Workload, catalog: Catalog, tried: int, took: float) -> Engine:
-    """What the engine says of itself; a shadow also how far it is from production."""
-    deviation = getattr(engine, "deviation", None)
-    found: Engine | None = await deviation(workload.queries) if deviation is not None else None
-    if found is None:
-        return Engine(engine.kind, engine.why, tried=tried, seconds=took, read_bytes=catalog.read_bytes,
-                      read_seconds=catalog.read_seconds)  # fmt: skip
-    return found
+async def _engine(engine: WhatIf, workload: Workload, catalog: Catalog, tried: int) -> Engine:
+    """What the engine says of itself, and what it took from production; a shadow also how far it is from there."""
+    if isinstance(engine, Shadow):
+        found = await engine.deviation(workload.queries)
+        return replace(
+            found,
+            read_bytes=found.read_bytes + catalog.read_bytes,
+            read_seconds=found.read_seconds + catalog.read_seconds,
+        )
+    return Engine(
+        engine.kind, engine.why, tried=tried, read_bytes=catalog.read_bytes, read_seconds=catalog.read_seconds
+    )

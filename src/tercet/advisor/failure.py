@@ -33,7 +33,9 @@ def timed_out(error: BaseException) -> bool:
 
 
 def words(error: BaseException) -> str:
-    """What the server said, in one line, without the statement."""
-    said: BaseException = getattr(error, "orig", None) or error
-    text = str(said).splitlines()[0] if str(said) else type(said).__name__
-    return text.partition(">: ")[2][:_WORDS] or text[:_WORDS]
+    """What the server said, in one line, without the statement and without what drivers put around it."""
+    inner: BaseException | None = getattr(error, "orig", None)
+    # SQLAlchemy wraps asyncpg's error in one of its own, whose text begins with the names of classes.
+    said = error if inner is None else inner.__cause__ or inner
+    line = next(iter(str(said).strip().splitlines()), "") or type(said).__name__
+    return line.rstrip(".")[:_WORDS]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -15,24 +15,25 @@ import click
 
 from tercet.advisor.report import Kept, explained, schema_digest, to_bytes, to_html, to_text
 from tercet.advisor.workload import from_files, from_log, from_statistics, from_text
+from tercet.cli import advise_mongo
+from tercet.cli.advise_apply import Wish, apply
+from tercet.cli.advise_review import review_advice
+from tercet.cli.advise_save import save_advice
 from tercet.cli.keeping import keep, last
 from tercet.cli.main import FAILED
+from tercet.cli.opening import opened, place_of, settings_of
 from tercet.cli.options import folder_option
 from tercet.cli.screen import Screen
 from tercet.errors import UsageError
-from tercet.servers import status as ask_servers
 from tercet.settings import Settings
-from tercet.tercet import Tercet
 from tercet.units import duration, size_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import Awaitable, Callable
 
     from tercet.advisor import Advice, Workload
     from tercet.advisor.port import Progress
 
-# The questions of one advice come one after the other, and the search asks while statistics are read.
-_POOL = 4
 _STDIN = "-"
 
 
@@ -66,13 +67,27 @@ _file = click.Path(path_type=Path)
 @click.option("--query", "queries", metavar="FILE", type=_file, multiple=True, help="The statements of an SQL file.")
 @click.option("--workload", "folders", metavar="DIR", type=_file, multiple=True, help="Those of a folder of them.")
 @click.option("--log", "logs", metavar="FILE", type=_file, multiple=True, help="Those of a server's log, or a folder.")
+@click.option("--collection", "collections", metavar="NAME", multiple=True, help="One of MongoDB's, and no others.")
+@click.option("--pipeline", "pipelines", metavar="FILE", type=_file, multiple=True, help="Commands of MongoDB as JSON.")
 @click.option("--budget", metavar="SIZE", callback=_budget, help="What new indexes may take together: 500MB.")
 @click.option(
     "--quick/--thorough", "quick", default=False, help="In two seconds, or searching on.  [default: thorough]"
 )
 @click.option("--verify", type=click.Choice(("on", "replica", "sample", "off")), help="Where what is said is run.")
-@click.option("--replica", metavar="URL", help="For --verify replica; the settings say it otherwise.")
+@click.option(
+    "--replica", "replicas", metavar="URL", multiple=True, help="For --verify replica and --review; or by settings."
+)
 @click.option("--explain", "number", metavar="NUMBER", type=int, help="All about one piece of the last advice.")
+@click.option("--apply", "apply_numbers", metavar="NUMBERS", help="Do pieces of the last advice: 1,2.")
+@click.option(
+    "--wait", metavar="DURATION", default="10m", show_default=True, help="For old transactions, with --apply."
+)
+@click.option("--measure", is_flag=True, help="With --apply, run what is helped before and after, READ ONLY.")
+@click.option("--save", "into", metavar="DIR", type=_file, help="The last advice as a migration of Alembic's.")
+@click.option("--review", is_flag=True, help="Whether what was applied is used.")
+@click.option(
+    "--days", type=click.IntRange(min=1), default=7, show_default=True, help="Unused for so long, for --review."
+)
 @click.option("--html", metavar="FILE", type=_file, help="Also as a page to look at.")
 @click.option("--fail-on-advice", is_flag=True, help="Exit with 1 if there is something to do.")
 @folder_option
@@ -99,13 +114,31 @@ def advise(
         _explain(folder, number)
         return
     address, piped = _where(where)
+    if options["into"] is not None or options["apply_numbers"] is not None or options["review"]:
+        context.exit(_later(address, folder, options))
+    asked_of_mongo = advise_mongo.mongo_address(address)
+    if asked_of_mongo is not None:
+        given = advise_mongo.MongoWish(
+            asked_of_mongo, options["collections"], options["pipelines"], logs,
+            options["budget"], not options["quick"], options["verify"],
+        )  # fmt: skip
+        with Screen().bars() as bars:
+            kept = advise_mongo.ask(given, bars.tell)
+        keep(kept, folder)
+        context.exit(_show(kept.advice, html, options))
+    if options["collections"] or options["pipelines"]:
+        raise UsageError("--collection and --pipeline are MongoDB's.", "Give its URL: mongodb://localhost/shop")
     wish = _Wish(
         address, piped, (*queries, *folders), logs, folder, options["budget"], not options["quick"],
-        options["verify"], options["replica"],
+        options["verify"], options["replicas"][0] if options["replicas"] else None,
     )  # fmt: skip
     if (wish.piped + bool(wish.files) + bool(wish.logs)) > 1:
         raise UsageError("Statements were given in several ways.", "Give files, or logs, or the standard input (-).")
-    advice = _ask(wish)
+    context.exit(_show(_ask(wish), html, options))
+
+
+def _show(advice: Advice, html: Path | None, options: dict[str, Any]) -> int:
+    """Print the advice in the form that is wanted; the exit code."""
     if html is not None:
         _write(html, to_html(advice))
     screen = Screen()
@@ -114,7 +147,22 @@ def advise(
     else:
         screen.lines(to_text(advice, width=screen.width))
     todo = any(piece.kind != "none" for piece in advice.pieces)
-    context.exit(FAILED if options["fail_on_advice"] and todo else 0)
+    return FAILED if options["fail_on_advice"] and todo else 0
+
+
+def _later(address: str | None, folder: Path, options: dict[str, Any]) -> int:
+    """What is done with advice that was given before; the exit code."""
+    screen = Screen()
+    if options["review"]:
+        undo = review_advice(address, folder, options["replicas"], options["days"], screen)
+        return FAILED if undo and options["fail_on_advice"] else 0
+    if options["into"] is not None:
+        save_advice(folder, options["into"], screen)
+    if options["apply_numbers"] is not None and advise_mongo.is_for_mongo(last(folder)):
+        advise_mongo.apply(last(folder), address, options["apply_numbers"], screen)
+    elif options["apply_numbers"] is not None:
+        apply(Wish(address, folder, options["apply_numbers"], options["wait"], options["measure"]), screen)
+    return 0
 
 
 def _explain(folder: Path, number: int) -> None:
@@ -134,8 +182,9 @@ def _where(given: tuple[str, ...]) -> tuple[str | None, bool]:
     if len(addresses) > 1:
         raise UsageError("Several databases were named.", "Give one URL.")
     address = addresses[0] if addresses else None
-    if address is not None and not address.startswith(("postgres://", "postgresql://")):
-        raise UsageError(f"{address!r} is no address of PostgreSQL.", "It begins with postgresql://")
+    if address is not None and not address.startswith(("postgres://", "postgresql://", "mongodb://", "mongodb+srv://")):
+        mend = "It begins with postgresql:// or mongodb://"
+        raise UsageError(f"{address!r} is no address of PostgreSQL or MongoDB.", mend)
     return address, _STDIN in given
 
 
@@ -169,11 +218,11 @@ async def _advise(wish: _Wish, workload: Workload | None, told: Progress) -> Kep
     # Loaded here: the search and its engines are not needed to explain what was found before.
     ask = cast("Callable[..., Awaitable[Advice]]", import_module("tercet.advisor.advisor").advise)
     async with AsyncExitStack() as stack:
-        settings = await _settings(wish)
-        db = await stack.enter_async_context(_opened(settings))
+        settings = await settings_of(wish.address, wish.folder)
+        db = await stack.enter_async_context(opened(settings))
         replica = None
         if wish.verify == "replica":
-            replica = (await stack.enter_async_context(_opened(_of_the_replica(settings, wish)))).postgres
+            replica = (await stack.enter_async_context(opened(_of_the_replica(settings, wish)))).postgres
         if workload is None:
             workload = await from_statistics(db.postgres)
         schema = await schema_digest(db.postgres)
@@ -186,23 +235,7 @@ async def _advise(wish: _Wish, workload: Workload | None, told: Progress) -> Kep
             replica=replica,
             on_progress=told,
         )
-    url = settings.url("postgres")
-    place = f"{url.place}/{url.database}" if url is not None else ""
-    return Kept(advice, place, time.time(), schema)
-
-
-async def _settings(wish: _Wish) -> Settings:
-    """The settings with the database that is meant: the one named, theirs, or the folder's."""
-    settings = Settings.read({"postgres": wish.address})
-    if settings.postgres_url is None:
-        running = {one.store: one.url for one in await ask_servers(wish.folder) if one.url is not None}
-        settings = settings.at({store: url for store, url in running.items() if store == "postgres"})
-    if settings.postgres_url is None:
-        raise UsageError(
-            "There is no PostgreSQL to ask.",
-            "Give its URL, set TERCET_POSTGRES_URL, or start one with: tercet up --only postgres",
-        )
-    return settings
+    return Kept(advice, place_of(settings), time.time(), schema)
 
 
 def _of_the_replica(settings: Settings, wish: _Wish) -> Settings:
@@ -212,10 +245,3 @@ def _of_the_replica(settings: Settings, wish: _Wish) -> Settings:
         mend = "Give --replica URL, or set TERCET_POSTGRES_REPLICA_URL."
         raise UsageError("It is not said which replica the statements are to be run on.", mend)
     return settings.replicas[0]
-
-
-@asynccontextmanager
-async def _opened(settings: Settings) -> AsyncIterator[Tercet]:
-    alone = replace(settings, mongo_url=None, redis_url=None, postgres_replica_url=(), postgres_pool_size=_POOL)
-    async with Tercet.of(alone) as db:
-        yield db

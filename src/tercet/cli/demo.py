@@ -18,6 +18,7 @@ from tercet.units import duration
 if TYPE_CHECKING:
     from tercet.proof import Ladder
     from tercet_shop.demo import Filled, Plan
+    from tercet_shop.ladder import Climbed
     from tercet_shop.loaded import Loaded
 
 # What fits into three minutes on two cores, download of the packages not counted.
@@ -62,14 +63,17 @@ def demo(users: int, orders: int, seed: int, data: Path | None, out: Path, resul
     target = results or out
     target.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
-    ladder = asyncio.run(_demo(screen, folder, Plan(users, orders, seed, data)))
+    climbed = asyncio.run(_demo(screen, folder, Plan(users, orders, seed, data)))
+    ladder = climbed.ladder
     stem = f"ladder-{users}-{orders}-{ladder.at:%Y-%m-%d}" if results and not data else "ladder"
     written = _write(target, stem, ladder)
+    for line in climbed.told:
+        screen.aside(line)
     screen.result(str(ladder.table()))
     screen.aside(f"{' and '.join(map(str, written))}, after {duration(time.monotonic() - started)}")
 
 
-async def _demo(screen: Screen, folder: Path, plan: Plan) -> Ladder:
+async def _demo(screen: Screen, folder: Path, plan: Plan) -> Climbed:
     from tercet_shop import demo as shop  # noqa: PLC0415 - see above
 
     with screen.steps(*STORES) as steps:

@@ -41,6 +41,8 @@
     └── Refused                  tercet itself says no
         ├── FolderBusy           another process holds this folder
         ├── LockBusy             retryable; somebody else is doing it right now
+        ├── AdviceStale          .reason: the database is not what it was when advice was given
+        ├── BuildBlocked         retryable; .blockers: old transactions stand in the way of a build
         ├── LoadTimeout          retryable; a cached function takes longer than its callers wait
         ├── RateExceeded         retryable; more was asked for than a limit allows: .retry_after
         ├── SessionConflict      somebody else has changed the session since it was read
@@ -54,6 +56,8 @@ No secret enters one: addresses are masked before they get here.
 """
 
 from tercet.errors.refused import (
+    AdviceStale,
+    BuildBlocked,
     FencedOff,
     FolderBusy,
     LoadTimeout,
@@ -111,7 +115,9 @@ from tercet.errors.usage import (
 )
 
 __all__ = [
+    "AdviceStale",
     "BudgetExceeded",
+    "BuildBlocked",
     "CommandInvalid",
     "CommandRefused",
     "CommitUnknown",

@@ -42,6 +42,35 @@ class LockBusy(Refused):
         self.what, self.holder, self.waited, self.retry_after = what, holder, waited, retry_after
 
 
+class BuildBlocked(Refused):
+    """Old transactions stand in the way of a build, and have not ended; `blockers` says of each who it is.
+
+    `left` is an invalid index that could not be dropped for the same reason.
+    """
+
+    retryable = True
+
+    def __init__(self, what: str, *, blockers: tuple[str, ...], waited: float, end: str = "", left: str = "") -> None:
+        listed = "".join(f"\n  {one}" for one in blockers)
+        state = f"The next build takes away the invalid index {left}." if left else "Nothing was changed."
+        first = f", or end the first: {end}" if end else ""
+        super().__init__(
+            f"{what[:1].upper()}{what[1:]} waits for others, who have not ended within {duration(waited)}:{listed}\n",
+            f"{state} Let them end{first}; then try again.",
+        )
+        self.what, self.blockers, self.waited, self.left = what, blockers, waited, left
+
+
+class AdviceStale(Refused):
+    """Advice that was given for a database as it is no more; `reason` says what is different."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"This advice does not hold any more: {reason}.", "Nothing was changed; ask anew: tercet advise"
+        )
+        self.reason = reason
+
+
 class LockLost(Refused):
     """A lock has ended, or may have, under the work that it guarded; `token` is the number of its grant."""
 

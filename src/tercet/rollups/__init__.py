@@ -1,17 +1,23 @@
 """Answers that are worked out beforehand: materialized views, and rollups kept up to date by what writers do."""
 
+from tercet.rollups.age import age
+from tercet.rollups.apply import apply_view, planned
+from tercet.rollups.keeper import Keeper, Kept
 from tercet.rollups.kept.build import create_rollup, drop_rollup
 from tercet.rollups.kept.check import Checked, check, repair
 from tercet.rollups.kept.merge import Merged, merge
+from tercet.rollups.kept.of_view import rollup_of
 from tercet.rollups.kept.rollup import Measure, Parent, Rollup
 from tercet.rollups.memory import Known
 from tercet.rollups.summaries import create_summary, drop_summary
 from tercet.rollups.summary import Summary
-from tercet.rollups.views import Created, Refreshed, age, create_view, drop_view, refresh_view
+from tercet.rollups.views import Created, Refreshed, create_view, drop_view, refresh_view
 
 __all__ = [
     "Checked",
     "Created",
+    "Keeper",
+    "Kept",
     "Known",
     "Measure",
     "Merged",
@@ -20,6 +26,7 @@ __all__ = [
     "Rollup",
     "Summary",
     "age",
+    "apply_view",
     "check",
     "create_rollup",
     "create_summary",
@@ -28,6 +35,8 @@ __all__ = [
     "drop_summary",
     "drop_view",
     "merge",
+    "planned",
     "refresh_view",
     "repair",
+    "rollup_of",
 ]

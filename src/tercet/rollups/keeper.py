@@ -7,18 +7,21 @@ import logging
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Self
 
 from tercet.clock import SystemClock
 from tercet.errors import LockBusy, NotOpen, SettingInvalid, UsageError
+from tercet.rollups.age import age
 from tercet.rollups.kept.merge import merge
 from tercet.rollups.kept.rollup import Rollup
-from tercet.rollups.views import age, refresh_view
+from tercet.rollups.views import refresh_view
 from tercet.sql import View
 from tercet.telemetry import Telemetry
 from tercet.units import duration, seconds
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from tercet.clock import Clock
     from tercet.migrations import Database
 
@@ -110,8 +113,8 @@ class Keeper:
         """How each thing stands; costs no round trip."""
         return tuple(self._states.values())
 
-    async def open(self) -> None:
-        """Begin; what is kept later begins then."""
+    def open(self) -> None:
+        """Begin, in the loop that runs; what is kept later begins then. Twice is fine."""
         if self._closed:
             raise NotOpen("The keeper", closed=True)
         if not self._open:
@@ -130,8 +133,8 @@ class Keeper:
         for name in self._states:
             self._note(name, state="closed")
 
-    async def __aenter__(self) -> Keeper:
-        await self.open()
+    async def __aenter__(self) -> Self:
+        self.open()
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 
 from tercet.errors import DefinitionMismatch, UsageError
 from tercet.migrations import Database, alone_until_commit, build_index, vacuum
-from tercet.rollups.memory import Known, forget, known, refreshed
+from tercet.rollups.memory import forget, known, refreshed
 from tercet.rollups.relation import find, mark_of, unique_index
 
 if TYPE_CHECKING:
     from tercet.migrations import Connection
-    from tercet.rollups.kept.rollup import Rollup
     from tercet.sql import View
 
 # A plain refresh makes readers wait for its whole time: unnoticed up to here.
@@ -112,16 +111,6 @@ async def _quick(connection: Connection, view: View) -> bool:
     if told is None or told.plain_seconds is None or told.plain_seconds > READERS_WAIT_SECONDS:
         return False
     return told.concurrent_seconds is None or told.plain_seconds <= told.concurrent_seconds
-
-
-async def age(database: Database, of: View | Rollup) -> Known | None:
-    """How old a view or rollup is, and what its last refreshes took; None if nothing was ever remembered of it.
-
-    `as_of` is when the last refresh began: all that was committed before is in it. One that somebody else has
-    made with other means is not known of, so it is never older than this says.
-    """
-    async with database.transaction() as connection:
-        return await known(connection, of.qualified)
 
 
 async def drop_view(database: Database, view: View) -> None:

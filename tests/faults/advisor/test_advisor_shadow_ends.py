@@ -82,7 +82,7 @@ async def test_a_shadow_takes_away_what_another_has_left_when_the_machine_went_d
 ) -> None:
     """Nobody holds that folder any more, so the next one that is made removes it."""
     left = place / f"{reaper.PREFIX}left"
-    (left / reaper.DATA).mkdir(parents=True)
+    (left / "postgres").mkdir(parents=True)
     os.utime(left, (0, 0))
     async with Tercet(postgres=postgres_url) as db, await shadow(db.postgres, Catalog()):
         until = time.monotonic() + GONE_SECONDS

@@ -66,8 +66,10 @@ def _none_left(folder: Path) -> bool:
 
 
 def test_the_demo_prints_and_writes_a_ladder_of_five_rungs_and_a_second_run_finds_its_shop(tmp_path: Path) -> None:
-    """From nothing to the table, the document and the picture; then again, without filling anything."""
-    out, _ = _run(tmp_path, *SMALL)
+    """From nothing to the advice, the table, the document and the picture; then again, without filling anything."""
+    out, told = _run(tmp_path, *SMALL)
+    assert "The advisor was given the query and nothing else" in told
+    assert "Rung 1, the advisor's: " in told
     assert out.splitlines()[0].split()[:2] == ["rung", "rows"]
     assert [line.split()[0] for line in out.splitlines()[1:6]] == ["0", "1", "2", "3", "4"]
     assert out.splitlines()[6].startswith("same 100 rows on every rung     sha256 ")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from importlib import import_module
 
 import pytest
 import pytest_asyncio
 
 from tercet import Tercet
-from tercet.errors import DefinitionMismatch, LockBusy
-from tercet.migrations import alone, build_index, drop_index
+from tercet.errors import BuildBlocked, DefinitionMismatch, LockBusy
+from tercet.migrations import Blocker, alone, blockers, build_index, drop_index
 from tercet.sql import Index, Key
 
 BY_USER = Index("by_user", "orders", columns=("user_id",), include=("total",), where="total > 3")
@@ -162,3 +163,108 @@ async def test_names_that_need_quotes_are_built_and_found(db: Tercet) -> None:
     odd = Index('by "No"', "Order Lines", columns=(Key('Line "No"'),))
     assert not (await build_index(db.postgres, odd)).existed
     assert (await build_index(db.postgres, odd)).existed
+
+
+PARTED = Index("by_at", "parted", ("at",))
+
+
+async def _parted(db: Tercet) -> None:
+    async with db.postgres.transaction() as connection:
+        for statement in (
+            "create table parted (id bigint, at date) partition by range (at)",
+            "create table parted_1 partition of parted for values from ('2024-01-01') to ('2024-02-01')",
+            "create table parted_2 partition of parted default partition by range (at)",
+            (
+                "create table parted_2 partition of parted for values from ('2024-02-01') to ('2025-01-01') "
+                "partition by range (at)"
+            ),
+            "create table parted_2a partition of parted_2 for values from ('2024-02-01') to ('2024-03-01')",
+            "insert into parted select i, '2024-01-01'::date + i % 60 from generate_series(1, 500) i",
+        ):
+            await connection.exec_driver_sql(statement)
+
+
+async def test_a_partitioned_table_gets_its_index_part_by_part(db: Tercet) -> None:
+    """The whole is valid with all of its parts; a new partition has it by itself; a second build finds it."""
+    await _parted(db)
+    assert not (await build_index(db.postgres, PARTED)).existed
+    for name in ("by_at", "parted_1_by_at", "parted_2_by_at", "parted_2a_by_at"):
+        found = await _index(db, name)
+        assert found is not None
+        assert found[0], name
+    assert (await build_index(db.postgres, PARTED)).existed
+    with pytest.raises(DefinitionMismatch):
+        await build_index(db.postgres, Index("by_at", "parted", ("id",)))
+    await drop_index(db.postgres, PARTED)
+    assert await _index(db, "parted_1_by_at") is None
+
+
+async def test_a_partitioned_build_that_is_cut_off_leaves_nothing_invalid(db: Tercet) -> None:
+    """The parts that were done stay, valid, and the next build takes them up."""
+    await _parted(db)
+    async with db.postgres.transaction() as old:
+        await old.exec_driver_sql("update parted_2a set id = 0 where id = 31")
+        building = asyncio.create_task(build_index(db.postgres, PARTED))
+        while await _index(db, "parted_2a_by_at") is None:
+            await asyncio.sleep(0.01)
+        building.cancel()
+        await asyncio.sleep(0.05)
+    with pytest.raises(asyncio.CancelledError):
+        await building
+    assert await _index(db, "by_at") is None
+    assert await _index(db, "parted_2a_by_at") is None
+    done = await _index(db, "parted_1_by_at")
+    assert done is not None
+    assert done[0]
+    await build_index(db.postgres, PARTED)
+    whole = await _index(db, "by_at")
+    assert whole is not None
+    assert whole[0]
+
+
+async def test_a_build_stuck_behind_a_writer_lets_go_of_its_lock(db: Tercet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Begun before the writer grew old, it is ended and begun again, and says at last who it was."""
+    monkeypatch.setattr(import_module("tercet.migrations.indexes"), "_FIRST_WAIT_SECONDS", 0.0)
+    module = import_module("tercet.migrations.waiting.clear")
+    forecast, asked = module.blockers, 0
+
+    async def first_nobody(*arguments: object) -> tuple[Blocker, ...]:
+        """As if the writer had come just after the forecast."""
+        nonlocal asked
+        asked += 1
+        found: tuple[Blocker, ...] = () if asked == 1 else await forecast(*arguments)
+        return found
+
+    monkeypatch.setattr(module, "blockers", first_nobody)
+    told: list[str] = []
+    async with db.postgres.transaction() as writer:
+        pid = (await writer.exec_driver_sql("select pg_backend_pid()")).all()[0][0]
+        await writer.exec_driver_sql("update orders set note = 'held' where id = 1")
+        while not (await writer.exec_driver_sql("select clock_timestamp() - now() > '1.2 s'")).all()[0][0]:
+            await asyncio.sleep(0.05)
+        with pytest.raises(BuildBlocked, match=f"process {pid}.*it has locked the table") as caught:
+            await build_index(
+                db.postgres, BY_USER, patience=0,
+                on_waiting=lambda found: told.extend(one.words() for one in found),
+            )  # fmt: skip
+        assert caught.value.left == "by_user"
+        locks = await writer.exec_driver_sql("select pid from pg_locks where relation = 'orders'::regclass")
+        assert {row[0] for row in locks.all()} == {pid}
+    assert any(f"process {pid}" in one for one in told)
+    assert not (await build_index(db.postgres, BY_USER, patience="1m")).existed
+
+
+async def test_who_would_be_waited_for_is_foretold(db: Tercet) -> None:
+    """A writer of the table and a reader of an old snapshot are; an idle transaction that holds neither is not."""
+    async with db.postgres.transaction() as writer, db.postgres.transaction() as idle:
+        await writer.exec_driver_sql("delete from orders where id = 1")
+        await idle.exec_driver_sql("select 1")
+        pids = [(await one.exec_driver_sql("select pg_backend_pid()")).all()[0][0] for one in (writer, idle)]
+        # A query's own portal, and its snapshot with it, stays until the next statement.
+        await idle.exec_driver_sql("set local work_mem = '1MB'")
+        found = await blockers(db.postgres, '"orders"', older_than=0)
+        assert [one.pid for one in found] == pids[:1]
+        assert found[0].locks
+        assert found[0].state == "idle in transaction"
+        assert await blockers(db.postgres, '"orders"', older_than=0, but=pids) == ()
+        assert await blockers(db.postgres, '"orders"', older_than=3600) == ()

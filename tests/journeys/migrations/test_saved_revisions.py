@@ -21,7 +21,7 @@ TABLE = ("public", "Order Lines")
 BY_USER = BuildIndex(
     Index("by_user", TABLE, ("user_id",), include=("total",), where="note <> ':x %s'"),
     "It is looked up.",
-    comment="tercet advice: 2026-01-01 size=1 helps=ab",
+    comment="tercet advice: 2026-01-01 size=1 reads=0 helps=ab",
 )
 LOWER = BuildIndex(Index("by lower", TABLE, (Expression("lower(note)"),)), "It is asked for by lower(note).")
 PARTS = BuildIndex(Index("parts_at_idx", ("public", "parts"), ("at",)), "It is asked for by days.")

@@ -15,8 +15,8 @@ from tercet.advisor.private import Recipe, reaper
 def _folder(place: Path, name: str, *, held: bool = True, young: bool = False) -> Path:
     """A folder as a private server has it, begun long ago."""
     made = place / f"{reaper.PREFIX}{name}"
-    (made / reaper.DATA / "base").mkdir(parents=True)
-    (made / reaper.DATA / "base" / "1").write_bytes(b"a row")
+    (made / "postgres" / "base").mkdir(parents=True)
+    (made / "postgres" / "base" / "1").write_bytes(b"a row")
     if held:
         (made / reaper.HELD).touch()
     if not young:
@@ -41,7 +41,7 @@ def test_a_folder_that_somebody_holds_stays_until_then(tmp_path: Path) -> None:
     watching = os.dup(maker)
     os.close(maker)
     reaper.sweep(tmp_path)
-    assert (living / reaper.DATA / "base" / "1").read_bytes() == b"a row"
+    assert (living / "postgres" / "base" / "1").read_bytes() == b"a row"
     os.close(watching)
     reaper.sweep(tmp_path)
     assert not living.exists()

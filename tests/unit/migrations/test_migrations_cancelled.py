@@ -50,7 +50,9 @@ class Slow:
         """What each statement of a build is answered."""
         if "pg_stat_progress" in statement:
             self.asked.set()
-            return Rows((1, 2))
+            return Rows((7, "building index", 1, 2, 0, None))
+        if "relkind" in statement:
+            return Rows((False,))
         if statement.startswith("create"):
             await self.asked.wait()
         return Rows() if "pg_index" in statement else Rows((True,))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 # A statement must gain this much: less is within what plans of equal worth differ by, and below what a user feels.
 STATEMENT_SHARE_MIN = 0.10
-# The same where everything is run afterwards, which takes away what does not hold: the weighed gain may be off by half.
-STATEMENT_SHARE_RUN = 0.05
+# The same where everything is run afterwards, which takes away what does not hold: the weighed gain may be off by far.
+STATEMENT_SHARE_RUN = 0.03
 # Milliseconds of one call; less than a round trip to the server takes.
 STATEMENT_MS_MIN = 0.05
 # Of the whole workload's time, and of the time of those statements that the index helps: what it must save.

@@ -8,9 +8,9 @@ from sqlalchemy.exc import DBAPIError
 
 from tercet.advisor.equivalence.answers import Asked, compare
 from tercet.advisor.equivalence.asking import as_text, ties_of
-from tercet.advisor.equivalence.postgres_scratch import words_of
 from tercet.advisor.equivalence.statements import statement
 from tercet.advisor.equivalence.verdict import Checked, Counterexample
+from tercet.advisor.failure import words
 from tercet.errors import TercetError
 from tercet.sql.tree import Tree, parse, write
 from tercet.units import seconds
@@ -45,7 +45,7 @@ async def check_on(database: Database, before: str, after: str, *, within: str |
             await connection.exec_driver_sql(f"set local lock_timeout = {_LOCK_MILLISECONDS}")
             return await _compared(connection, first, second)
     except DBAPIError as error:
-        return Checked("unchecked", why=words_of(error))
+        return Checked("unchecked", why=words(error))
     except TercetError as error:
         return Checked("unchecked", why=str(error))
 

@@ -9,6 +9,7 @@ from sqlalchemy.exc import DBAPIError
 from tercet.advisor.equivalence.edges.constants import every_constant, touched
 from tercet.advisor.equivalence.edges.data import in_order, labels_of
 from tercet.advisor.equivalence.statements import statement
+from tercet.advisor.failure import timed_out, words
 from tercet.sql import identifier
 
 if TYPE_CHECKING:
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
 # A statement on a few hundred rows that takes longer multiplies what it should join; a busy machine is not that slow.
 STATEMENT_SECONDS = 30
-# query_canceled: the limit above has passed, which says nothing about the answer.
-_CANCELLED = "57014"
 TOO_LONG = "it takes too long on a few hundred rows"
 # A circle of foreign keys may need one round for each row that falls; more are cut off.
 _ROUNDS_MAX = 20
@@ -126,7 +125,7 @@ class Scratch:
             found = await self._texts(asked)
         except DBAPIError as error:
             await self._run(f"rollback to savepoint {point}")
-            return TOO_LONG if getattr(error.orig, "sqlstate", None) == _CANCELLED else words_of(error)
+            return TOO_LONG if timed_out(error) else words(error)
         await self._run(f"release savepoint {point}")
         return found
 
@@ -154,7 +153,7 @@ class Scratch:
         try:
             await self._connection.exec_driver_sql(asked)
         except DBAPIError as error:
-            raise Failed(words_of(error)) from error
+            raise Failed(words(error)) from error
 
 
 def _statements(table: Table) -> Iterator[str]:
@@ -191,9 +190,3 @@ def literal(value: str | None) -> str:
         return "null"
     quoted = value.replace("'", "''")
     return f"'{quoted}'" if "\\" not in quoted else "E'" + quoted.replace("\\", "\\\\") + "'"
-
-
-def words_of(error: DBAPIError) -> str:
-    """What the server said, in one line."""
-    said = str(error.orig).partition(">: ")[2] or str(error.orig)
-    return said.splitlines()[0] if said else type(error.orig).__name__

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tercet.advisor.advice import Rejected, Rewrite
     from tercet.advisor.choice.chosen import Outlook
     from tercet.advisor.port import EngineKind, Progress
@@ -29,6 +31,8 @@ class Wishes:
     # How old an answer may be that comes from a view.
     tolerated_age: float = 60.0
     progress: Progress = field(default=lambda _what, _done, _all: None)
+    # What a run counts as: its time, unless this takes another figure from its plan.
+    figure: Callable[[Plan], float] | None = None
 
     @property
     def runs(self) -> bool:
@@ -65,6 +69,9 @@ class Draft:
     ran: bool = False
     outlook: Outlook | None = None
     rejected: list[Rejected] = field(default_factory=list)
+    # Why it cannot be planned; and why nothing is advised for it.
+    refused: str = ""
+    alone: str = ""
     # The rung above: a view and the statement over it.
     view: View | None = None
     over_view: Rewrite | None = None

@@ -6,11 +6,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tercet.advisor.advice import Rejected
-from tercet.advisor.candidates import propose
 from tercet.advisor.choice import choose
 from tercet.advisor.equivalence.check import check
 from tercet.advisor.equivalence.determined import determined
 from tercet.advisor.flow.draft import Form
+from tercet.advisor.flow.thinking import thought_of
 from tercet.advisor.private.scratch import scratch
 from tercet.advisor.query import Example
 from tercet.advisor.rewrites import RULES, notes, rewrite
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 # Less than that is not worth another text in the program.
 GAIN_MIN = 1.10
+# What the network takes for a statement on its way; to save less is not worth another text either.
+SAVED_MS_MIN = 0.5
 # A text that is reckoned to take so many times longer than the best may still be the best when it is run.
 DOUBT = 2.0
 # Texts of one statement that are run against each other; each takes its indexes and some runs.
@@ -68,6 +70,8 @@ async def _weigh(draft: Draft, catalog: Catalog, engine: WhatIf, wishes: Wishes)
     if not others:
         return
     await _alone(own, catalog, engine, wishes)
+    if own.before is None or (draft.query.ms or own.before) < SAVED_MS_MIN:
+        return
     for one in others:
         form = Form(_as_query(draft.query, one), one)
         await _alone(form, catalog, engine, wishes)
@@ -86,9 +90,16 @@ async def _weigh(draft: Draft, catalog: Catalog, engine: WhatIf, wishes: Wishes)
             )
             draft.rejected.append(Rejected(form.words(), why))
     draft.forms = kept if own in kept else [*kept, own]
-    # Nearly as quick as it is: then it may stay as it is.
-    if own.ms is not None and own.ms <= best * GAIN_MIN:
+    if _stays(own, draft.forms[0]):
         draft.forms.sort(key=lambda form: form is not own)
+
+
+def _stays(own: Form, best: Form) -> bool:
+    """Whether the text may stay as it is: nearly as quick as it is, without more to be built for it."""
+    if own.ms is None or best.ms is None:
+        return False
+    little = own.ms - best.ms < SAVED_MS_MIN and len(own.indexes) <= len(best.indexes)
+    return little or own.ms <= best.ms * GAIN_MIN
 
 
 def _unlike(forms: Sequence[Form], *, run: bool) -> list[Form]:
@@ -122,7 +133,7 @@ async def _alone(form: Form, catalog: Catalog, engine: WhatIf, wishes: Wishes) -
     """Reckon what a text takes without any change, and with the indexes that are best for it alone."""
     query = replace(form.query, ms=None)
     choice = await choose(
-        [query], propose([query], catalog), engine, catalog,
+        [query], await thought_of([query], catalog, engine, wishes), engine, catalog,
         budget_bytes=wishes.budget_bytes, thorough=False, seconds=_FORM_SECONDS, run=wishes.runs,
     )  # fmt: skip
     outlook = choice.outlook(form.query.fingerprint)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from importlib.resources import files
 from typing import TYPE_CHECKING, Self
 
+from tercet.advisor.blocks import blocks
+from tercet.advisor.failure import words
 from tercet.advisor.hypopg.descent import corrected
-from tercet.advisor.hypopg.postgres_refusals import REFUSALS, words
+from tercet.advisor.hypopg.postgres_refusals import REFUSALS
 from tercet.advisor.port import Costed, EngineKind, Refused, Supposed
 from tercet.advisor.shadow.sizes import size
 from tercet.errors import CommandRefused
@@ -30,6 +31,7 @@ _LOCK_MS = 1_000
 # Before it, indexes that are there cannot be hidden.
 _HIDES_FROM = (1, 4)
 
+_SQL = blocks("tercet.advisor.hypopg", "hypopg.sql")
 _PARAMETER = re.compile(r"\$(\d+)")
 _SETTINGS = {
     "statement_timeout": str(_STATEMENT_MS),
@@ -44,7 +46,7 @@ async def hypopg(database: Database, catalog: Catalog) -> Hypopg:
     stack = AsyncExitStack()
     connection = await stack.enter_async_context(database.autocommit())
     try:
-        found = (await connection.exec_driver_sql(_BLOCKS["there"])).all()
+        found = (await connection.exec_driver_sql(_SQL["there"])).all()
         engine = Hypopg(connection, stack, catalog, version=_version(found))
         await engine.tune({})
     except BaseException:
@@ -122,7 +124,7 @@ class Hypopg:
             await self._connection.exec_driver_sql(f"reset {name}")
         self._set = {**_SETTINGS, **settings}
         for name, value in self._set.items():
-            await self._connection.exec_driver_sql(f"set {name} = '{value}'")
+            await self._connection.exec_driver_sql("select set_config($1, $2, false)", (name, value))
 
     async def close(self) -> None:
         """Forget all indexes and give the connection back as it was; twice is fine."""
@@ -130,9 +132,9 @@ class Hypopg:
             return
         self._closed = True
         try:
-            await self._connection.exec_driver_sql(_BLOCKS["reset"])
+            await self._connection.exec_driver_sql(_SQL["reset"])
             if self._hidden:
-                await self._connection.exec_driver_sql(_BLOCKS["unhide"])
+                await self._connection.exec_driver_sql(_SQL["unhide"])
             for name in self._set:
                 await self._connection.exec_driver_sql(f"reset {name}")
         finally:
@@ -157,35 +159,35 @@ class Hypopg:
 
     async def _make(self, name: str) -> None:
         statement = self._known[name].create(concurrently=False).replace("'", "''")
-        made = await self._connection.exec_driver_sql(_BLOCKS["create"].format(statement=statement))
+        made = await self._connection.exec_driver_sql(_SQL["create"].format(statement=statement))
         number, theirs = made.all()[0]
         self._made[name] = int(number), str(theirs)
 
     async def _switch(self, using: frozenset[str], hiding: frozenset[str]) -> None:
         for name in sorted(self._made.keys() - using):
             number, _ = self._made.pop(name)
-            await self._connection.exec_driver_sql(_BLOCKS["drop"].format(oid=number))
+            await self._connection.exec_driver_sql(_SQL["drop"].format(oid=number))
         for name in sorted(using - self._made.keys()):
             await self._make(name)
         if hiding == self._hidden:
             return
         if not self._hides:
             raise _Unable("This HypoPG cannot hide indexes that are there; version 1.4 can.")
-        await self._connection.exec_driver_sql(_BLOCKS["unhide"])
+        await self._connection.exec_driver_sql(_SQL["unhide"])
         for name in sorted(hiding):
-            await self._connection.exec_driver_sql(_BLOCKS["hide"].format(name=name.replace("'", "''")))
+            await self._connection.exec_driver_sql(_SQL["hide"].format(name=name.replace("'", "''")))
         self._hidden = hiding
 
     async def _explained(self, sql: str) -> Sequence[Sequence[object]]:
         numbers = [int(number) for number in _PARAMETER.findall(sql)]
         if not numbers:
-            return (await self._connection.exec_driver_sql(_BLOCKS["explain"].replace("{sql}", sql))).all()
-        await self._connection.exec_driver_sql(_BLOCKS["prepare"].replace("{sql}", sql))
+            return (await self._connection.exec_driver_sql(_SQL["explain"].replace("{sql}", sql))).all()
+        await self._connection.exec_driver_sql(_SQL["prepare"].replace("{sql}", sql))
         try:
             values = f"({', '.join(['null'] * max(numbers))})"
-            return (await self._connection.exec_driver_sql(_BLOCKS["execute"].format(values=values))).all()
+            return (await self._connection.exec_driver_sql(_SQL["execute"].format(values=values))).all()
         finally:
-            await self._connection.exec_driver_sql(_BLOCKS["forget"])
+            await self._connection.exec_driver_sql(_SQL["forget"])
 
 
 class _Unable(Exception):
@@ -194,14 +196,3 @@ class _Unable(Exception):
 
 # Types whose equal values may look different on the disk, or did before PostgreSQL 16: their entries stay apart.
 _UNSHARED = ("numeric", "real", "double precision", "jsonb", "character(")
-
-
-def _read() -> dict[str, str]:
-    """The statements of hypopg.sql by their names."""
-    text = files("tercet.advisor.hypopg").joinpath("hypopg.sql").read_text(encoding="utf-8")
-    _, *parts = text.split("-- name: ")
-    named = (part.partition("\n") for part in parts)
-    return {name.strip(): body.strip() for name, _, body in named}
-
-
-_BLOCKS = _read()

@@ -50,7 +50,8 @@ def read(explain: Document) -> Told:
     kinds = [one for _, stage in steps for one in [str(stage.get("stage"))]]
     names = {str(stage["indexName"]) for _, stage in steps if stage.get("indexName")}
     names |= {str(name) for one in joins for name in one.get("indexesUsed") or ()}
-    eq_scans = any(s.get("stage") == "EQ_LOOKUP" and s.get("strategy") != "IndexedLoopJoin" for _, s in steps)
+    # A hash join walks through it once.
+    eq_scans = any(s.get("stage") == "EQ_LOOKUP" and s.get("strategy") == "NestedLoopJoin" for _, s in steps)
     return Told(
         drawing=" → ".join(dict.fromkeys(drawing)),
         keys=sum(int(one.get("totalKeysExamined", 0)) for one in (*stats, *joins)),

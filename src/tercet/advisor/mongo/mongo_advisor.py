@@ -176,10 +176,14 @@ async def _rewrite(database: AsyncDatabase[dict[str, Any]], trying: Trying, draf
     """Give it another form if the rules make one that is equal, and that answers the same here."""
     if not draft.runs or draft.query.command.kind != "aggregate":
         return
-    facts = rules.Facts(frozenset(
-        (name, one.fields[0]) for name, indexes in standing.indexes.items() for one in indexes
+    unique = frozenset(
+        (name, one.fields[0])
+        for name, indexes in standing.indexes.items()
+        for one in indexes
         if one.options.get("unique") and one.plain and len(one.keys) == 1
-    ))  # fmt: skip
+    )
+    version = tuple((await database.client.server_info())["versionArray"])
+    facts = rules.Facts(unique, version)
     made = [rules.rewritten(one.pipeline, facts) for one in draft.forms[0].commands]
     _, names, unless = made[0]
     if not names or not await _none_empty(database, unless):

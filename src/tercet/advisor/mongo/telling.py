@@ -187,7 +187,9 @@ def _proof(found: Found, draft: Draft) -> Proof:
         return Proof("plan")
     before, told = draft.told[0, 0], proved.told[name]
     rows, same = proved.rows[name], proved.same[name]
-    said = f"same {rows:,} {'row' if rows == 1 else 'rows'}" if same else "its order leaves open which rows come"
+    said = f"same {rows:,} {'row' if rows == 1 else 'rows'}"
+    if same is None:
+        said = "its order leaves open which rows come" if rows else "its rows were not compared"
     return Proof(
         "sample",
         same_rows=same,

@@ -8,51 +8,38 @@ machine itself has gone down, the next one that is made takes it away.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import fcntl
-import os
-import shutil
-import subprocess
-import sys
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from tercet.advisor.private import reaper
+from tercet.advisor.private.folder import Folder
 from tercet.advisor.private.server import PrivateServer
 from tercet.errors import NotOpen, ServerMissing
 from tercet.servers.folder import Site
 from tercet.servers.process import Spawner
 from tercet.servers.servers import SOURCES
-from tercet.servers.start import Running, Start, bring_up
+from tercet.servers.start import Start, bring_up
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from tercet.advisor.private.recipe import Recipe
     from tercet.servers.port import Source
+    from tercet.servers.start import Running
 
 SUPERUSER = "postgres"
-# The folder is gone a moment after its server; a slow disk may take a while over gigabytes.
-_GONE_SECONDS = 120.0
-# A socket's whole path may have 107 bytes on Linux and 103 on macOS; with what is put behind a folder's name it
-# stays below if the folder that holds it is no longer than this.
-_PLACE_BYTES_MAX = 60
 
 
 class Cluster:
     """A server whose data end with it: `start` it once, and `close` it."""
 
-    __slots__ = ("_folder", "_held", "_reaper", "_spawner", "major", "port", "recipe")
+    __slots__ = ("_folder", "_spawner", "major", "port", "recipe")
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
         # Of the server that was found.
         self.major, self.port = 0, 0
-        self._folder: Path | None = None
-        self._held: int | None = None
-        self._reaper: subprocess.Popen[bytes] | None = None
+        self._folder: Folder | None = None
         self._spawner: Spawner | None = None
 
     @property
@@ -60,12 +47,12 @@ class Cluster:
         """Where its socket and its files are."""
         if self._folder is None:
             raise NotOpen("The private server", closed=False)
-        return self._folder
+        return self._folder.path
 
     @property
     def data(self) -> Path:
         """Where the server keeps its files."""
-        return self.folder / reaper.DATA
+        return self.folder / "postgres"
 
     @property
     def same_major(self) -> bool:
@@ -78,9 +65,9 @@ class Cluster:
 
     async def start(self, *, sources: Sequence[Source] = SOURCES) -> None:
         """Start it, or leave nothing. Raises ServerMissing if there is no PostgreSQL, ServerFailed if it fails."""
-        self._found()
+        self._folder, self._spawner = Folder(), Spawner()
         try:
-            running = await self._bring_up(sources)
+            running = await self._bring_up(self._spawner, sources)
         except BaseException:
             await asyncio.shield(self.close())
             raise
@@ -93,42 +80,11 @@ class Cluster:
             begun = await spawner.settle()
             await asyncio.gather(*(process.end() for process in begun))
             await asyncio.to_thread(spawner.close)
-        watching, self._reaper = self._reaper, None
-        if watching is not None:
-            await asyncio.to_thread(_dismiss, watching, self.folder)
-        held, self._held = self._held, None
-        if held is not None:
-            os.close(held)
+        if self._folder is not None:
+            await asyncio.to_thread(self._folder.close)
 
-    def _found(self) -> None:
-        """A folder of our own (0700), held and watched from its first moment on."""
-        place = tempfile.gettempdir()
-        if len(place.encode()) > _PLACE_BYTES_MAX:
-            place = "/tmp"  # noqa: S108 - the folder made in it is private
-        self._folder = Path(tempfile.mkdtemp(prefix=reaper.PREFIX, dir=place)).resolve()
-        try:
-            self._held = os.open(self._folder / reaper.HELD, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            # Some file systems know no locks; nobody can take the hold for given up there.
-            with contextlib.suppress(OSError):
-                fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._reaper = subprocess.Popen(  # noqa: S603 - our own program, no shell
-                [sys.executable, "-I", "-S", reaper.__file__, str(self._folder)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                pass_fds=(self._held,),
-                # Ctrl-C in a terminal must not end it before its maker.
-                start_new_session=True,
-            )
-        except BaseException:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            raise
-        self._spawner = Spawner()
-
-    async def _bring_up(self, sources: Sequence[Source]) -> Running:
-        if self._spawner is None:
-            raise NotOpen("The private server", closed=True)
-        site, start = Site(reaper.DATA, self.folder), Start(self._spawner, detached=False, sources=sources)
+    async def _bring_up(self, spawner: Spawner, sources: Sequence[Source]) -> Running:
+        site, start = Site("postgres", self.folder), Start(spawner, detached=False, sources=sources)
         missing: list[ServerMissing] = []
         for major in self.recipe.majors(PrivateServer().oldest[0]):
             try:
@@ -140,17 +96,3 @@ class Cluster:
             return running
         # What is said is what production's own version lacks.
         raise missing[0]
-
-
-def _dismiss(watching: subprocess.Popen[bytes], folder: Path) -> None:
-    """Let the folder be taken away, and see to it."""
-    if watching.stdin is not None:
-        with contextlib.suppress(OSError):
-            watching.stdin.close()
-    try:
-        watching.wait(_GONE_SECONDS)
-    except subprocess.TimeoutExpired:
-        # Its disk hangs, and it goes on without us.
-        return
-    # Somebody may have killed it.
-    shutil.rmtree(folder, ignore_errors=True)

@@ -18,12 +18,12 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Literal
 
 PREFIX = "tercet-private-"
-# The file that is locked, and the folder of the server's files.
+# The file that is locked.
 HELD = "held"
-DATA: Literal["postgres"] = "postgres"
+# Where each kind of server keeps its files, where it writes its number in them, and how it is ended at once.
+SERVERS = (("postgres", "postmaster.pid", signal.SIGQUIT), ("mongo", "mongod.lock", signal.SIGKILL))
 
 # A folder as young as this may not be held yet.
 YOUNG_SECONDS = 60.0
@@ -55,7 +55,8 @@ def sweep(place: Path) -> None:
 
 def remove(place: Path) -> None:
     """End the server that works in the folder, and take the folder away."""
-    _end_server(place / DATA)
+    for data, file, how in SERVERS:
+        _end_server(place / data, file, how)
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while place.exists() and time.monotonic() < deadline:
         shutil.rmtree(place, ignore_errors=True)
@@ -84,12 +85,12 @@ def _left(folder: os.DirEntry[str]) -> bool:
     return True
 
 
-def _end_server(data: Path) -> None:
+def _end_server(data: Path, file: str, how: signal.Signals) -> None:
     """Tell the server on this data to end at once; nothing of it is wanted any more."""
     try:
-        pid = int((data / "postmaster.pid").read_text(encoding="utf-8", errors="replace").split("\n", 1)[0])
+        pid = int((data / file).read_text(encoding="utf-8", errors="replace").split("\n", 1)[0])
         if _works_on(pid, data):
-            os.kill(pid, signal.SIGQUIT)
+            os.kill(pid, how)
     except (OSError, ValueError, subprocess.SubprocessError):
         return
 

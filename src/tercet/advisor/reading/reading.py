@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from importlib.resources import files
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from tercet.advisor.blocks import blocks
+from tercet.advisor.failure import sqlstate
 from tercet.advisor.reading.rows import Answers, catalog
 from tercet.errors import LockBusy, SchemaInvalid
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from tercet.advisor.catalog import Catalog
     from tercet.advisor.port import Connection, Database
@@ -26,6 +26,7 @@ _PAUSE_SECONDS = 1.0
 # lock_not_available: the lock_timeout has passed.
 _LOCK_TIMEOUT = "55P03"
 
+_SQL = ("tercet.advisor.reading", "catalog.sql")
 _STEPS = ("server", "tables", "columns", "statistics", "indexes", "foreign_keys", "views")
 
 
@@ -54,7 +55,9 @@ async def read(
         raise SchemaInvalid(f"The schema {missing[0]!r}", reason="this database has none of that name", mend=mend)
     for replica in replicas:
         async with replica.transaction(within=_STATEMENT_SECONDS) as connection:
-            answers.setdefault("replica", []).extend(await _rows(connection, _blocks()["replica"]))
+            await connection.exec_driver_sql("set transaction read only")
+            await connection.exec_driver_sql("select set_config('lock_timeout', $1, true)", (_lock(),))
+            answers.setdefault("replica", []).extend(await _rows(connection, blocks(*_SQL)["replica"]))
     size = sum(_size(row) for rows in answers.values() for row in rows)
     return catalog(answers, read_bytes=size, read_seconds=time.monotonic() - started)
 
@@ -64,7 +67,7 @@ async def _patiently(database: Database, schemas: list[str] | None) -> Answers:
         try:
             return await _once(database, schemas)
         except Exception as error:
-            if _sqlstate(error) != _LOCK_TIMEOUT:
+            if sqlstate(error) != _LOCK_TIMEOUT:
                 raise
             if attempt == _TRIES:
                 raise LockBusy("reading the catalogue, since a table is being changed,") from error
@@ -73,17 +76,20 @@ async def _patiently(database: Database, schemas: list[str] | None) -> Answers:
 
 
 async def _once(database: Database, schemas: list[str] | None) -> Answers:
-    blocks = _blocks()
+    sql = blocks(*_SQL)
     answers: Answers = {}
     async with database.transaction(within=_STATEMENT_SECONDS) as connection:
         await connection.exec_driver_sql("set transaction isolation level repeatable read, read only")
-        lock = f"{round(_LOCK_SECONDS * 1000)}ms"
-        await connection.exec_driver_sql("select set_config('lock_timeout', $1, true)", (lock,))
+        await connection.exec_driver_sql("select set_config('lock_timeout', $1, true)", (_lock(),))
         for step in _STEPS:
-            answers[step] = await _rows(connection, blocks[step], () if step == "server" else (schemas,))
+            answers[step] = await _rows(connection, sql[step], () if step == "server" else (schemas,))
             if step == "server":  # from here on every name is told with its schema
                 await connection.exec_driver_sql("select set_config('search_path', '', true)")
     return answers
+
+
+def _lock() -> str:
+    return f"{round(_LOCK_SECONDS * 1000)}ms"
 
 
 async def _rows(connection: Connection, statement: str, values: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
@@ -104,27 +110,3 @@ def _size(value: object) -> int:
             return sum(map(_size, value))
         case _:
             return 8
-
-
-def _sqlstate(error: BaseException | None) -> str | None:
-    """PostgreSQL's five letters, wherever in the chain of causes the driver has put them."""
-    seen = 0
-    while error is not None and seen < _CAUSES_MAX:
-        for one in (error, getattr(error, "orig", None)):
-            state = getattr(one, "sqlstate", None)
-            if isinstance(state, str):
-                return state
-        error, seen = error.__cause__ or error.__context__, seen + 1
-    return None
-
-
-# An error has a handful of causes; a chain that runs in a circle must end.
-_CAUSES_MAX = 16
-
-
-def _blocks() -> Mapping[str, str]:
-    """The statements of catalog.sql by their names."""
-    text = files("tercet.advisor.reading").joinpath("catalog.sql").read_text(encoding="utf-8")
-    _, *parts = text.split("-- name: ")
-    named = (part.partition("\n") for part in parts)
-    return MappingProxyType({name.strip(): body.strip() for name, _, body in named})

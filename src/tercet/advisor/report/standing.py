@@ -6,15 +6,23 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tercet.advisor.port import Database
 
 # Two joins of catalogues; a database of 100,000 columns takes a second.
 _WITHIN = "10s"
+# Who changes a table just now is not waited for longer than anybody would notice.
+_LIMIT = "set local lock_timeout = '1s'"
 
 
-async def schema_digest(database: Database) -> str:
-    """A digest that changes when a table, a column or an index does, and with nothing else. Only reads catalogues."""
+async def schema_digest(database: Database, *, without: Sequence[str] = ()) -> str:
+    """A digest that changes when a table, a column or an index does, and with nothing else. Only reads catalogues.
+
+    Tables, views and indexes of the names in `without` do not count, nor do those views' indexes.
+    """
     text = files("tercet.advisor.report").joinpath("standing.sql").read_text(encoding="utf-8")
     async with database.transaction(within=_WITHIN) as connection:
         await connection.exec_driver_sql("set local transaction read only")
-        return str((await connection.exec_driver_sql(text)).all()[0][0])
+        await connection.exec_driver_sql(_LIMIT)
+        return str((await connection.exec_driver_sql(text, (list(without),))).all()[0][0])

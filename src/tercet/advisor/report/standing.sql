@@ -1,4 +1,5 @@
 -- name: standing
+-- $1 are names of relations and indexes that do not count.
 -- One digest of all tables' columns and indexes; statistics and data are not in it. Reads catalogues only.
 select md5(coalesce(string_agg(x.told, e'\n' order by x.told), '')) as digest
 from (
@@ -8,11 +9,13 @@ from (
         join pg_class c on c.oid = a.attrelid
         join pg_namespace n on n.oid = c.relnamespace
     where a.attnum > 0 and not a.attisdropped and c.relkind in ('r', 'p', 'm', 'f')
-        and n.nspname !~ '^pg_' and n.nspname <> 'information_schema'
+        and n.nspname !~ '^pg_' and n.nspname <> 'information_schema' and not c.relname = any($1::text[])
     union all
     select pg_get_indexdef(i.indexrelid) || ' ' || i.indisvalid
     from pg_index i
         join pg_class c on c.oid = i.indexrelid
+        join pg_class t on t.oid = i.indrelid
         join pg_namespace n on n.oid = c.relnamespace
     where n.nspname !~ '^pg_' and n.nspname <> 'information_schema'
+        and not c.relname = any($1::text[]) and not t.relname = any($1::text[])
 ) x /* tercet */

@@ -77,7 +77,7 @@ def verdict(one: StatementAdvice) -> str:
     """What is said of a statement besides its times: its proof, or why it is left alone."""
     if one.pieces:
         return proof(one.proof)
-    return "left alone" + (f": {one.notes[0]}" if one.notes else "")
+    return f"left alone: {one.notes[0].removeprefix('left alone: ')}" if one.notes else "left alone"
 
 
 def costs(advice: Advice) -> str:

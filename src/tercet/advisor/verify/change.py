@@ -47,6 +47,8 @@ class Bounds:
     examples: int = 3
     # Rows of a batch by which the cost of writing is measured; 0 leaves that out.
     write_rows: int = 1_000
+    # Each change has to help by itself too, and is taken out once to see it.
+    each: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,7 +115,7 @@ class _Proving:
         """Until nothing is left to take out."""
         await self._until_nobody_loses()
         # The largest first: of two that do the same, the smaller one stays.
-        for at in sorted(self.active, key=lambda one: -self.built[one].size_bytes):
+        for at in sorted(self.active, key=lambda one: -self.built[one].size_bytes) if self.examiner.bounds.each else ():
             await self._alone(at)
         self._views()
         await self._until_nobody_loses()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from tercet.advisor.workload.asked import MARK, Asked
 from tercet.advisor.workload.classes import examples
 from tercet.advisor.workload.folding import SHARE, TOP, Folding
+from tercet.advisor.workload.given import from_statements
 from tercet.advisor.workload.logs import from_log
 from tercet.advisor.workload.script import from_files, from_text
 from tercet.advisor.workload.statistics import from_statistics
@@ -27,6 +28,7 @@ __all__ = [
     "examples",
     "from_files",
     "from_log",
+    "from_statements",
     "from_statistics",
     "from_text",
     "parameter_types",

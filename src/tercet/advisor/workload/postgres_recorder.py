@@ -151,6 +151,11 @@ def _values(sql: str, parameters: Mapping[str, object] | Sequence[object]) -> It
             yield number, written
 
 
+def said(sql: str, parameters: Mapping[str, object] | Sequence[object]) -> str:
+    """The values of a text's parameters as a log writes them, as far as they have a literal."""
+    return ", ".join(f"${number} = {value}" for number, value in _values(sql, parameters))
+
+
 def _names(sql: str) -> list[str]:
     """The names of "%(name)s" in the order of their first place."""
     return list(dict.fromkeys(match["name"] for match in _PERCENT.finditer(sql) if match["name"]))

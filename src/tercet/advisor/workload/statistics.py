@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
 from typing import TYPE_CHECKING
 
+from tercet.advisor.blocks import blocks
 from tercet.advisor.workload.asked import Asked
 from tercet.advisor.workload.folding import SHARE, TOP, Folding
 from tercet.errors import StatisticsMissing
@@ -20,6 +20,7 @@ _WITHIN = "30s"
 # A lock is waited for no longer than anybody would notice.
 _LIMITS = "set local transaction read only", "set local lock_timeout = '1s'"
 
+_SQL = ("tercet.advisor.workload", "statistics.sql")
 _SOURCE = "pg_stat_statements"
 # How the server shows the statements of somebody else to a user without the right to see them.
 _HIDDEN = "<insufficient privilege>"
@@ -43,7 +44,7 @@ async def from_statistics(database: Database, *, top: int = TOP, share: float = 
         for limit in _LIMITS:
             await connection.exec_driver_sql(limit)
         schema, seconds, dropped = await _place(connection)
-        asked = _blocks()["heaviest"].format_map({"schema": schema})
+        asked = blocks(*_SQL)["heaviest"].format_map({"schema": schema})
         rows = (await connection.exec_driver_sql(asked, (_UTILITY, top * _SPARE))).all()
     folding, hidden = Folding(), 0.0
     fingerprints, whole = (rows[0][4], rows[0][5]) if rows else (0, 0.0)
@@ -61,7 +62,7 @@ async def from_statistics(database: Database, *, top: int = TOP, share: float = 
 
 async def _place(connection: Connection) -> tuple[str, float | None, int]:
     """The extension's schema, quoted; for how long it has counted, and how often it had to forget."""
-    found = (await connection.exec_driver_sql(_blocks()["place"])).all()
+    found = (await connection.exec_driver_sql(blocks(*_SQL)["place"])).all()
     if not found:
         raise StatisticsMissing(
             "the extension pg_stat_statements is not in this database",
@@ -77,7 +78,7 @@ async def _place(connection: Connection) -> tuple[str, float | None, int]:
         if not informed:
             await connection.exec_driver_sql(f"select from {schema}.pg_stat_statements limit 1 /* tercet */")
             return schema, None, 0
-        since = _blocks()["since"].format_map({"schema": schema})
+        since = blocks(*_SQL)["since"].format_map({"schema": schema})
         seconds, dropped = (await connection.exec_driver_sql(since)).all()[0]
     except Exception as error:
         if _NOT_LOADED not in str(error):
@@ -94,11 +95,3 @@ def _say_hidden(folding: Folding, ms: float, whole: float) -> None:
     if ms and whole:
         why = f"statements of other users, {ms / whole:.0%} of the time, are not shown to this one"
         folding.skip(_HIDDEN, f"{why}; grant pg_read_all_stats to it")
-
-
-def _blocks() -> dict[str, str]:
-    """The statements of statistics.sql by their names."""
-    text = files("tercet.advisor.workload").joinpath("statistics.sql").read_text(encoding="utf-8")
-    _, *parts = text.split("-- name: ")
-    named = (part.partition("\n") for part in parts)
-    return {name.strip(): body.strip() for name, _, body in named}

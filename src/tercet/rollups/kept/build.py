@@ -33,6 +33,11 @@ _LOCK_TIMEOUT = "set local lock_timeout = '1s'"
 _LOCK_TRIES = 60
 _LOCK_PAUSE_SECONDS = 0.5
 _LOCK_REFUSED = "55P03"
+# A build and a repair wait for a batch of a merge to end; one that takes longer than this is stuck.
+TURN_SECONDS = 30.0
+_TURN_PAUSE_SECONDS = 0.05
+# What PostgreSQL says of an index over an expression that is not always the same for the same row.
+_NOT_IMMUTABLE = "42P17"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +66,7 @@ async def create_rollup(
     SchemaInvalid for what cannot be kept exactly, UsageError for a table whose rows are hidden by row security.
     """
     started = time.perf_counter()
-    rollup = await _located(database, rollup)
+    rollup = await located(database, rollup)
     statements, state = await _begun(database, rollup)
     existed = state is not None and state.state == "ready"
     if not existed:
@@ -82,7 +87,7 @@ async def create_rollup(
 
 async def drop_rollup(database: Database, rollup: Rollup) -> None:
     """Drop `rollup` with its triggers and tables; nothing happens when it is not there."""
-    rollup = await _located(database, rollup)
+    rollup = await located(database, rollup)
 
     async def work(connection: Connection) -> None:
         await alone_until_commit(connection, lock(rollup))
@@ -96,7 +101,7 @@ async def drop_rollup(database: Database, rollup: Rollup) -> None:
 
 async def known_statements(database: Database, rollup: Rollup) -> Statements:
     """What is said to the server for a rollup that is there; UsageError if it is not."""
-    rollup = await _located(database, rollup)
+    rollup = await located(database, rollup)
     async with database.transaction() as connection:
         found = await find(connection, identifier(rollup.place), "r")
         if found is None:
@@ -136,8 +141,8 @@ async def _make(connection: Connection, rollup: Rollup) -> tuple[Statements, Kno
     parts = await _parts(connection, rollup)
     await plainly(connection)
     if found is None:
-        for statement in (*probes(rollup), kept_table(rollup)):
-            await connection.exec_driver_sql(statement)
+        await _probe(connection, rollup)
+        await connection.exec_driver_sql(kept_table(rollup))
         await connection.exec_driver_sql(f"comment on table {place} is '{mark}'")
     statements = await _statements(connection, rollup)
     if found is None:
@@ -156,10 +161,37 @@ async def _make(connection: Connection, rollup: Rollup) -> tuple[Statements, Kno
     return statements, state
 
 
+async def _probe(connection: Connection, rollup: Rollup) -> None:
+    """Refuse keys and conditions that depend on more than the row: on the time, a setting, or another table."""
+    for statement in probes(rollup):
+        try:
+            await connection.exec_driver_sql(statement)
+        except Exception as error:
+            if _sqlstate(error) != _NOT_IMMUTABLE:
+                raise
+            raise SchemaInvalid(
+                f"The rollup {rollup.qualified}",
+                reason="a key or its condition depends on more than the row (the time, a setting)",
+                mend="Say what it depends on: date_trunc('day', at at time zone 'UTC'), for instance.",
+            ) from error
+
+
+async def turn(connection: Connection, rollup: Rollup, *, wait: float = TURN_SECONDS) -> None:
+    """Hold the lock of the rollup's upkeep until the transaction ends; LockBusy if others have it for so long."""
+    until = time.monotonic() + wait
+    while True:
+        try:
+            return await alone_until_commit(connection, lock(rollup))
+        except LockBusy:
+            if time.monotonic() >= until:
+                raise
+        await asyncio.sleep(_TURN_PAUSE_SECONDS)
+
+
 async def _fill(database: Database, statements: Statements, one: Range) -> None:
     rollup = statements.rollup
     async with database.transaction(within=0) as connection:
-        await alone_until_commit(connection, lock(rollup))
+        await turn(connection, rollup)
         await plainly(connection)
         await call(connection, statements, "replace", one)
         await filled(connection, rollup.qualified, "filling", one.high)
@@ -169,7 +201,7 @@ async def _finish(database: Database, statements: Statements) -> None:
     """The view under which it is read, for whoever may read the table, unless rows are hidden from some."""
     rollup = statements.rollup
     async with database.transaction(within=0) as connection:
-        await alone_until_commit(connection, lock(rollup))
+        await turn(connection, rollup)
         facts = await _facts(connection, rollup.table)
         await plainly(connection)
         await connection.exec_driver_sql(statements.view())
@@ -234,7 +266,7 @@ async def _facts(connection: Connection, table: Name) -> _Facts:
     return _Facts(*rows[0])
 
 
-async def _located(database: Database, rollup: Rollup) -> Rollup:
+async def located(database: Database, rollup: Rollup) -> Rollup:
     """The rollup with every table's schema: the table's own for it, too, unless it names another."""
     async with database.transaction() as connection:
         facts = await _facts(connection, rollup.table)
@@ -331,8 +363,18 @@ async def _patiently(database: Database, work: Callable[[Connection], Awaitable[
                 await work(connection)
                 return
         except Exception as error:
-            if getattr(getattr(error, "orig", None), "sqlstate", "") != _LOCK_REFUSED:
+            if _sqlstate(error) != _LOCK_REFUSED:
                 raise
             if not left:
                 raise LockBusy("the work of long transactions on the rollup's table") from error
         await asyncio.sleep(_LOCK_PAUSE_SECONDS)
+
+
+def _sqlstate(error: BaseException | None) -> str:
+    """PostgreSQL's code of an error, whichever error of ours or SQLAlchemy's stands around it."""
+    while error is not None:
+        state = getattr(getattr(error, "orig", None), "sqlstate", None) or getattr(error, "sqlstate", None)
+        if state:
+            return str(state)
+        error = error.__cause__
+    return ""

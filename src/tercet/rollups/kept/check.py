@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tercet.migrations import alone_until_commit
-from tercet.rollups.kept.build import known_statements, lock
+from tercet.rollups.kept.build import TURN_SECONDS, known_statements, turn
 from tercet.rollups.kept.ranges import RANGE_ROWS, Range, call, plainly, ranges
+from tercet.units import seconds
 
 if TYPE_CHECKING:
     from tercet.migrations import Database
@@ -41,22 +41,29 @@ async def check(
     Only reads. `within` limits each range.
     """
     known = await known_statements(database, rollup)
-    return await _walk(database, known, rows=rows, within=within, mend=False)
+    return await _walk(database, known, rows=rows, within=within)
 
 
 async def repair(
-    database: Database, rollup: Rollup, *, rows: int = RANGE_ROWS, within: str | float = RANGE_SECONDS
+    database: Database,
+    rollup: Rollup,
+    *,
+    rows: int = RANGE_ROWS,
+    within: str | float = RANGE_SECONDS,
+    wait: str | float = TURN_SECONDS,
 ) -> Checked:
     """Check `rollup`, and make the ranges right that are not; others are not touched.
 
     Writers of the groups in such a range wait while it is counted, unless they write to a log.
-    Raises LockBusy when it is being merged or repaired by somebody else.
+    Whoever merges it is waited for; raises LockBusy when that takes longer than `wait`.
     """
     known = await known_statements(database, rollup)
-    return await _walk(database, known, rows=rows, within=within, mend=True)
+    return await _walk(database, known, rows=rows, within=within, wait=seconds(wait))
 
 
-async def _walk(database: Database, known: Statements, *, rows: int, within: str | float, mend: bool) -> Checked:
+async def _walk(
+    database: Database, known: Statements, *, rows: int, within: str | float, wait: float | None = None
+) -> Checked:
     groups = wrong = seen = 0
     drifted = []
     async for one in ranges(database, known, rows=rows):
@@ -66,13 +73,15 @@ async def _walk(database: Database, known: Statements, *, rows: int, within: str
         groups, wrong, seen = groups + there, wrong + off, seen + 1
         if off:
             drifted.append(one)
-            if mend:
-                await _mend(database, known, one, within)
-    return Checked(known.rollup.qualified, groups, wrong, seen, tuple(drifted), mended=mend and bool(drifted))
+            if wait is not None:
+                await _mend(database, known, one, within=within, wait=wait)
+    return Checked(
+        known.rollup.qualified, groups, wrong, seen, tuple(drifted), mended=wait is not None and bool(drifted)
+    )
 
 
-async def _mend(database: Database, known: Statements, one: Range, within: str | float) -> None:
+async def _mend(database: Database, known: Statements, one: Range, *, within: str | float, wait: float) -> None:
     async with database.transaction(within=within) as connection:
-        await alone_until_commit(connection, lock(known.rollup))
+        await turn(connection, known.rollup, wait=wait)
         await plainly(connection)
         await call(connection, known, "replace", one)

@@ -65,8 +65,8 @@ with {before}tercet_delta as (
     on conflict ({conflict}) do update set {columns_moved}
     returning k.ctid as tercet_at, k.*
 )
-select array_agg(m.tercet_at) filter (where {empty}), array_agg(m.tercet_at) filter (where not ({empty}) and ({stale}))
-into tercet_empty, tercet_stale
+select array_agg(m.tercet_at) filter (where {empty}), array_agg(m.tercet_at) filter (where not ({empty}) and ({stale})){counted}
+into tercet_empty, tercet_stale{counted_into}
 from tercet_moved m{with_delta};
 if tercet_empty is not null then
     delete from {kept} where ctid = any(tercet_empty);
@@ -132,10 +132,10 @@ security definer set search_path = pg_catalog, pg_temp as {tag}
 declare
     tercet_empty tid[];
     tercet_stale tid[];
-    tercet_before bigint := (select count(*) from (select from {log} limit tercet_most) l);
+    tercet_lines bigint;
 begin
 {body}
-    return tercet_before;
+    return tercet_lines;
 end {tag}
 
 -- name: replace_function

@@ -143,7 +143,9 @@ def _function(block: str, names: Mapping[str, str], what: str, body: str) -> str
 
 
 def _apply(sql: Mapping[str, str], names: Mapping[str, str], *, before: str, delta: str, forget: str) -> str:
-    filled = sql["apply"].format_map({**names, "before": before, "delta": delta})
+    counted = ", (select count(*) from tercet_taken)" if before else ""
+    into = {"counted": counted, "counted_into": ", tercet_lines" if before else ""}
+    filled = sql["apply"].format_map({**names, **into, "before": before, "delta": delta})
     if names["stale"] == "false":
         return filled
     return f"{filled}\n{sql['recount'].format_map({**names, 'forget': forget})}"

@@ -47,9 +47,7 @@ async def mended(search: Search, ledger: Ledger, place: Place) -> Place:
     return place
 
 
-async def _put_together(
-    search: Search, moves: Mapping[Names, float], pool: Names, starts: tuple[Names, ...]
-) -> Place:
+async def _put_together(search: Search, moves: Mapping[Names, float], pool: Names, starts: tuple[Names, ...]) -> Place:
     """Grown from nothing, from what was found last, and from the best so far; the best of them is bettered."""
     ways = [await search.grow(await search.place(using), moves) for using in dict.fromkeys(starts)]
     ends = [await search.cut_back(await search.repair(way)) for way in ways]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -21,11 +22,13 @@ if TYPE_CHECKING:
 
 _PAIRS = 5
 _PAIRS_QUICK = 2
+# No more pairs of one query are begun after this.
+_PAIRS_SECONDS = 5.0
 # A choice that makes something dearer is made again without what was at fault, so often.
 _ROUNDS = 4
 # Documents of one batch of inserts, and how often it is done without and with an index.
 _WRITTEN = 1_000
-_WRITE_PAIRS = 5
+_WRITE_PAIRS = 3
 
 
 @dataclass
@@ -58,7 +61,9 @@ async def prove(
         picked = choose(drafts, tried, trying.ratios, budget)
         proved = await _stands(trying, drafts, picked, progress)
         if proved is not None:
-            return await _beside(trying, drafts, tried, proved, budget, progress)
+            final = await _beside(trying, drafts, tried, proved, budget, progress)
+            final.write_cost = await _writes(trying, final.picked)
+            return final
     return Proved()
 
 
@@ -120,7 +125,6 @@ async def _stands(
         proved = await _run(trying, drafts, built, progress)
         if _at_fault(drafts, built, proved):
             return None
-        proved.write_cost = await _writes(trying, built)
     finally:
         await _take_away(trying, built)
     return proved
@@ -136,7 +140,7 @@ async def _build(trying: Trying, picked: Sequence[Tried]) -> tuple[Tried, ...]:
     built = []
     for one in picked:
         try:
-            one.size_bytes = await trying.desk.build(one.candidate.index)
+            await trying.desk.build(one.candidate.index)
             built.append(one)
         except BUILD_ERRORS as error:
             one.rejected = f"it cannot be built beside the others: {error.details and error.details.get('errmsg')}"
@@ -166,18 +170,25 @@ async def _pairs(trying: Trying, draft: Draft, form: int, built: Sequence[Tried]
     proved.forms[name] = form
     before: list[float] = []
     after: list[float] = []
-    for _ in range(_PAIRS if trying.thorough else _PAIRS_QUICK):
+    ends = time.monotonic() + _PAIRS_SECONDS
+    for pair in range(_PAIRS if trying.thorough else _PAIRS_QUICK):
+        if pair and time.monotonic() > ends:
+            break
         await _show(trying, mine, hidden=True)
         before.append(sum([(await desk.cost(draft.forms[0].commands[e])).ms for e in examples]) / len(examples))
         await _show(trying, mine, hidden=False)
         after.append(sum([(await desk.cost(draft.forms[form].commands[e])).ms for e in examples]) / len(examples))
     proved.before[name], proved.after[name] = before, after
     proved.told[name] = await desk.explain(draft.forms[form].commands[0])
-    with_all, rows = await desk.answer(draft.forms[form].commands[0])
+    with_all = await desk.answer(draft.forms[form].commands[0])
     await _show(trying, mine, hidden=True)
-    without, _ = await desk.answer(draft.forms[0].commands[0])
+    without = await desk.answer(draft.forms[0].commands[0])
     await _show(trying, mine, hidden=False)
-    proved.rows[name] = len(rows)
+    if with_all is None or without is None:
+        proved.same[name], proved.rows[name] = None, 0
+        draft.notes.append("its answers could not be compared: without the advice it takes too long")
+        return
+    proved.rows[name] = with_all[1]
     proved.same[name] = True if with_all == without else None if open_ended(draft) else False
 
 
@@ -219,15 +230,16 @@ def _at_fault(drafts: Sequence[Draft], built: Sequence[Tried], proved: Proved) -
     return found
 
 
-async def _writes(trying: Trying, built: Sequence[Tried]) -> dict[str, float]:
+async def _writes(trying: Trying, picked: Sequence[Tried]) -> dict[str, float]:
     """How many percent dearer inserts become by each index, beside all others."""
     found: dict[str, float] = {}
+    built = await _build(trying, picked)
     for one in built:
         index = one.candidate.index
         without: list[float] = []
         with_: list[float] = []
         try:
-            for _ in range(_WRITE_PAIRS):
+            for _ in range(_WRITE_PAIRS if trying.thorough else _PAIRS_QUICK):
                 with_.append(await trying.desk.write_ms(index.collection, _WRITTEN))
                 await trying.desk.drop(index.collection, index.called)
                 without.append(await trying.desk.write_ms(index.collection, _WRITTEN))
@@ -236,4 +248,5 @@ async def _writes(trying: Trying, built: Sequence[Tried]) -> dict[str, float]:
             # A unique index or a rule of the collection refuses copies: nothing is known then.
             continue
         found[index.called] = (min(with_) / min(without) - 1) * 100
+    await _take_away(trying, built)
     return found

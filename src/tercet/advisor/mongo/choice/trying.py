@@ -101,7 +101,8 @@ class Trying:
             one.rejected = f"{index.collection} is not there, or no plain collection"
             return one
         try:
-            one.size_bytes = await self.desk.build(index)
+            await self.desk.build(index)
+            one.size_bytes = await self.desk.size(index.collection, index.called)
         except BUILD_ERRORS as error:
             one.rejected = f"it cannot be built: {error.details and error.details.get('errmsg')}"
             return one
@@ -156,7 +157,9 @@ class Trying:
         one.costs[place] = after
         if not dearer(before, after):
             return None
-        return f"makes {draft.query.label} dearer: {times(before, after)} ({one.told[place].sentence()})"
+        # Its examples differ by their values: a month may gain by what a year suffers from.
+        which = f" (example {place[2] + 1})" if place[2] else ""
+        return f"makes {draft.query.label}{which} dearer: {times(before, after)} ({one.told[place].sentence()})"
 
     async def _useless(self, one: Tried, name: str, drafts: Sequence[Draft]) -> str:
         """Why nothing gets faster: the planner does not take it, or it does not help, also if it is told to."""

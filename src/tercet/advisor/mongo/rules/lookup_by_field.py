@@ -11,10 +11,14 @@ if TYPE_CHECKING:
     from tercet.advisor.mongo.rules.rule import Pipeline
 
 _SIDES = 2
+# Fields and a pipeline in one $lookup.
+_BOTH_FROM = (5, 0)
 
 
-def apply(pipeline: Pipeline, _facts: Facts) -> Found | None:
+def apply(pipeline: Pipeline, facts: Facts) -> Found | None:
     """Say it for the first $lookup that does not."""
+    if facts.version < _BOTH_FROM:
+        return None
     for at, one in enumerate(pipeline):
         name, given = stage(one)
         if name != "$lookup" or not isinstance(given, Mapping) or "localField" in given or "from" not in given:

@@ -15,9 +15,10 @@ Pipeline: TypeAlias = "tuple[Document, ...]"
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is known for sure: fields that are unique (each document another value, none missing)."""
+    """What is known for sure: fields that are unique (each document another value), and production's version."""
 
     unique: frozenset[tuple[str, str]] = frozenset()
+    version: tuple[int, ...] = (5, 0)
 
     def is_unique(self, collection: str, field: str) -> bool:
         """Whether no two documents of this collection have the same value here."""

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-import subprocess
-import sys
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
 
 from pymongo import AsyncMongoClient
 from pymongo.errors import PyMongoError
 
-from tercet.advisor.private import reaper
+from tercet.advisor.private.folder import Folder
 from tercet.servers.folder import Site
 from tercet.servers.mongo import MongoServer
 from tercet.servers.process import Spawner
@@ -24,15 +19,11 @@ from tercet.servers.start import Start, bring_up
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
     from types import TracebackType
 
     from tercet.servers.port import Program, Source
 
-_PREFIX = "tercet-trial-"
-# The folder is gone a moment after its server; a slow disk may take a while over gigabytes.
-_GONE_SECONDS = 120.0
-# A socket's whole path may have 107 bytes on Linux and 103 on macOS; the names below it are short.
-_PLACE_BYTES_MAX = 60
 _ANSWER_MS = 1_000
 
 # No replica set and no other guest: nothing but the advisor may work here between two measurements.
@@ -80,23 +71,28 @@ class _Alone(MongoServer):
 class Throwaway:
     """A running mongod whose data end with it; goes when it is closed, cancelled, or its process is killed."""
 
-    __slots__ = ("_reaper", "_spawner", "folder", "url", "version")
+    __slots__ = ("_folder", "_spawner", "url", "version")
 
-    def __init__(self, folder: Path, watching: subprocess.Popen[bytes]) -> None:
-        self.folder, self._reaper = folder, watching
+    def __init__(self) -> None:
+        self._folder = Folder()
         self._spawner: Spawner | None = None
         self.url = self.version = ""
 
     @classmethod
     async def start(cls, *, sources: Sequence[Source] = SOURCES) -> Self:
         """A server of our own. Raises ServerMissing and ServerFailed."""
-        made = await asyncio.to_thread(cls._private)
+        made = cls()
         try:
             await made.bring_up(sources)
         except BaseException:
             await asyncio.shield(made.close())
             raise
         return made
+
+    @property
+    def folder(self) -> Path:
+        """Where its socket and its files are."""
+        return self._folder.path
 
     async def __aenter__(self) -> Self:
         return self
@@ -113,9 +109,7 @@ class Throwaway:
             begun = await spawner.settle()
             await asyncio.gather(*(process.end() for process in begun))
             spawner.close()
-        if self._reaper.stdin is not None:
-            self._reaper.stdin.close()
-        await asyncio.to_thread(self._reaper.wait, _GONE_SECONDS)
+        await asyncio.to_thread(self._folder.close)
 
     async def bring_up(self, sources: Sequence[Source]) -> None:
         """Start its server; whatever was begun is ended by `close`."""
@@ -125,27 +119,6 @@ class Throwaway:
         self.url = _url(self.folder, running.port)
         async with client(self.url) as asked:
             self.version = str((await asked.admin.command("buildInfo"))["version"])
-
-    @classmethod
-    def _private(cls) -> Self:
-        """A folder of our own (0700), watched from its first moment on."""
-        place = tempfile.gettempdir()
-        if len(place.encode()) > _PLACE_BYTES_MAX:
-            place = "/tmp"  # noqa: S108 - the folder made in it is private
-        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=place)).resolve()
-        try:
-            watching = subprocess.Popen(  # noqa: S603 - our own program, no shell
-                [sys.executable, "-I", "-S", reaper.__file__, str(folder)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                # Ctrl-C in a terminal must not end it before its maker.
-                start_new_session=True,
-            )
-        except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
-        return cls(folder, watching)
 
 
 def client(url: str, **options: Any) -> AsyncMongoClient[dict[str, Any]]:

@@ -64,18 +64,20 @@ async def _counted(database: AsyncDatabase[dict[str, Any]], skipped: list[Skippe
     except OperationFailure as error:
         skipped.append(Skipped("$queryStats", f"not here: {error.details and error.details.get('errmsg')}"))
         return []
-    seen = []
-    for entry in entries:
-        shape: Mapping[str, Any] = (entry.get("key") or {}).get("queryShape") or {}
-        where = shape.get("cmdNs") or {}
-        command = command_of(_valued(shape), collection=str(where.get("coll", "")))
-        if command is None or where.get("db") != database.name:
-            continue
-        metrics = entry.get("metrics") or {}
-        calls = float(metrics.get("execCount", 1)) or 1.0
-        micros = float((metrics.get("totalExecMicros") or {}).get("sum", 0))
-        seen.append(Seen(command, micros / calls / 1e3, calls, unrunnable="$queryStats keeps no values to run it with"))
-    return seen
+    return [one for entry in entries for one in [of_shape(entry, database.name)] if one is not None]
+
+
+def of_shape(entry: Mapping[str, Any], database: str) -> Seen | None:
+    """One entry of $queryStats; None if it is another database's, or no command with conditions."""
+    shape: Mapping[str, Any] = (entry.get("key") or {}).get("queryShape") or {}
+    where = shape.get("cmdNs") or {}
+    command = command_of(_valued(shape), collection=str(where.get("coll", "")))
+    if command is None or where.get("db") != database:
+        return None
+    metrics = entry.get("metrics") or {}
+    calls = float(metrics.get("execCount", 1)) or 1.0
+    micros = float((metrics.get("totalExecMicros") or {}).get("sum", 0))
+    return Seen(command, micros / calls / 1e3, calls, unrunnable="$queryStats keeps no values to run it with")
 
 
 def _valued(shape: Any) -> Any:

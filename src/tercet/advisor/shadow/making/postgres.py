@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
+from tercet.advisor.blocks import blocks
+from tercet.advisor.failure import words
 from tercet.advisor.port import Refused
 from tercet.advisor.private.cluster import SUPERUSER
-from tercet.advisor.shadow.taken.dump import blocks
 from tercet.errors import StoreUnreachable
 
 if TYPE_CHECKING:
@@ -90,11 +91,6 @@ class Link:
         """End it at once; its server goes, too."""
         self.connection.terminate()
         await asyncio.sleep(0)
-
-
-def words(error: BaseException) -> str:
-    """What the server has said, without what it adds for programs."""
-    return str(error).strip().rstrip(".") or type(error).__name__
 
 
 REFUSALS = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, UnicodeEncodeError)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import asyncpg
 import msgspec
 
+from tercet.advisor.failure import words
 from tercet.advisor.shadow.making import ddl, files
 from tercet.advisor.shadow.making.extended import dependencies, ndistinct
-from tercet.advisor.shadow.making.postgres import Link, words
 from tercet.advisor.shadow.making.tables import Tables
 from tercet.advisor.shadow.sizes import Size
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
+    from tercet.advisor.shadow.making.postgres import Link
     from tercet.advisor.shadow.taken.dump import Dump, Relation, Standing
 
 # Numbers of the files that are made by hand: far above what a server gives to its own in a shadow's life.

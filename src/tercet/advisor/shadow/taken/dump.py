@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field, replace
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from tercet.advisor.blocks import blocks
+
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tercet.advisor.port import Connection, Database, Progress
 
 # A look at the catalogue of 1,000 tables takes a second; one that takes longer than this does harm.
@@ -135,15 +138,7 @@ class Dump:
     read_seconds: float = 0.0
 
 
-def blocks(room: str, name: str) -> dict[str, str]:
-    """The statements of a .sql file that lies beside a room's files, by their names."""
-    text = files(room).joinpath(name).read_text(encoding="utf-8")
-    _, *parts = text.split("-- name: ")
-    named = (part.partition("\n") for part in parts)
-    return {title.strip(): body.strip() for title, _, body in named}
-
-
-def statements() -> dict[str, str]:
+def statements() -> Mapping[str, str]:
     """What is asked of production."""
     return blocks("tercet.advisor.shadow.taken", "dump.sql")
 
@@ -151,7 +146,7 @@ def statements() -> dict[str, str]:
 @dataclass(slots=True)
 class _Reader:
     connection: Connection
-    statements: dict[str, str]
+    statements: Mapping[str, str]
     taken: int = 0
 
     async def text(self, name: str) -> str:

@@ -1,0 +1,43 @@
+"""Why a statement is left alone: what serves it already, or what stands against making it faster."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tercet.advisor.candidates.propose import TINY_PAGES
+from tercet.advisor.flow.rewriting import GAIN_MIN
+from tercet.advisor.flow.stand import tables_of
+from tercet.advisor.port import Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tercet.advisor.candidate import Candidate
+    from tercet.advisor.catalog import Catalog
+    from tercet.advisor.flow.draft import Draft, Wishes
+    from tercet.advisor.port import WhatIf
+
+
+async def why_alone(
+    draft: Draft, candidates: Sequence[Candidate], catalog: Catalog, engine: WhatIf, wishes: Wishes
+) -> str:
+    """One clause; it is said where no piece of advice is for the statement."""
+    if draft.refused:
+        return f"it could not be planned: {draft.refused}"
+    served = ", ".join(draft.plan_before.indexes) if draft.plan_before is not None else ""
+    serves = f"{served} {'serve' if ',' in served else 'serves'} it already" if served else ""
+    tables = [catalog.tables[name] for name in tables_of(draft.asked, catalog)]
+    if tables and all(0 <= table.pages <= TINY_PAGES for table in tables):
+        return f"its tables have at most {TINY_PAGES} pages, which are read at once whatever the indexes"
+    own = [one.name for one in candidates if draft.asked.fingerprint in one.queries]
+    if not own:
+        return serves or "it asks for nothing by which an index could leave rows out"
+    sql = draft.asked.examples[0].sql
+    before, after = await engine.cost(sql), await engine.cost(sql, using=own)
+    if isinstance(before, Refused) or isinstance(after, Refused) or after.total * GAIN_MIN >= before.total:
+        tried = f"none of {len(own)} indexes that were tried makes it a tenth faster"
+        return f"{serves}, and {tried}" if serves else tried
+    names = ", ".join(sorted(after.used & set(own)))
+    room = " or does not fit the budget" if wishes.budget_bytes is not None else ""
+    gain = f"{names} would make it {before.total / after.total:.1f} times cheaper for the planner"
+    return f"{gain}, which is not worth its writes and its room{room}"

@@ -1,0 +1,43 @@
+"""A view that was advised becomes one that is there, and kept as its policy says."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tercet.rollups.kept.build import create_rollup
+from tercet.rollups.kept.of_view import rollup_of
+from tercet.rollups.kept.rollup import Rollup
+from tercet.rollups.views import create_view
+
+if TYPE_CHECKING:
+    from tercet.advisor.views.policy import Policy
+    from tercet.migrations import Database
+    from tercet.rollups.keeper import Keeper
+    from tercet.rollups.views import Created
+    from tercet.sql import View
+
+
+def planned(view: View, policy: Policy) -> View | Rollup:
+    """What keeps `view` as `policy` says: itself, refreshed; or a rollup of its name, by triggers or a log.
+
+    Raises UsageError for a view that its writers cannot keep.
+    """
+    if policy.way == "delta" or policy.way == "triggers":  # noqa: PLR1714 - so that each is known to be a Way
+        return rollup_of(view, way=policy.way)
+    return view
+
+
+async def apply_view(database: Database, view: View, policy: Policy, *, keeper: Keeper | None = None) -> Created:
+    """Make `view` as `policy` says; statements over it are the same whatever keeps it.
+
+    A `keeper` keeps it from then on. Without one, whoever runs the service does: db.keep(planned(view, policy), …).
+    """
+    what = planned(view, policy)
+    if isinstance(what, Rollup):
+        created = await create_rollup(database, what)
+    else:
+        created = await create_view(database, what)
+    if keeper is not None and policy.every is not None:
+        concurrently = {"plain": False, "concurrently": True}.get(policy.way)
+        keeper.keep(what, every=policy.every, concurrently=concurrently)
+    return created

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 import pytest_asyncio
@@ -43,8 +43,6 @@ SETUP = (
         note text not null)
     """,
     """
-    insert into orders (user_id, total, note) select 1 + n * 7919 % 6000, n % 977, repeat('x', 60)
-    from generate_series(1, 60000) n
     insert into orders (user_id, total, note)
     select 1 + n * 7919 % 6000, n % 977, repeat('x', 60) from generate_series(1, 60000) n
     """,
@@ -177,7 +175,7 @@ async def test_everything_that_holds_statements_is_a_workload(shop: Tercet) -> N
         assert isinstance(piece.value, Index)
     for wrong in ([5], 5):
         with pytest.raises(SettingInvalid, match="SQLAlchemy"):
-            await advise(shop, wrong, verify="off")
+            await advise(shop, cast("list[object]", wrong), verify="off")
     empty = await advise(shop, [], verify="off")
     assert (empty.statements, empty.pieces) == ((), ())
 

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 _EXAMPLES_QUICK, _EXAMPLES_THOROUGH = 1, 3
 # EXPLAINs of each statement after which the search ends, so that it finds the same on slow machines and on fast ones:
 # a second or two of a shadow for twenty statements, or a quarter of a minute. What is told of the indexes comes on top.
-EXPLAINS_QUICK, EXPLAINS_THOROUGH = 12, 100
+EXPLAINS_QUICK, EXPLAINS_THOROUGH = 20, 100
 # Candidates of each statement that the quick way makes known to the engine, each of which costs as much as two plans.
 _KNOWN_QUICK = 12
 # What is told of each index that it was preferred to.
@@ -87,7 +87,7 @@ async def choose(
     worth = Worth(ledger, Writes(catalog, queries, window), share=share)
     search = Search(worth, budget_bytes=budget_bytes, late=room.late, tell=room.tell)
     pool, place = await (_thorough if thorough else _quick)(search, ledger, room)
-    ended = not room.late()
+    ended = clock.monotonic() < room.until
     place = await search.earned(place)
     frail = await fragile(ledger, place[0])
     picked = await tell(search, worth, place, pool, frail, most=_REJECTED_THOROUGH if thorough else _REJECTED_QUICK)
@@ -139,6 +139,7 @@ async def _quick(search: Search, ledger: Ledger, room: _Room) -> tuple[Names, Pl
     """What the planner picks for each statement, put together in rounds."""
     moves = await winners(ledger, room.progress)
     search.worth.remains(await remaining(ledger))
+    moves |= await helpers(ledger, ledger.liked_by, room.progress, room.late)
     place = await in_rounds(search, ledger, moves, room.late, await search.place(frozenset()))
     return frozenset().union(*moves), place
 
@@ -149,11 +150,11 @@ async def _thorough(search: Search, ledger: Ledger, room: _Room) -> tuple[Names,
     search.worth.remains(await remaining(ledger))
     place = await in_rounds(search, ledger, favourites, room.late, await search.place(frozenset()))
     pool = frozenset().union(*favourites)
-    alone = await helpers(ledger, ledger.candidates, room.progress, room.late)
+    alone = await helpers(ledger, ledger.meant_for, room.progress, room.late)
     pool = pool.union(*alone)
     more = variants([ledger.candidates[name] for name in sorted(pool)])
     await ledger.suppose(more)
-    varied = await helpers(ledger, [one.name for one in more], room.progress, room.late)
+    varied = await helpers(ledger, ledger.meant_for, room.progress, room.late)
     pool = pool.union(*varied)
     moves = {**alone, **varied, **favourites}
     place = await in_rounds(search, ledger, moves, room.late, place)

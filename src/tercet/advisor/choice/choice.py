@@ -22,7 +22,7 @@ from tercet.advisor.choice.writing import Writes
 from tercet.clock import SystemClock
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from tercet.advisor.candidate import Candidate
     from tercet.advisor.candidates import Finding
@@ -80,11 +80,8 @@ async def choose(
     most = len(ledger.queries) * (EXPLAINS_THOROUGH if thorough else EXPLAINS_QUICK)
     room = _Room(clock, since + seconds, ledger, most, on_progress or _nobody)
     await ledger.begin()
-    refused = await ledger.suppose(
-        candidates
-        if thorough
-        else promising(candidates, _KNOWN_QUICK, {name for one in observed for name in one.indexes})
-    )
+    ran = frozenset().union(*(one.indexes for one in observed))
+    refused = await ledger.suppose(candidates if thorough else promising(candidates, _KNOWN_QUICK, ran))
     await ledger.observe(observed)
     share = STATEMENT_SHARE_RUN if run else STATEMENT_SHARE_MIN
     worth = Worth(ledger, Writes(catalog, queries, window), share=share)
@@ -95,11 +92,6 @@ async def choose(
     frail = await fragile(ledger, place[0])
     picked = await tell(search, worth, place, pool, frail, most=_REJECTED_THOROUGH if thorough else _REJECTED_QUICK)
     dropped = await needless(ledger, worth.writes, place[0], suspects)
-    notes = (
-        *_unplanned(ledger),
-        *_slower(ledger, worth, place),
-        *(f"{name} could not be tried: {why}" for name, why in sorted(refused.items())),
-    )
     return Choice(
         picked,
         dropped,
@@ -110,7 +102,7 @@ async def choose(
         seconds=clock.monotonic() - since,
         budget_bytes=budget_bytes,
         ended=ended,
-        notes=notes,
+        notes=(*_unplanned(ledger), *_slower(ledger, worth, place), *_refused(refused)),
     )
 
 
@@ -182,6 +174,10 @@ def _slower(ledger: Ledger, worth: Worth, place: Place) -> tuple[str, ...]:
         f"{ledger.queries[at].label or ledger.queries[at].fingerprint} may become slower: it is to be run to know."
         for at in worth.slower(place[1])
     )
+
+
+def _refused(refused: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(f"{name} could not be tried: {why}" for name, why in sorted(refused.items()))
 
 
 def _unplanned(ledger: Ledger) -> tuple[str, ...]:

@@ -10,7 +10,6 @@ from sqlalchemy import text
 
 from tercet.advisor import Rewrite, advise
 from tercet.rollups import drop_view
-from tercet.sql import Index, View, table_parts
 from tercet.sql import Index, View
 from tercet.units import duration
 from tercet_shop.models import Base

@@ -17,7 +17,6 @@ from tercet import Cache, Tercet
 from tercet.migrations import build_index, drop_index, vacuum
 from tercet.proof import Ladder, Rung, Sample, compare, describe_machine, sample
 from tercet.rollups import create_summary, create_view, drop_summary, refresh_view
-from tercet.sql import table_parts
 from tercet.units import duration, seconds
 from tercet_shop.advised import Advised, advised, forget, plain
 from tercet_shop.question import AS_WRITTEN, Spender

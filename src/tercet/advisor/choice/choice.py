@@ -22,7 +22,7 @@ from tercet.advisor.choice.writing import Writes
 from tercet.clock import SystemClock
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from tercet.advisor.candidate import Candidate
     from tercet.advisor.candidates import Finding
@@ -82,6 +82,8 @@ async def choose(
     await ledger.begin()
     seen = {name for one in observed for name in one.indexes}
     refused = await ledger.suppose(candidates if thorough else promising(candidates, _KNOWN_QUICK, seen))
+    ran = frozenset().union(*(one.indexes for one in observed))
+    refused = await ledger.suppose(candidates if thorough else promising(candidates, _KNOWN_QUICK, ran))
     await ledger.observe(observed)
     share = STATEMENT_SHARE_RUN if run else STATEMENT_SHARE_MIN
     worth = Worth(ledger, Writes(catalog, queries, window), share=share)
@@ -104,6 +106,7 @@ async def choose(
         budget_bytes=budget_bytes,
         ended=ended,
         notes=(*_unplanned(ledger), *_slower(ledger, worth, place), *untried),
+        notes=(*_unplanned(ledger), *_slower(ledger, worth, place), *_refused(refused)),
     )
 
 
@@ -175,6 +178,10 @@ def _slower(ledger: Ledger, worth: Worth, place: Place) -> tuple[str, ...]:
         f"{ledger.queries[at].label or ledger.queries[at].fingerprint} may become slower: it is to be run to know."
         for at in worth.slower(place[1])
     )
+
+
+def _refused(refused: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(f"{name} could not be tried: {why}" for name, why in sorted(refused.items()))
 
 
 def _unplanned(ledger: Ledger) -> tuple[str, ...]:

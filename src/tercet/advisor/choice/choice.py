@@ -80,8 +80,6 @@ async def choose(
     most = len(ledger.queries) * (EXPLAINS_THOROUGH if thorough else EXPLAINS_QUICK)
     room = _Room(clock, since + seconds, ledger, most, on_progress or _nobody)
     await ledger.begin()
-    seen = {name for one in observed for name in one.indexes}
-    refused = await ledger.suppose(candidates if thorough else promising(candidates, _KNOWN_QUICK, seen))
     ran = frozenset().union(*(one.indexes for one in observed))
     refused = await ledger.suppose(candidates if thorough else promising(candidates, _KNOWN_QUICK, ran))
     await ledger.observe(observed)
@@ -94,7 +92,6 @@ async def choose(
     frail = await fragile(ledger, place[0])
     picked = await tell(search, worth, place, pool, frail, most=_REJECTED_THOROUGH if thorough else _REJECTED_QUICK)
     dropped = await needless(ledger, worth.writes, place[0], suspects)
-    untried = (f"{name} could not be tried: {why}" for name, why in sorted(refused.items()))
     return Choice(
         picked,
         dropped,
@@ -105,7 +102,6 @@ async def choose(
         seconds=clock.monotonic() - since,
         budget_bytes=budget_bytes,
         ended=ended,
-        notes=(*_unplanned(ledger), *_slower(ledger, worth, place), *untried),
         notes=(*_unplanned(ledger), *_slower(ledger, worth, place), *_refused(refused)),
     )
 

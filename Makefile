@@ -61,7 +61,7 @@ bench-changes: setup ## changes, outbox and entities: latency, backlog, races, f
 	@$(BIN)/python bench/changes/report.py --readme
 
 # TPC-H and TPC-DS come out of a package of that environment.
-bench-advisor: setup .venv-bench/.ready ## the advisor beside its peers and real indexes, in .venv-bench (two hours)
+bench-advisor: setup .venv-bench/.ready ## the advisor beside its peers and real indexes, in .venv-bench (two to three hours)
 	@.venv-bench/bin/python bench/advisor/run.py --results bench/results $(ARGS)
 	@$(BIN)/python bench/advisor/report.py --readme
 

@@ -210,8 +210,7 @@ def _verdicts(
     for label, ms in plain.items():
         ways = {"nothing": ms, **{name: costs[label] for name, costs in forced.items() if label in costs}}
         best = min(ways, key=lambda name: ways[name])
-        # All that is advised together, or one of it by itself: two measurements of the same.
-        ours = min([advised[label], *(ways[name] for name in picked & ways.keys())])
+        ours = advised[label]
         told[label] = {
             "best": best, "best_ms": ways[best], "advised_ms": advised[label],
             "as_good": ours <= ways[best] * NOISE, "slower": ours > ms * NOISE,

@@ -94,7 +94,8 @@ async def _advised(db: Tercet, texts: Mapping[str, str]) -> tuple[Answers, Advic
     sentences = [*told["notes"], *told["rejected"], *(one.why for one in advice.pieces)]
     told["no_index_notes"] = [one for one in sentences if re.search(r"\b(no|whatever the) index\b", one)]
     open_end = await advise(db, texts["nulls first"], thorough=False)
-    told["undetermined_notes"] = [note for one in open_end.statements for note in one.notes]
+    sentences = [note for one in open_end.statements for note in one.notes]
+    told["undetermined_notes"] = [one for one in sentences if one.startswith(("LIMIT", "ORDER BY"))]
     return told, advice
 
 

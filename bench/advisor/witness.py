@@ -111,9 +111,11 @@ class Witness:
             task.add_done_callback(self._served.discard)
         there, back = await asyncio.open_connection(self._to.hostname, self._to.port)
         try:
-            await asyncio.gather(
-                self._pass(reader, back, "to_server_bytes"), self._pass(there, writer, "from_server_bytes")
-            )
+            # Ended with the witness, which is no error of a connection's.
+            with suppress(asyncio.CancelledError):
+                await asyncio.gather(
+                    self._pass(reader, back, "to_server_bytes"), self._pass(there, writer, "from_server_bytes")
+                )
         finally:
             back.close()
             writer.close()

@@ -11,7 +11,6 @@ from sqlalchemy import text
 from tercet.advisor import Rewrite, advise
 from tercet.rollups import drop_view
 from tercet.sql import Index, View
-from tercet.sql.identifier import table_parts
 from tercet.units import duration
 from tercet_shop.models import Base
 from tercet_shop.question import AS_WRITTEN
@@ -27,7 +26,8 @@ if TYPE_CHECKING:
 # The search for indexes ends by itself long before; a machine that is very busy shall not keep the demo waiting.
 _SEARCH = "10s"
 # What the advisor is doing is told under these; all that is asked of a planner is one of them.
-_RUNNING = ("copying", "running", "building")
+_COPYING = "copying"
+_RUNNING = (_COPYING, "running", "building")
 _PLANNING = "planning"
 
 _MADE_LATER = text("""
@@ -61,7 +61,8 @@ async def advised(db: Tercet, since: datetime, progress: Progress) -> Advised:
         word = what.partition(" ")[0]
         part = f"1 advisor, {word if word in _RUNNING else _PLANNING}"
         told.add(part)
-        progress(part, done if word in _RUNNING else 0, of if word in _RUNNING else 0)
+        # Only of copying it is known how much there is.
+        progress(part, *((done, of) if word == _COPYING else (0, 0)))
 
     advice = await advise(db, question(since), seconds=_SEARCH, verify="sample", on_progress=tell)
     for part in told:
@@ -102,6 +103,11 @@ async def forget(db: Tercet) -> None:
             await connection.exec_driver_sql(f"drop index concurrently if exists {name}")
 
 
+def plain(name: str | tuple[str, ...]) -> str:
+    """A name without its schema."""
+    return name if isinstance(name, str) else name[-1]
+
+
 def _lines(advice: Advice, pieces: list[Piece], notes: tuple[str, ...], seconds: float) -> Iterator[str]:
     tried = f", {advice.engine.tried} plans" if advice.engine is not None else ""
     yield f"The advisor was given the query and nothing else ({duration(seconds)}{tried}). It says:"
@@ -113,7 +119,7 @@ def _lines(advice: Advice, pieces: list[Piece], notes: tuple[str, ...], seconds:
                 yield f"  rewrite  {', then '.join(rewrite.rules)}"
             case View() as view:
                 each = ", ".join(view.key)
-                yield f"  view     {table_parts(view.name)[-1]}, a row for each {each}{_megabytes(piece.size_bytes)}"
+                yield f"  view     {plain(view.name)}, a row for each {each}{_megabytes(piece.size_bytes)}"
     if not pieces:
         yield "  nothing is worth its price at this size"
     yield from (f"  known    {note}" for note in notes)
@@ -123,7 +129,7 @@ def _short(index: Index) -> str:
     """An index as a person would write it down."""
     keys = ", ".join(str(key.of if isinstance(key.of, str) else key.of.sql) for key in index.keys)
     include = f" include ({', '.join(index.include)})" if index.include else ""
-    return f"{table_parts(index.table)[-1]} ({keys}){include}{f' where {index.where}' if index.where else ''}"
+    return f"{plain(index.table)} ({keys}){include}{f' where {index.where}' if index.where else ''}"
 
 
 def _megabytes(size: int) -> str:

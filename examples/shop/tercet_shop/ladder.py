@@ -17,9 +17,8 @@ from tercet import Cache, Tercet
 from tercet.migrations import build_index, drop_index, vacuum
 from tercet.proof import Ladder, Rung, Sample, compare, describe_machine, sample
 from tercet.rollups import create_summary, create_view, drop_summary, refresh_view
-from tercet.sql.identifier import table_parts
 from tercet.units import duration, seconds
-from tercet_shop.advised import Advised, advised, forget
+from tercet_shop.advised import Advised, advised, forget, plain
 from tercet_shop.question import AS_WRITTEN, Spender
 from tercet_shop.rungs import (
     ACTIVE_USERS,
@@ -196,7 +195,7 @@ class _Climber:
 
     async def _build(self, indexes: Sequence[Index], what: str) -> None:
         for index in indexes:
-            part = f"{what} on {table_parts(index.table)[-1]}"
+            part = f"{what} on {plain(index.table)}"
             await build_index(self._db.postgres, index, on_progress=self._reporter(part))
             await vacuum(self._db.postgres, index.qualified_table)
             self._progress(part, 1, 1)

@@ -22,6 +22,7 @@ from tercet.advisor.flow.viewing import views
 from tercet.advisor.port import Refused
 from tercet.advisor.query import Example, Workload
 from tercet.advisor.reading import read
+from tercet.advisor.reading.here import is_here
 from tercet.advisor.shadow import Shadow
 from tercet.advisor.workload import from_statements, from_statistics, from_text, with_values
 from tercet.errors import SettingInvalid
@@ -43,6 +44,8 @@ QUICK_SECONDS = 2.0
 EXAMINED_MAX = 300
 # An answer that people look at is seldom asked to be younger.
 TOLERATED_AGE = "1m"
+# What is not asked for is not done with other people's rows.
+_NOT_RUN = 'nothing was run: the database is on another machine, whose rows are copied here only for verify "sample"'
 
 
 @runtime_checkable
@@ -79,11 +82,11 @@ async def advise(
     """What would make these statements faster, priced and proved; nothing is changed.
 
     `workload` is a Workload, a Recorder, SQL text, a list of SQL texts and SQLAlchemy statements, or None for what
-    pg_stat_statements has counted. `budget` bounds what new
-    indexes take together ("500MB"). Quick (`thorough=False`) asks the planner some hundred times; thorough searches
-    on for `seconds`. `verify`: "sample" runs everything on a copy in a server of its own (the default when
-    thorough), "replica" and "on" run there READ ONLY what needs nothing built, "off" trusts the planner.
-    `tolerated_age` is how old an answer from a view may be.
+    pg_stat_statements has counted. `budget` bounds what new indexes take together ("500MB"). Quick
+    (`thorough=False`) asks the planner some hundred times; thorough searches on for `seconds`. `verify`: "sample"
+    runs everything on a copy in a server of its own, "replica" and "on" run there READ ONLY what needs nothing
+    built, "off" trusts the planner. The default is "sample" when thorough and the database is on this machine: rows
+    of another one are copied here only by whoever says so. `tolerated_age` is how old an answer from a view may be.
 
     Raises StatisticsMissing, SettingInvalid, SqlInvalid, ServerMissing (no engine can be had), and what reading the
     database raises.
@@ -91,12 +94,13 @@ async def advise(
     if verify == "replica" and replica is None:
         raise SettingInvalid("replica", where="advise()", shown="None", wanted="a database to run on")
     database = cast("Database", getattr(db, "postgres", db))
+    here = verify is not None or await is_here(database)
     wishes = Wishes(
         budget_bytes=size_bytes(budget) if isinstance(budget, str) else budget,
         thorough=thorough,
         seconds=read_seconds(seconds) if seconds is not None else THOROUGH_SECONDS if thorough else QUICK_SECONDS,
         engine=engine or "auto",
-        verify=verify or ("sample" if thorough else "off"),
+        verify=verify or ("sample" if thorough and here else "off"),
         tolerated_age=read_seconds(tolerated_age),
         progress=on_progress or (lambda _what, _done, _all: None),
     )
@@ -108,7 +112,8 @@ async def advise(
     async with AsyncExitStack() as stack:
         planner = await engine_for(database, catalog, wishes)
         stack.push_async_callback(planner.close)
-        return await advised(database, catalog, given, planner, wishes, replica=replica, began=began)
+        advice = await advised(database, catalog, given, planner, wishes, replica=replica, began=began)
+    return advice if here or not thorough else replace(advice, notes=(*advice.notes, _NOT_RUN))
 
 
 def _given(workload: object) -> Workload | None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from tercet.sql import Statement
+
+# SELECT … FOR UPDATE and its like; constants are no part of what is looked at.
+_LOCKING = re.compile(r"\bfor\s+(?:no\s+key\s+|key\s+)?(?:update|share)\b", re.IGNORECASE)
 
 # More than this shows nothing that these do not: one for each class of values is what plans depend on.
 EXAMPLES_MAX = 8
@@ -61,8 +65,9 @@ class Query:
 
     @property
     def reading(self) -> bool:
-        """Whether it only asks."""
-        return self.statement.kind in {"select", "with"} and not self.statement.writes
+        """Whether it only asks, and locks no rows."""
+        only = self.statement.kind in {"select", "with"} and not self.statement.writes
+        return only and _LOCKING.search(self.statement.normalized) is None
 
 
 @dataclass(frozen=True, slots=True)

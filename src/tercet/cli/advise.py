@@ -15,6 +15,7 @@ import click
 
 from tercet.advisor.report import Kept, explained, schema_digest, to_bytes, to_html, to_text
 from tercet.advisor.workload import from_files, from_log, from_statistics, from_text
+from tercet.cli import advise_mongo
 from tercet.cli.advise_apply import Wish, apply
 from tercet.cli.advise_review import review_advice
 from tercet.cli.advise_save import save_advice
@@ -66,6 +67,8 @@ _file = click.Path(path_type=Path)
 @click.option("--query", "queries", metavar="FILE", type=_file, multiple=True, help="The statements of an SQL file.")
 @click.option("--workload", "folders", metavar="DIR", type=_file, multiple=True, help="Those of a folder of them.")
 @click.option("--log", "logs", metavar="FILE", type=_file, multiple=True, help="Those of a server's log, or a folder.")
+@click.option("--collection", "collections", metavar="NAME", multiple=True, help="One of MongoDB's, and no others.")
+@click.option("--pipeline", "pipelines", metavar="FILE", type=_file, multiple=True, help="Commands of MongoDB as JSON.")
 @click.option("--budget", metavar="SIZE", callback=_budget, help="What new indexes may take together: 500MB.")
 @click.option(
     "--quick/--thorough", "quick", default=False, help="In two seconds, or searching on.  [default: thorough]"
@@ -113,13 +116,29 @@ def advise(
     address, piped = _where(where)
     if options["into"] is not None or options["apply_numbers"] is not None or options["review"]:
         context.exit(_later(address, folder, options))
+    asked_of_mongo = advise_mongo.mongo_address(address)
+    if asked_of_mongo is not None:
+        given = advise_mongo.MongoWish(
+            asked_of_mongo, options["collections"], options["pipelines"], logs,
+            options["budget"], not options["quick"], options["verify"],
+        )  # fmt: skip
+        with Screen().bars() as bars:
+            kept = advise_mongo.ask(given, bars.tell)
+        keep(kept, folder)
+        context.exit(_show(kept.advice, html, options))
+    if options["collections"] or options["pipelines"]:
+        raise UsageError("--collection and --pipeline are MongoDB's.", "Give its URL: mongodb://localhost/shop")
     wish = _Wish(
         address, piped, (*queries, *folders), logs, folder, options["budget"], not options["quick"],
         options["verify"], options["replicas"][0] if options["replicas"] else None,
     )  # fmt: skip
     if (wish.piped + bool(wish.files) + bool(wish.logs)) > 1:
         raise UsageError("Statements were given in several ways.", "Give files, or logs, or the standard input (-).")
-    advice = _ask(wish)
+    context.exit(_show(_ask(wish), html, options))
+
+
+def _show(advice: Advice, html: Path | None, options: dict[str, Any]) -> int:
+    """Print the advice in the form that is wanted; the exit code."""
     if html is not None:
         _write(html, to_html(advice))
     screen = Screen()
@@ -128,7 +147,7 @@ def advise(
     else:
         screen.lines(to_text(advice, width=screen.width))
     todo = any(piece.kind != "none" for piece in advice.pieces)
-    context.exit(FAILED if options["fail_on_advice"] and todo else 0)
+    return FAILED if options["fail_on_advice"] and todo else 0
 
 
 def _later(address: str | None, folder: Path, options: dict[str, Any]) -> int:
@@ -139,7 +158,9 @@ def _later(address: str | None, folder: Path, options: dict[str, Any]) -> int:
         return FAILED if undo and options["fail_on_advice"] else 0
     if options["into"] is not None:
         save_advice(folder, options["into"], screen)
-    if options["apply_numbers"] is not None:
+    if options["apply_numbers"] is not None and advise_mongo.is_for_mongo(last(folder)):
+        advise_mongo.apply(last(folder), address, options["apply_numbers"], screen)
+    elif options["apply_numbers"] is not None:
         apply(Wish(address, folder, options["apply_numbers"], options["wait"], options["measure"]), screen)
     return 0
 
@@ -161,8 +182,9 @@ def _where(given: tuple[str, ...]) -> tuple[str | None, bool]:
     if len(addresses) > 1:
         raise UsageError("Several databases were named.", "Give one URL.")
     address = addresses[0] if addresses else None
-    if address is not None and not address.startswith(("postgres://", "postgresql://")):
-        raise UsageError(f"{address!r} is no address of PostgreSQL.", "It begins with postgresql://")
+    if address is not None and not address.startswith(("postgres://", "postgresql://", "mongodb://", "mongodb+srv://")):
+        mend = "It begins with postgresql:// or mongodb://"
+        raise UsageError(f"{address!r} is no address of PostgreSQL or MongoDB.", mend)
     return address, _STDIN in given
 
 

@@ -53,7 +53,8 @@ def fits(piece: Piece, wanted: Mapping[str, Any]) -> bool:
         return index.name == str(wanted["index"])
     if "rebuilds" in wanted and index.name != wanted["rebuilds"]:
         return False
-    return any(_like(index, {**wanted, **other}) for other in ({}, *wanted.get("accept", ())))
+    others = ({"table": wanted["table"], **other} for other in wanted.get("accept", ()))
+    return any(_like(index, one) for one in (wanted, *others))
 
 
 def _like(index: Index, wanted: Mapping[str, Any]) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 import pytest_asyncio
@@ -42,8 +42,10 @@ SETUP = (
     create table orders (id int generated always as identity primary key, user_id int not null, total numeric not null,
         note text not null)
     """,
-    "insert into orders (user_id, total, note) select 1 + n * 7919 % 6000, n % 977, repeat('x', 60) "
-    "from generate_series(1, 60000) n",
+    """
+    insert into orders (user_id, total, note)
+    select 1 + n * 7919 % 6000, n % 977, repeat('x', 60) from generate_series(1, 60000) n
+    """,
     "vacuum (analyze)",
 )
 BY_MAIL = 'select id, name from "Odd shop"."User" where "E mail" = \'u77@example.org\''
@@ -167,21 +169,21 @@ async def test_everything_that_holds_statements_is_a_workload(shop: Tercet) -> N
         async with shop.postgres.transaction() as connection:
             await connection.execute(written)
     for given in (OF_A_USER, [OF_A_USER, written], [written], recorder):
-        advice = await advise(shop, given, verify="off")  # type: ignore[arg-type]  # what Tercet is is told loosely
+        advice = await advise(shop, given, verify="off")
         (piece,) = [one for one in advice.pieces if one.kind == "index"]
         assert piece.columns[:1] == ("user_id",)
         assert isinstance(piece.value, Index)
     for wrong in ([5], 5):
         with pytest.raises(SettingInvalid, match="SQLAlchemy"):
-            await advise(shop, wrong, verify="off")  # type: ignore[arg-type]  # that is what is refused
-    empty = await advise(shop, [], verify="off")  # type: ignore[arg-type]  # as above
+            await advise(shop, cast("list[object]", wrong), verify="off")
+    empty = await advise(shop, [], verify="off")
     assert (empty.statements, empty.pieces) == ((), ())
 
 
 async def test_an_engine_that_cannot_be_had_says_how_to_get_it(shop: Tercet) -> None:
     """HypoPG is asked for and not installed: the error names the mend."""
     with pytest.raises(CommandRefused, match="CREATE EXTENSION hypopg"):
-        await advise(shop, OF_A_USER, engine="hypopg", verify="off")  # type: ignore[arg-type]  # as above
+        await advise(shop, OF_A_USER, engine="hypopg", verify="off")
 
 
 @pytest.mark.parametrize("at", ["building the shadow", "running orders", "copying orders"])
@@ -200,9 +202,7 @@ async def test_nothing_is_left_when_it_is_ended_in_the_middle(
                 reached.set()
 
         workload = Workload((asked(OF_A_USER, 8.0, label="orders"),), "test")
-        task = asyncio.create_task(
-            advise(shop, workload, verify="sample", on_progress=heard)  # type: ignore[arg-type]  # as above
-        )
+        task = asyncio.create_task(advise(shop, workload, verify="sample", on_progress=heard))
         waiting = asyncio.create_task(reached.wait())
         await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
         assert reached.is_set(), task
@@ -213,3 +213,24 @@ async def test_nothing_is_left_when_it_is_ended_in_the_middle(
         from pathlib import Path as Folder
 
         assert [one.name for one in Folder(place).iterdir()] == []
+
+
+async def test_a_database_of_a_thousand_tables(postgres_url: str) -> None:
+    """Of a thousand tables, one lacks an index for the one statement, and 310 more statements are asked beside it."""
+    async with Tercet(postgres=postgres_url) as db:
+        async with db.postgres.autocommit() as connection:
+            await connection.exec_driver_sql(
+                "do $$ begin for n in 1..1000 loop "
+                "execute format('create table t%s (id int primary key, a int, b text)', n); end loop; end $$"
+            )
+            await connection.exec_driver_sql(
+                "insert into t7 select n, n, repeat('x', 99) from generate_series(1, 9000) n"
+            )
+            await connection.exec_driver_sql("analyze t7")
+        wanted = asked("select b from t7 where a = 5", 9.0, label="wanted")
+        others = [asked(f"select {n} as c{n} from t{n} where a = 1", 0.1, label=str(n)) for n in range(100, 410)]
+        advice = await advise(db, Workload((wanted, *others), "many"), verify="off")
+    (piece,) = advice.pieces
+    assert (piece.table, piece.columns) == ("public.t7", ("a",))
+    assert len(advice.statements) == 311
+    assert sum("others take more time" in "".join(one.notes) for one in advice.statements) == 11

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tercet.advisor.candidate import Candidate, index_name
 from tercet.advisor.candidates import housekeeping
 from tercet.advisor.catalog import Activity, Catalog, Column, Standing, Statistics, Table
-from tercet.advisor.choice import choose
+from tercet.advisor.choice import Observation, choose
 from tercet.advisor.port import Costed, EngineKind, Refused, Supposed
 from tercet.advisor.query import Example, Query
 from tercet.clock import StoppedClock
@@ -145,12 +145,13 @@ def chosen(
     budget: int | None = None,
     thorough: bool = False,
     window: float | None = None,
+    observed: Sequence[Observation] = (),
 ) -> Choice:
     engine = engine or Planner()
     return asyncio.run(
         choose(
             queries, candidates, engine, known, budget_bytes=budget, thorough=thorough, seconds=1e9, window=window,
-            suspects=housekeeping(known, queries), clock=StoppedClock(),
+            suspects=housekeeping(known, queries), observed=observed, clock=StoppedClock(),
         )
     )  # fmt: skip
 
@@ -211,6 +212,49 @@ def test_what_the_planner_likes_and_the_clock_does_not_is_left() -> None:
     choice = chosen([asks], [liked], known, Planner(loved=frozenset({liked.name})))
     assert choice.picked == ()
     assert chosen([asks], [liked], known).picked != ()
+
+
+@pytest.mark.parametrize("thorough", [False, True])
+def test_an_index_that_made_its_statement_slower_when_run_is_not_taken_again(thorough: bool) -> None:
+    """What a run says of a plan counts for more than what is reckoned of it, in both directions."""
+    asks = query("select * from t where a = 1")
+    known, both = catalog(table("t")), [candidate("t", "a"), candidate("t", "a", "b")]
+    first = chosen([asks], both, known, thorough=thorough)
+    worse = Observation(asks.fingerprint, frozenset(names(first)), ms=30.0, ms_before=10.0)
+    again = chosen([asks], both, known, thorough=thorough, observed=[worse])
+    assert names(again) != names(first)
+    better = Observation(asks.fingerprint, frozenset(names(first)), ms=0.1, ms_before=10.0)
+    sure = chosen([asks], both, known, thorough=thorough, observed=[worse, better])
+    assert names(sure) == names(first)
+    assert sure.ms_after == pytest.approx(sure.ms_before / 100, rel=0.01)
+
+
+def test_observations_of_others_say_nothing() -> None:
+    """Statements and indexes that are not known here change nothing."""
+    asks = query("select * from t where a = 1")
+    strange = [
+        Observation("somebody else's", frozenset({"t_a_idx"}), 30.0, 1.0),
+        Observation(asks.fingerprint, frozenset({"t_z_idx"}), 30.0, 1.0),
+    ]
+    known = catalog(table("t"))
+    assert names(chosen([asks], [candidate("t", "a")], known, observed=strange)) == {"t_a_idx"}
+
+
+def test_one_statement_that_hardly_ends_does_not_drown_the_others() -> None:
+    """Its index is taken, and those that the others need as well: what counts is what remains."""
+    queries = [query("select * from t where a = 1", calls=3e3), query("select * from u where b = 1")]
+    choice = chosen(queries, [candidate("t", "a"), candidate("u", "b")], catalog(table("t"), table("u")))
+    assert names(choice) == {"t_a_idx", "u_b_idx"}
+
+
+def test_the_quick_way_asks_few_and_the_same_each_time() -> None:
+    """However many candidates there are, the planner is asked some dozen times for each statement."""
+    queries = [query(f"select * from {name} where {key} = 1") for name in "tuv" for key in "abc"]
+    candidates = [candidate(name, *keys) for name in "tuv" for keys in _KEYS]
+    known = catalog(*(table(name) for name in "tuv"))
+    one, two = (chosen(queries, candidates, known, budget=60 * MB) for _ in range(2))
+    assert one.tried == two.tried <= 15 * len(queries)
+    assert (one.ended, names(one)) == (True, names(two))
 
 
 def test_a_statement_that_cannot_be_planned_does_not_stop_the_others() -> None:

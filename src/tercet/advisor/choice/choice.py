@@ -22,7 +22,7 @@ from tercet.advisor.choice.writing import Writes
 from tercet.clock import SystemClock
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from tercet.advisor.candidate import Candidate
     from tercet.advisor.candidates import Finding
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 _EXAMPLES_QUICK, _EXAMPLES_THOROUGH = 1, 3
 # EXPLAINs of each statement after which the search ends, so that it finds the same on slow machines and on fast ones:
 # a second or two of a shadow for twenty statements, or a quarter of a minute. What is told of the indexes comes on top.
-EXPLAINS_QUICK, EXPLAINS_THOROUGH = 12, 100
+EXPLAINS_QUICK, EXPLAINS_THOROUGH = 20, 100
 # Candidates of each statement that the quick way makes known to the engine, each of which costs as much as two plans.
 _KNOWN_QUICK = 12
 # What is told of each index that it was preferred to.
@@ -80,26 +80,18 @@ async def choose(
     most = len(ledger.queries) * (EXPLAINS_THOROUGH if thorough else EXPLAINS_QUICK)
     room = _Room(clock, since + seconds, ledger, most, on_progress or _nobody)
     await ledger.begin()
-    refused = await ledger.suppose(
-        candidates
-        if thorough
-        else promising(candidates, _KNOWN_QUICK, {name for one in observed for name in one.indexes})
-    )
+    ran = frozenset().union(*(one.indexes for one in observed))
+    refused = await ledger.suppose(candidates if thorough else promising(candidates, _KNOWN_QUICK, ran))
     await ledger.observe(observed)
     share = STATEMENT_SHARE_RUN if run else STATEMENT_SHARE_MIN
     worth = Worth(ledger, Writes(catalog, queries, window), share=share)
     search = Search(worth, budget_bytes=budget_bytes, late=room.late, tell=room.tell)
     pool, place = await (_thorough if thorough else _quick)(search, ledger, room)
-    ended = not room.late()
+    ended = clock.monotonic() < room.until
     place = await search.earned(place)
     frail = await fragile(ledger, place[0])
     picked = await tell(search, worth, place, pool, frail, most=_REJECTED_THOROUGH if thorough else _REJECTED_QUICK)
     dropped = await needless(ledger, worth.writes, place[0], suspects)
-    notes = (
-        *_unplanned(ledger),
-        *_slower(ledger, worth, place),
-        *(f"{name} could not be tried: {why}" for name, why in sorted(refused.items())),
-    )
     return Choice(
         picked,
         dropped,
@@ -110,7 +102,7 @@ async def choose(
         seconds=clock.monotonic() - since,
         budget_bytes=budget_bytes,
         ended=ended,
-        notes=notes,
+        notes=(*_unplanned(ledger), *_slower(ledger, worth, place), *_refused(refused)),
     )
 
 
@@ -146,6 +138,7 @@ async def _quick(search: Search, ledger: Ledger, room: _Room) -> tuple[Names, Pl
     """What the planner picks for each statement, put together in rounds."""
     moves = await winners(ledger, room.progress)
     search.worth.remains(await remaining(ledger))
+    moves |= await helpers(ledger, ledger.liked_by, room.progress, room.late)
     place = await in_rounds(search, ledger, moves, room.late, await search.place(frozenset()))
     return frozenset().union(*moves), place
 
@@ -156,11 +149,11 @@ async def _thorough(search: Search, ledger: Ledger, room: _Room) -> tuple[Names,
     search.worth.remains(await remaining(ledger))
     place = await in_rounds(search, ledger, favourites, room.late, await search.place(frozenset()))
     pool = frozenset().union(*favourites)
-    alone = await helpers(ledger, ledger.candidates, room.progress, room.late)
+    alone = await helpers(ledger, ledger.meant_for, room.progress, room.late)
     pool = pool.union(*alone)
     more = variants([ledger.candidates[name] for name in sorted(pool)])
     await ledger.suppose(more)
-    varied = await helpers(ledger, [one.name for one in more], room.progress, room.late)
+    varied = await helpers(ledger, ledger.meant_for, room.progress, room.late)
     pool = pool.union(*varied)
     moves = {**alone, **varied, **favourites}
     place = await in_rounds(search, ledger, moves, room.late, place)
@@ -181,6 +174,10 @@ def _slower(ledger: Ledger, worth: Worth, place: Place) -> tuple[str, ...]:
         f"{ledger.queries[at].label or ledger.queries[at].fingerprint} may become slower: it is to be run to know."
         for at in worth.slower(place[1])
     )
+
+
+def _refused(refused: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(f"{name} could not be tried: {why}" for name, why in sorted(refused.items()))
 
 
 def _unplanned(ledger: Ledger) -> tuple[str, ...]:

@@ -157,6 +157,15 @@ class Ledger:
         before = best.get(frozenset(), 0.0)
         return sorted((needs for needs, ms in best.items() if ms < before), key=lambda one: (best[one], sorted(one)))
 
+    def liked_by(self, at: int) -> Names:
+        """The candidates that some plan of this statement uses."""
+        return frozenset().union(*(one.needs for one in self._asked.get((at, 0), ())))
+
+    def meant_for(self, at: int) -> Names:
+        """The candidates that were thought of for this statement."""
+        who = self.queries[at].fingerprint
+        return frozenset(name for name in self._relevant[at] if who in self.candidates[name].queries)
+
     def concerned(self, name: str) -> list[int]:
         """The statements that may use this candidate."""
         return [at for at, names in enumerate(self._relevant) if name in names and at not in self.refused]

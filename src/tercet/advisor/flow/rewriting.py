@@ -64,13 +64,14 @@ def _open(query: Query, catalog: Catalog) -> list[str]:
 
 async def _weigh(draft: Draft, catalog: Catalog, engine: WhatIf, wishes: Wishes) -> None:
     """The statement and its rewrites, each with the indexes that are best for it alone; those far behind are left."""
-    others = rewrite(draft.query, catalog) if draft.query.reading else ()
+    quick = draft.query.ms is not None and draft.query.ms < SAVED_MS_MIN
+    others = rewrite(draft.query, catalog) if draft.query.reading and not quick else ()
     own = Form(draft.query)
     draft.forms = [own]
     if not others:
         return
     await _alone(own, catalog, engine, wishes)
-    if own.before is None or (draft.query.ms or own.before) < SAVED_MS_MIN:
+    if own.before is None or (draft.query.ms is None and own.before < SAVED_MS_MIN):
         return
     for one in others:
         form = Form(_as_query(draft.query, one), one)

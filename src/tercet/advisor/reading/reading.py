@@ -70,7 +70,7 @@ async def _patiently(database: Database, schemas: list[str] | None) -> Answers:
             if sqlstate(error) != _LOCK_TIMEOUT:
                 raise
             if attempt == _TRIES:
-                raise LockBusy("reading the catalogue, since a table is being changed,") from error
+                raise LockBusy("a change of a table that is to be read") from error
             await asyncio.sleep(_PAUSE_SECONDS)
     raise AssertionError(_TRIES)
 

@@ -18,6 +18,7 @@ from tercet.advisor.advice import (
     Rewrite,
     StatementAdvice,
 )
+from tercet.advisor.views.policy import Policy
 from tercet.errors import DocumentInvalid
 from tercet.sql import Buffers, Expression, Index, Key, Node, Plan, Trigger, View
 
@@ -29,8 +30,8 @@ _FORM = 1
 _KIND = "is"
 # Whatever advice is made of.
 _VALUES: tuple[type[Any], ...] = (
-    Advice, Buffers, CachePolicy, Engine, Expression, Index, Key, MongoChange, Node, Piece, Plan, Proof, Rejected,
-    Rewrite, StatementAdvice, Trigger, View,
+    Advice, Buffers, CachePolicy, Engine, Expression, Index, Key, MongoChange, Node, Piece, Plan, Policy, Proof,
+    Rejected, Rewrite, StatementAdvice, Trigger, View,
 )  # fmt: skip
 
 

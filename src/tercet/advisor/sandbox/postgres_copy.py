@@ -37,6 +37,7 @@ async def pour(
     """
     reading, writing = await _driver(source), await _driver(target)
     pieces: asyncio.Queue[bytes | None] = asyncio.Queue(_PIECES)
+    ended = asyncio.Event()
 
     async def read() -> None:
         async def take(piece: bytes) -> None:
@@ -44,6 +45,7 @@ async def pour(
             await pieces.put(piece)
 
         await reading.copy_from_query(query, *values, output=take)
+        ended.set()
         await pieces.put(None)
 
     async def told() -> AsyncIterator[bytes]:
@@ -60,9 +62,14 @@ async def pour(
         async with asyncio.TaskGroup() as group:
             group.create_task(read())
             written = group.create_task(write())
-    except BaseExceptionGroup as several:
-        # The first is what happened; the other side was cancelled because of it.
-        raise several.exceptions[0] from several.exceptions[0].__cause__
+    except BaseException as error:
+        if not ended.is_set():
+            # A COPY that nobody reads to its end cannot be rolled back on its connection either.
+            await cast("AsyncConnection", source).invalidate(error)
+        if isinstance(error, BaseExceptionGroup):
+            # The first is what happened; the other side was cancelled because of it.
+            raise error.exceptions[0] from error.exceptions[0].__cause__
+        raise
     return int(written.result().rpartition(" ")[2])
 
 

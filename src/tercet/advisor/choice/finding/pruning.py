@@ -55,17 +55,15 @@ async def winners(ledger: Ledger, progress: Progress) -> dict[Names, float]:
 
 
 async def helpers(
-    ledger: Ledger, names: Collection[str], progress: Progress, late: Callable[[], bool]
+    ledger: Ledger, of: Callable[[int], Names], progress: Progress, late: Callable[[], bool]
 ) -> dict[Names, float]:
-    """Those that alone save a part of a statement that they were thought of for, and how much."""
+    """Those that alone save a part of a statement, and how much; `of` says which are tried for each."""
     picked: dict[Names, float] = {}
     count = len(ledger.queries)
     for at, query in enumerate(ledger.queries):
         progress(f"each candidate of {query.label or query.fingerprint}", at, count)
         before = ledger.before[at].ms
-        for name in sorted(ledger.relevant(at) & set(names)):
-            if query.fingerprint not in ledger.candidates[name].queries:
-                continue
+        for name in sorted(of(at)):
             if late():
                 return picked
             found = await ledger.need(at, frozenset({name}))

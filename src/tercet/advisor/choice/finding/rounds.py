@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from tercet.advisor.choice.ledger import Ledger, Names
 
 # Each round asks once for each statement at most, and what it learns is known in the next; most end after three.
-ROUNDS_MOST = 6
+ROUNDS_MOST = 12
 
 
 async def in_rounds(
@@ -26,13 +26,13 @@ async def in_rounds(
     best = start
     for _ in range(ROUNDS_MOST):
         with ledger.guessing():
-            place = await _put_together(search, moves, pool, start[0])
+            place = await _put_together(search, moves, pool, (frozenset(), start[0], best[0]))
         before = ledger.tried
         place = await search.place(place[0])
         best = min(best, place, key=lambda one: (one[1].total, sorted(one[0])))
         if ledger.tried == before or late():
             break
-        start = best
+        start = place
     return await mended(search, ledger, best)
 
 
@@ -47,9 +47,9 @@ async def mended(search: Search, ledger: Ledger, place: Place) -> Place:
     return place
 
 
-async def _put_together(search: Search, moves: Mapping[Names, float], pool: Names, start: Names) -> Place:
-    """Grown from nothing and from what was found last; the better of both is bettered."""
-    ways = [await search.grow(await search.place(using), moves) for using in dict.fromkeys((frozenset(), start))]
+async def _put_together(search: Search, moves: Mapping[Names, float], pool: Names, starts: tuple[Names, ...]) -> Place:
+    """Grown from nothing, from what was found last, and from the best so far; the best of them is bettered."""
+    ways = [await search.grow(await search.place(using), moves) for using in dict.fromkeys(starts)]
     ends = [await search.cut_back(await search.repair(way)) for way in ways]
     best = min(ends, key=lambda one: (one[1].total, sorted(one[0])))
     return await search.earned(await search.better(best, pool))

@@ -227,3 +227,22 @@ def test_what_is_no_kept_advice_is_refused(text: bytes) -> None:
     """A broken file says to ask once more."""
     with pytest.raises(DocumentInvalid, match="tercet advise"):
         Kept.from_bytes(text)
+
+
+def _shown(advice: Advice) -> str:
+    return _plain(to_text(advice))
+
+
+def test_a_unique_index_is_called_so() -> None:
+    """It refuses rows from then on: that stands in the line, and not only in its statement."""
+    ruled = replace(_ADVICE.pieces[0], value=replace(_INDEX, unique=True))
+    assert "unique orders (" in _shown(replace(_ADVICE, pieces=(ruled, *_ADVICE.pieces[1:])))
+    assert "unique orders (" not in _shown(_ADVICE)
+
+
+def test_a_piece_that_is_for_no_statement_stands_apart() -> None:
+    """Below the last statement it would seem to be for that one."""
+    lines = _shown(_ADVICE).splitlines()
+    apart = next(at for at, line in enumerate(lines) if line.startswith("Besides"))
+    assert lines[apart + 1].split()[:2] == ["2", "drop"]
+    assert "Besides" not in _shown(replace(_ADVICE, pieces=_ADVICE.pieces[:1]))

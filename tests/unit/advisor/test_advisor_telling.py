@@ -245,6 +245,14 @@ def test_who_is_left_alone_is_told_why() -> None:
     assert why(one, other) == "none of 1 indexes that were tried makes it a tenth faster"
     assert "2.0 times cheaper" in why(one, mine)
     assert why(one, mine, budget=5).endswith("or does not fit the budget")
+    parts = Table(TABLE, kind="p", partitions=(("public", "part"),))
+    part = Table(("public", "part"), rows=1e5, pages=1000, parent=TABLE)
+    divided = Catalog(tables=MappingProxyType({TABLE: parts, part.name: part}))
+    assert why(one, mine, known=divided).startswith(BY_USER.name)
+    assert "may not read orders" in why(one, known=Catalog(hidden=(TABLE,)))
+    odd = draft('select 1 from "Odd shop"."a.""b"', 10, 10)
+    assert 'may not read "Odd shop"' in why(odd, known=Catalog(hidden=(("Odd shop", 'a."b'),)))
+    assert "may not read" not in why(odd, known=Catalog(hidden=(TABLE,)))
     one.refused = "relation is missing"
     assert why(one) == "it could not be planned: relation is missing"
 

@@ -38,9 +38,12 @@ def _lines(advice: Advice, width: int) -> Iterator[Line]:
     for one in better:
         yield from _statement(one, width)
         yield from _pieces(advice, one, told, width)
-    for piece in advice.pieces:
-        if piece.number not in told and piece.kind != "none":
-            yield from _piece(piece, width)
+    apart = [piece for piece in advice.pieces if piece.number not in told and piece.kind != "none"]
+    if apart and told:
+        # Else they would seem to be for the statement above.
+        yield (("Besides, for none of these alone:", "strong"),)
+    for piece in apart:
+        yield from _piece(piece, width)
     for one in alone[:LEFT_ALONE_MAX]:
         yield from _statement(one, width)
     if len(alone) > LEFT_ALONE_MAX:

@@ -44,6 +44,9 @@ def _index(piece: Piece) -> str:
         text += f" include ({', '.join(piece.include)})"
     if piece.where:
         text += f" where {piece.where}"
+    if isinstance(piece.value, Index) and piece.value.unique and piece.kind == "index":
+        # It keeps rows out from then on, which nobody should learn from an INSERT that fails.
+        text = f"unique {text}"
     if piece.kind == "drop_index" and isinstance(piece.value, Index):
         text = f"{piece.value.name} on {text}"
     return text or piece.why

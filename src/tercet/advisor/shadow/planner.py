@@ -39,8 +39,7 @@ if TYPE_CHECKING:
     from tercet.advisor.query import Query
     from tercet.advisor.shadow.taken.dump import Dump
     from tercet.advisor.shadow.taken.ends import End
-    from tercet.sql import Node
-    from tercet.sql import Index, View
+    from tercet.sql import Index, Node, View
 
 # A cost is some hundred bytes; a thorough search asks for 20,000.
 _COSTS_MAX = 100_000

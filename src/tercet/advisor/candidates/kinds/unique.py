@@ -25,7 +25,8 @@ def made(table: Table, found: Sequence[Made], catalog: Catalog) -> Iterator[Made
         if len(draft.keys) != 1 or not plain or not draft.columns:
             continue
         if frozenset(draft.columns) not in known and _all_different(table, draft.columns[0]):
-            why = f"{draft.why}; its values seem to be all different, which is to be proved first"
+            seen = "its values seem to be all different, which is to be proved first, and remain so: it refuses doubles"
+            why = f"{draft.why}; {seen}" if draft.why else seen
             yield Made(replace(draft, unique=True, why=why), one.queries)
 
 

@@ -77,7 +77,7 @@ def propose(queries: Sequence[Query], catalog: Catalog) -> tuple[ViewCandidate, 
 def why_not(query: Query, catalog: Catalog) -> str | None:
     """Why no view can answer this statement exactly; None if one can."""
     if not query.reading:
-        return "it writes"
+        return "it writes, or locks rows (FOR UPDATE)"
     try:
         asked = _read(query, catalog)
         definition = define([asked.shape])

@@ -25,7 +25,7 @@ from tercet.advisor.port import Connection
 from tercet.advisor.reading import read
 from tercet.advisor.sandbox import Sandbox, copy
 from tercet.advisor.verify import Bounds, verify
-from tercet.errors import DeadlinePassed, UsageError
+from tercet.errors import CommandRefused, DeadlinePassed, UsageError
 from tercet.sql import Index, Statement
 
 # A condition is looked at so often, on a machine whose cores others have.
@@ -206,6 +206,18 @@ async def test_a_cancelled_copy_leaves_nothing(db: Tercet, catalog: Catalog, pla
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+    assert list(place.iterdir()) == []
+    await _nobody_reads(db)
+
+
+async def test_a_full_disk_under_the_copy_is_an_error_of_a_store(db: Tercet, catalog: Catalog, place: Path) -> None:
+    """So that the advisor tells it as a note; nothing stays."""
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(CommandRefused, match=r"the copy could not be made: .*No space left"):
+        await copy(db.postgres, catalog, [("public", "others")], sources=("wheel",), on_progress=full)
     assert list(place.iterdir()) == []
     await _nobody_reads(db)
 

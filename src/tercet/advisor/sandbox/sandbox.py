@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Self
 
 from tercet.advisor.blocks import blocks
+from tercet.advisor.failure import sqlstate, words
 from tercet.advisor.private import Cluster, major_of
 from tercet.advisor.private.postgres_desk import Desk
 from tercet.advisor.sandbox.filling import Filling
@@ -19,7 +20,7 @@ from tercet.advisor.sandbox.meter import Meter
 from tercet.advisor.sandbox.part import links_of, parts
 from tercet.advisor.sandbox.schema import attempt, create_database, read_schema, repeat, settings_of
 from tercet.advisor.sandbox.server import server_for
-from tercet.errors import DeadlinePassed, UsageError
+from tercet.errors import CommandRefused, DeadlinePassed, TercetError, UsageError
 from tercet.servers.servers import SOURCES
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ SECONDS_MAX = 300.0
 RATE_BYTES = 64 << 20
 
 _DATABASE = "sandbox"
+# The SQLSTATE of a connection that is lost.
+_GONE = "08006"
 # Whoever wants to alter a table is not kept waiting behind us; if somebody has it, we do not wait long either.
 _LOCK_MS = 2_000
 # From here on what production's visibility map covers is as good as all.
@@ -169,10 +172,18 @@ async def copy(
         await asyncio.shield(sandbox.close())
         what = f"reading {len(names)} tables for a copy"
         raise DeadlinePassed("postgres", what=what, deadline=seconds_max) from error
-    except BaseException:
+    except BaseException as error:
         await asyncio.shield(sandbox.close())
+        if isinstance(error, Exception) and not isinstance(error, TercetError) and _of_a_server(error):
+            # A full disk, or a server that was killed: what was asked can still be told as it was planned.
+            reason = f"the copy could not be made: {words(error)}"
+            raise CommandRefused("postgres", code=sqlstate(error) or _GONE, reason=reason) from error
         raise
     return sandbox
+
+
+def _of_a_server(error: Exception) -> bool:
+    return bool(sqlstate(error)) or isinstance(error, OSError)
 
 
 def _families(catalog: Catalog, tables: Collection[Qualified]) -> tuple[Qualified, ...]:
@@ -207,6 +218,8 @@ async def _found(cluster: Cluster, schema: Schema, catalog: Catalog) -> tuple[De
     try:
         async with first.autocommit() as connection:
             reason = await attempt(connection, create_database(_DATABASE, schema.database))
+        # A connection of its own: the server may have ended that one, as it does where the disk is full.
+        async with first.autocommit() as connection:
             if reason is not None:
                 notes.append(f"The copy sorts texts otherwise than production ({reason}).")
                 await connection.exec_driver_sql(f"create database {_DATABASE}")

@@ -66,6 +66,9 @@ class OwnRedis:
                 # Also when it has ended at once: a connection that lingers holds the port for a moment.
                 if self._process is not None and not self._kept:
                     self.port = _free_port()
+                    # Either port may have been taken meanwhile.
+                    old, self.bus_port = str(self.bus_port), _free_port()
+                    words = [str(self.bus_port) if word == old else word for word in words]
                 program = [str(_binary()), *([config] if config else []), "--port", str(self.port), *words]
                 self._process = subprocess.Popen(program, stdout=subprocess.DEVNULL)
             if self._answers():

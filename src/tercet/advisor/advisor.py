@@ -33,8 +33,9 @@ if TYPE_CHECKING:
     from tercet.advisor.advice import Advice
     from tercet.advisor.catalog import Catalog
     from tercet.advisor.flow.draft import Verification
-    from tercet.advisor.port import Database, EngineKind, Progress, WhatIf
+    from tercet.advisor.port import EngineKind, Progress, WhatIf
     from tercet.advisor.query import Query
+    from tercet.sql.port import Database
 
 # Enough for the search to come to its own end on a hundred statements.
 THOROUGH_SECONDS = 30.0

@@ -1,14 +1,12 @@
-"""What the advisor asks of others: a database, and somebody who plans as it would with other indexes."""
+"""What the advisor asks of others: somebody who plans as a database would with other indexes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
-    from contextlib import AbstractAsyncContextManager
 
     from tercet.sql import Index, Plan, View
 
@@ -16,34 +14,6 @@ if TYPE_CHECKING:
 Progress = Callable[[str, int, int], None]
 
 EngineKind = Literal["shadow", "hypopg", "trial"]
-
-
-class Rows(Protocol):
-    """What a statement has answered."""
-
-    def all(self) -> Sequence[Any]:
-        """Every row, each a tuple."""
-        ...
-
-
-class Connection(Protocol):
-    """A connection that takes SQL as it is written, with $1, $2 … for values (a SQLAlchemy AsyncConnection)."""
-
-    def exec_driver_sql(self, statement: str, parameters: Any = ...) -> Coroutine[Any, Any, Rows]:
-        """Run one statement."""
-        ...
-
-
-class Database(Protocol):
-    """Hands out connections; `db.postgres` fulfils it as it is."""
-
-    def autocommit(self) -> AbstractAsyncContextManager[Connection]:
-        """A connection on which each statement stands alone and takes what it takes."""
-        ...
-
-    def transaction(self, *, within: str | float | None = None) -> AbstractAsyncContextManager[Connection]:
-        """A connection inside BEGIN, committed when the block ends well; `within` 0 lifts the limit of a statement."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,8 @@
 from tercet.changes.change import Change, Commit, Kind, Message, Position, Row, Wants
 from tercet.changes.changes import Changes, Subscription
 from tercet.changes.feeding.status import SubscriptionStatus
-from tercet.changes.port import MARK, Connection, Emitter, Hearing, Listener, Source
+from tercet.changes.port import MARK, Emitter, Hearing, Listener, Source
+from tercet.sql.port import Connection
 
 __all__ = [
     "MARK",

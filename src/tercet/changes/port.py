@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+from tercet.sql.port import Connection
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine, Sequence
-    from contextlib import AbstractAsyncContextManager
 
     from tercet.changes.change import Commit, Position, Wants
     from tercet.witness import Moment
@@ -53,34 +54,6 @@ class Source(Protocol):
 
     async def close(self) -> None:
         """Let go of the connection; twice is fine. What is temporary on the server is gone then."""
-        ...
-
-
-class Rows(Protocol):
-    """What a statement has answered."""
-
-    def all(self) -> Sequence[Any]:
-        """Every row, each a tuple."""
-        ...
-
-
-class Connection(Protocol):
-    """A connection that takes SQL as it is written, with $1, $2 … for values (a SQLAlchemy AsyncConnection)."""
-
-    def exec_driver_sql(self, statement: str, parameters: Any = ...) -> Coroutine[Any, Any, Rows]:
-        """Run one statement."""
-        ...
-
-
-class Database(Protocol):
-    """PostgreSQL as the set-up and the fallbacks need it; `db.postgres` fulfils it as it is."""
-
-    def autocommit(self) -> AbstractAsyncContextManager[Connection]:
-        """A connection on which each statement stands alone, and takes what it takes."""
-        ...
-
-    def transaction(self, *, within: str | float | None = None) -> AbstractAsyncContextManager[Connection]:
-        """A connection inside BEGIN, committed when the block ends well; `within` 0 lifts the limit of a statement."""
         ...
 
 

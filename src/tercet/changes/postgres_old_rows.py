@@ -14,8 +14,8 @@ from tercet.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tercet.changes.port import Database
     from tercet.changes.setup.findings import Table
+    from tercet.sql.port import Database
 
 
 async def covered_of(database: Database, tables: Mapping[str, frozenset[str]]) -> dict[str, frozenset[str]]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tercet.advisor import Advice, Catalog, Piece, StatementAdvice
-    from tercet.advisor.port import Database
+    from tercet.sql.port import Database
 
 # Planning takes milliseconds, and no statement is let run on production for longer than a person waits.
 _PLAN_SECONDS = 10.0

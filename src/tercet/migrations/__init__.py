@@ -3,10 +3,10 @@
 from tercet.migrations.guard import alone, alone_until_commit, vacuum
 from tercet.migrations.indexes import Built, build_index, drop_index
 from tercet.migrations.marks import Mark
-from tercet.migrations.port import Connection, Database
 from tercet.migrations.review import Reviewed, put_mark, review
 from tercet.migrations.steps import BuildIndex, DropIndex, MakeView, RebuildIndex, Remark, Step
 from tercet.migrations.waiting import Blocker, blockers
+from tercet.sql.port import Connection, Database
 
 __all__ = [
     "Blocker",

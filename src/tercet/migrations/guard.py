@@ -11,7 +11,7 @@ from tercet.errors import LockBusy
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
 
-    from tercet.migrations.port import Connection, Database
+    from tercet.sql.port import Connection, Database
 
 # An advisory lock is polled and never waited for: who waits in pg_advisory_lock holds a snapshot, and
 # CREATE INDEX CONCURRENTLY waits for all snapshots, so the two would deadlock.

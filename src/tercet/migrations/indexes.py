@@ -20,8 +20,8 @@ from tercet.units import seconds
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tercet.migrations.port import Connection, Database
     from tercet.migrations.waiting.blocker import Blocker
+    from tercet.sql.port import Connection, Database
 
 Progress = Callable[[int, int], None]
 Waiting = Callable[["Sequence[Blocker]"], None]

@@ -14,8 +14,8 @@ from tercet.sql.identifier import NAME_BYTES_MAX, table_parts
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from tercet.migrations.port import Connection, Database
     from tercet.sql import Index
+    from tercet.sql.port import Connection, Database
 
 # What is locked for a moment is not waited for longer than its users would mind.
 _LOCK_TIMEOUT = "2s"

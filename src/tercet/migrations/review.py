@@ -13,7 +13,7 @@ from tercet.sql import identifier
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tercet.migrations.port import Connection, Database
+    from tercet.sql.port import Connection, Database
 
 # Sums over the catalogue and the counters; a database of a thousand indexes takes milliseconds.
 _WITHIN = "30s"

@@ -12,9 +12,9 @@ import pytest
 from tercet import Tercet
 from tercet.advisor import reading
 from tercet.advisor.catalog import Catalog
-from tercet.advisor.port import Connection, Database
 from tercet.errors import LockBusy, SchemaInvalid
 from tercet.sql import Expression, Index, identifier
+from tercet.sql.port import Connection, Database
 from tercet.sql.schema import Key
 
 ODD = 'Odd "shop"'

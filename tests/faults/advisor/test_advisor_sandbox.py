@@ -21,12 +21,12 @@ import pytest_asyncio
 from tercet import Tercet
 from tercet.advisor import Example, Query
 from tercet.advisor.catalog import Catalog
-from tercet.advisor.port import Connection
 from tercet.advisor.reading import read
 from tercet.advisor.sandbox import Sandbox, copy
 from tercet.advisor.verify import Bounds, verify
 from tercet.errors import CommandRefused, DeadlinePassed, UsageError
 from tercet.sql import Index, Statement
+from tercet.sql.port import Connection
 
 # A condition is looked at so often, on a machine whose cores others have.
 LOOK_SECONDS = 0.05

@@ -15,12 +15,13 @@ from tercet import Tercet
 from tercet.advisor import Example, Query
 from tercet.advisor.advice import Rewrite
 from tercet.advisor.catalog import Catalog
-from tercet.advisor.port import Costed, Database, Refused, Supposed
+from tercet.advisor.port import Costed, Refused, Supposed
 from tercet.advisor.reading import read
 from tercet.advisor.sandbox import Sandbox, copy
 from tercet.advisor.trial import Trial
 from tercet.advisor.verify import Bounds, Drop, Held, Live, Verdicts, verify
 from tercet.sql import Index, Plan, Statement, View
+from tercet.sql.port import Database
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

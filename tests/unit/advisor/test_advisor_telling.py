@@ -24,7 +24,7 @@ from tercet.sql import Index, Statement, View
 
 if TYPE_CHECKING:
     from tercet.advisor import WhatIf
-    from tercet.advisor.port import Database
+    from tercet.sql.port import Database
 
 TABLE = ("public", "orders")
 BY_USER = Index("orders_user_id_idx", TABLE, ("user_id",))

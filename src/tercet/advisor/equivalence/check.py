@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tercet.advisor.catalog import Catalog
     from tercet.advisor.equivalence.edges.data import Rows
     from tercet.advisor.equivalence.verdict import Finding
-    from tercet.advisor.port import Database
+    from tercet.sql.port import Database
 
 # Twice through all manners: on the second round the same manner draws other values.
 SEEDS = 2 * len(MANNERS)

@@ -16,7 +16,7 @@ from tercet.sql.tree import Tree, parse, write
 from tercet.units import seconds
 
 if TYPE_CHECKING:
-    from tercet.advisor.port import Connection, Database
+    from tercet.sql.port import Connection, Database
 
 # What two whole answers may take together on somebody's production.
 WITHIN = "30s"

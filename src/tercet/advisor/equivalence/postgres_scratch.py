@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from tercet.advisor.catalog import Catalog, Table
     from tercet.advisor.equivalence.edges.data import Row, Rows
-    from tercet.advisor.port import Connection
+    from tercet.sql.port import Connection
     from tercet.sql.tree import Tree
 
 # A statement on a few hundred rows that takes longer multiplies what it should join; a busy machine is not that slow.

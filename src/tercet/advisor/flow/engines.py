@@ -11,7 +11,8 @@ from tercet.errors import ServerMissing, TercetError
 if TYPE_CHECKING:
     from tercet.advisor.catalog import Catalog
     from tercet.advisor.flow.draft import Wishes
-    from tercet.advisor.port import Database, WhatIf
+    from tercet.advisor.port import WhatIf
+    from tercet.sql.port import Database
 
 # The extension that plans with indexes that are not there.
 _EXTENSION = "hypopg"

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
     from tercet.advisor.catalog import Catalog, Qualified
     from tercet.advisor.flow.draft import Draft, Wishes
-    from tercet.advisor.port import Database
     from tercet.advisor.query import Query
     from tercet.advisor.sandbox import Sandbox
     from tercet.advisor.verify.port import Place
     from tercet.sql import Index
+    from tercet.sql.port import Database
 
 # Whether values are all different is asked of a whole table; where others work, no longer than this.
 _LOOK_SECONDS = 10.0

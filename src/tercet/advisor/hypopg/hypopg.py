@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from tercet.advisor.catalog import Catalog
-    from tercet.advisor.port import Connection, Database
     from tercet.sql import Index, View
+    from tercet.sql.port import Connection, Database
 
 # Planning one statement takes milliseconds; one that joins twenty tables some hundred.
 _STATEMENT_MS = 10_000

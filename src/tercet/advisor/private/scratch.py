@@ -13,7 +13,7 @@ from tercet.advisor.private.recipe import Recipe, major_of
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from tercet.advisor.port import Database
+    from tercet.sql.port import Database
 
 
 @asynccontextmanager

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tercet.advisor.port import Database
+    from tercet.sql.port import Database
 
 # A Unix socket has no address at all.
 _ADDRESS = """

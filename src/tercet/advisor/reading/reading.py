@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tercet.advisor.catalog import Catalog
-    from tercet.advisor.port import Connection, Database
+    from tercet.sql.port import Connection, Database
 
 # A statement on the catalogues of thousands of tables takes a second or two; one that takes this long is cut off.
 _STATEMENT_SECONDS = 60.0

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tercet.advisor.port import Database
+    from tercet.sql.port import Database
 
 # Two joins of catalogues; a database of 100,000 columns takes a second.
 _WITHIN = "10s"

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from tercet.advisor.catalog import Qualified
-    from tercet.advisor.port import Connection, Database
     from tercet.advisor.sandbox.meter import Meter
     from tercet.advisor.sandbox.part import Link, Part
     from tercet.advisor.sandbox.schema import Target
+    from tercet.sql.port import Connection, Database
 
 # Keys that are asked for in one statement: enough to make the round trip cheap, a text of less than a megabyte.
 _KEYS_AT_ONCE = 10_000

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from tercet.advisor.catalog import Qualified
-    from tercet.advisor.port import Connection
     from tercet.advisor.sandbox.meter import Meter
+    from tercet.sql.port import Connection
 
 # Pieces are what the server sends at once, 64 kB mostly; so few wait in between that neither side stands still.
 _PIECES = 16

@@ -28,10 +28,11 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from tercet.advisor.catalog import Catalog, ForeignKey, Qualified
-    from tercet.advisor.port import Connection, Database, Progress
+    from tercet.advisor.port import Progress
     from tercet.advisor.sandbox.filling import Copied
     from tercet.advisor.sandbox.schema import Schema
     from tercet.servers.port import Source
+    from tercet.sql.port import Connection, Database
 
 # A copy of this size is built in a minute or two, and fits on any machine that has a database.
 BYTES_MAX = 2 << 30

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from tercet.advisor.catalog import Qualified
-    from tercet.advisor.port import Connection, Database
+    from tercet.sql.port import Connection, Database
 
 # What stands before the rows, and what comes after them: a key that is checked once is cheaper than a million times.
 _BEFORE = ("schemas", "extensions", "types", "functions", "sequences", "tables", "families", "tuning", "views")

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from contextlib import AbstractAsyncContextManager
 
-    from tercet.advisor.port import Connection
+    from tercet.sql.port import Connection
 
 
 class Transactions(Protocol):

@@ -13,8 +13,8 @@ from tercet.advisor.shadow import explained
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from tercet.advisor.port import Connection, Database
     from tercet.advisor.query import Query
+    from tercet.sql.port import Connection, Database
 
 # More statements say nothing that these do not, and each is planned on production once.
 STATEMENTS_MAX = 100

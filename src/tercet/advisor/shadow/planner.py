@@ -35,11 +35,12 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from tercet.advisor.catalog import Catalog
-    from tercet.advisor.port import Database, Progress, Supposed
+    from tercet.advisor.port import Progress, Supposed
     from tercet.advisor.query import Query
     from tercet.advisor.shadow.taken.dump import Dump
     from tercet.advisor.shadow.taken.ends import End
     from tercet.sql import Index, Node, View
+    from tercet.sql.port import Database
 
 # A cost is some hundred bytes; a thorough search asks for 20,000.
 _COSTS_MAX = 100_000

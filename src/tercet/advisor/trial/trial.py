@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 
     from tercet.advisor.catalog import Qualified
-    from tercet.advisor.port import Connection
     from tercet.advisor.sandbox import Sandbox
+    from tercet.sql.port import Connection
 
 # A planner that needs longer than this for one statement is stuck in its joins.
 _PLAN_SECONDS = 30.0

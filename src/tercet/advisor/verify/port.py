@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
-    from tercet.advisor.port import Connection, Database
+    from tercet.sql.port import Connection, Database
 
 
 class Place(Protocol):

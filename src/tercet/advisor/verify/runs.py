@@ -17,8 +17,8 @@ from tercet.sql import Plan, identifier
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from tercet.advisor.port import Connection
     from tercet.advisor.verify.port import Place
+    from tercet.sql.port import Connection
 
 # Nobody's lock is waited for where others work.
 _LOCK_MS = 1_000

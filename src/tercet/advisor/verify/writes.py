@@ -15,10 +15,10 @@ from tercet.sql import Index, identifier
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from tercet.advisor.port import Connection
     from tercet.advisor.verify.building import Built
     from tercet.advisor.verify.change import Bounds
     from tercet.advisor.verify.runs import Runs
+    from tercet.sql.port import Connection
 
 # One pair to warm up, and as many more as a median of their ratios needs on a busy machine.
 _PAIRS = 8

@@ -10,8 +10,8 @@ from tercet.advisor.workload.folding import SHARE, TOP, Folding
 from tercet.errors import StatisticsMissing
 
 if TYPE_CHECKING:
-    from tercet.advisor.port import Connection, Database
     from tercet.advisor.query import Workload
+    from tercet.sql.port import Connection, Database
 
 # Among the heaviest there may be statements that nobody can be advised on, and several that fold into one.
 _SPARE = 3

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from tercet.advisor.catalog import Catalog
-    from tercet.advisor.port import Connection, Database
     from tercet.advisor.query import Query, Workload
+    from tercet.sql.port import Connection, Database
 
 # PREPARE parses and looks names up; it neither plans nor runs. A lock that is held against it is not waited for long.
 _WITHIN = "5s"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from tercet.changes.change import Commit, Position, Wants
     from tercet.changes.feeding.place import Place
-    from tercet.changes.port import Connection, Database, Rows
+    from tercet.sql.port import Connection, Database, Rows
 
 # One answer ends with the transaction that reaches so many messages of the log; each transaction comes whole.
 UPTO_CHANGES = 10_000

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tercet.changes.change import Position, Wants
     from tercet.changes.fallback.typed import Kind
     from tercet.changes.feeding.place import Place as FeedPlace
-    from tercet.changes.port import Connection, Database
+    from tercet.sql.port import Connection, Database
 
 _SQL = "fallback/triggers.sql"
 

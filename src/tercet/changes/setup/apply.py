@@ -12,8 +12,8 @@ from tercet.sql import identifier
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from tercet.changes.port import Connection, Database
     from tercet.changes.setup.step import Step
+    from tercet.sql.port import Connection, Database
 
 # Behind a statement that waits for a table everybody else waits, too; so it waits shortly, and more than once.
 LOCK_SECONDS = 2.0

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from tercet.changes.change import Wants
-    from tercet.changes.port import Connection, Database
+    from tercet.sql.port import Connection, Database
 
 _SQL = "setup/setup.sql"
 

@@ -12,7 +12,7 @@ from tercet.migrations.waiting.blocker import Blocker
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from tercet.migrations.port import Database
+    from tercet.sql.port import Database
 
 # What is younger has mostly ended by itself before a build comes to wait for it.
 OLD_SECONDS = 1.0

@@ -11,8 +11,8 @@ from tercet.migrations.waiting.blocker import Blocker
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from tercet.migrations.port import Connection, Database
     from tercet.sql import Index
+    from tercet.sql.port import Connection, Database
 
 # Often enough for a bar that moves, seldom enough to cost the server nothing.
 _LOOK_SECONDS = 0.2

@@ -13,7 +13,8 @@ from tercet.advisor.blocks import blocks
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tercet.advisor.port import Connection, Database, Progress
+    from tercet.advisor.port import Progress
+    from tercet.sql.port import Connection, Database
 
 # A look at the catalogue of 1,000 tables takes a second; one that takes longer than this does harm.
 STATEMENT_SECONDS = 20.0

@@ -18,8 +18,8 @@ from tercet.sql import identifier
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tercet.advisor.port import Connection, Database
     from tercet.advisor.shadow.taken.dump import Dump
+    from tercet.sql.port import Connection, Database
 
 # An end takes a page or three; where dead rows lie before it, it may take long, and then does without.
 _TABLE_SECONDS = 0.5

@@ -16,7 +16,7 @@ from tercet.sql import identifier
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tercet.advisor.port import Database
+    from tercet.sql.port import Database
 
 # Two megabytes of a table: some fifty rows a page, so that one key in 100 that occurs ten times is met twice.
 PAGES = 300

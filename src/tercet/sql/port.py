@@ -1,4 +1,4 @@
-"""What building things in PostgreSQL asks of a database; `db.postgres` fulfils it as it is."""
+"""Who runs SQL: what the rooms that work on a PostgreSQL ask of it; nothing here does it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Connection(Protocol):
 
 
 class Database(Protocol):
-    """Hands out connections in the two ways that building needs."""
+    """A PostgreSQL that hands out connections; `db.postgres` fulfils it as it is."""
 
     def autocommit(self) -> AbstractAsyncContextManager[Connection]:
         """A connection on which each statement stands alone, as CONCURRENTLY demands, and takes what it takes."""

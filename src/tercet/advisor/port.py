@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
-
     from tercet.sql import Index, Plan, View
 
 # (what is being done, how much of it is done, how much there is; 0 of 0 if nobody knows).

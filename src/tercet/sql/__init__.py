@@ -1,6 +1,6 @@
 """SQL as values: names, indexes, views, statements and plans; nothing here talks to a server."""
 
-from tercet.sql.identifier import identifier, table_parts
+from tercet.sql.identifier import identifier, literal, table_parts
 from tercet.sql.node import Buffers, Node
 from tercet.sql.plan import Plan, Trigger
 from tercet.sql.schema import Expression, Index, Key, View
@@ -19,5 +19,6 @@ __all__ = [
     "Trigger",
     "View",
     "identifier",
+    "literal",
     "table_parts",
 ]

@@ -42,6 +42,12 @@ def table_parts(table: Name) -> tuple[str, ...]:
     return table
 
 
+def literal(text: str) -> str:
+    """A text as a value in SQL: a string that means the same whatever standard_conforming_strings says."""
+    quoted = "'" + text.replace("'", "''") + "'"
+    return "E" + quoted.replace("\\", "\\\\") if "\\" in text else quoted
+
+
 def _quoted(name: str) -> str:
     if not isinstance(name, str):
         raise SchemaInvalid(f"The name {name!r}", reason="it is no text", mend="Give a str.")

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tercet.errors import SchemaInvalid
-from tercet.sql import identifier
+from tercet.sql import identifier, literal
 from tercet.sql.identifier import NAME_BYTES_MAX, table_parts
 from tercet.sql.tokens import tokens
 
@@ -54,3 +54,12 @@ def test_a_table_has_at_most_a_schema_before_it() -> None:
     """PostgreSQL has no names across databases."""
     with pytest.raises(SchemaInvalid, match="one or two parts"):
         table_parts(("db", "shop", "orders"))
+
+
+@pytest.mark.parametrize(
+    ("text", "sql"),
+    [("", "''"), ("a", "'a'"), ("o'r", "'o''r'"), ("a\\b", "E'a\\\\b'"), ("\\'", "E'\\\\'''")],
+)
+def test_a_literal_means_the_same_under_every_setting(text: str, sql: str) -> None:
+    """Quotes are doubled, and a backslash makes it an E string."""
+    assert literal(text) == sql

@@ -10,7 +10,7 @@ from tercet.advisor.equivalence.edges.constants import every_constant, touched
 from tercet.advisor.equivalence.edges.data import in_order, labels_of
 from tercet.advisor.equivalence.statements import statement
 from tercet.advisor.failure import timed_out, words
-from tercet.sql import identifier
+from tercet.sql import identifier, literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -180,13 +180,9 @@ def _dangling(table: Table, columns: Sequence[str], target: Table, theirs: Seque
 def insert(table: Table, rows: Sequence[Row]) -> str:
     """The INSERT of some rows; one that breaks a key is left out."""
     names = ", ".join(identifier(column.name) for column in table.columns)
-    values = ", ".join(f"({', '.join(map(literal, row))})" for row in rows)
+    values = ", ".join(f"({', '.join(map(_value, row))})" for row in rows)
     return statement("insert", table=identifier(table.name), columns=names, values=values)
 
 
-def literal(value: str | None) -> str:
-    """A value as it stands in a statement."""
-    if value is None:
-        return "null"
-    quoted = value.replace("'", "''")
-    return f"'{quoted}'" if "\\" not in quoted else "E'" + quoted.replace("\\", "\\\\") + "'"
+def _value(value: str | None) -> str:
+    return "null" if value is None else literal(value)

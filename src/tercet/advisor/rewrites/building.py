@@ -16,17 +16,6 @@ if TYPE_CHECKING:
 __all__ = ["column_ref"]
 
 
-def all_of(conditions: Sequence[Tree]) -> Tree | None:
-    """A condition that holds where all of these do; None for none."""
-    if not conditions:
-        return None
-    return (
-        conditions[0]
-        if len(conditions) == 1
-        else Tree("BoolExpr", (("boolop", "AND_EXPR"), ("args", tuple(conditions))))
-    )
-
-
 def compared(left: Tree, sign: str, right: Tree) -> Tree:
     """left sign right."""
     name = (Tree("String", (("sval", sign),)),)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tercet.advisor.rewrites.building import all_of, changed_here, column_ref, free_name, qualified
+from tercet.advisor.rewrites.building import changed_here, column_ref, free_name, qualified
 from tercet.advisor.rewrites.meaning import meant
 from tercet.advisor.rewrites.proved import same_rows_name
-from tercet.advisor.rewrites.sources import aggregates, columns, conjuncts, function, operator, output_name
+from tercet.advisor.rewrites.sources import aggregates, columns, function, operator, output_name
+from tercet.sql.condition import all_of, conjuncts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

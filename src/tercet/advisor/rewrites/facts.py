@@ -16,7 +16,8 @@ from tercet.advisor.rewrites.proved import (
     rejects_null,
     volatile,
 )
-from tercet.advisor.rewrites.sources import aggregates, conjuncts, function, operator
+from tercet.advisor.rewrites.sources import aggregates, function, operator
+from tercet.sql.condition import conjuncts
 from tercet.sql.tree import write
 
 if TYPE_CHECKING:

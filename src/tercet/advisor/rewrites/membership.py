@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tercet.advisor.rewrites.building import all_of, compared, names_within, one, qualified, simple
-from tercet.advisor.rewrites.sources import Scope, columns, conjuncts, names, scope_of
+from tercet.advisor.rewrites.building import compared, names_within, one, qualified, simple
+from tercet.advisor.rewrites.sources import Scope, columns, names, scope_of
+from tercet.sql.condition import all_of, conjuncts
 
 if TYPE_CHECKING:
     from tercet.advisor.rewrites.rule import Block

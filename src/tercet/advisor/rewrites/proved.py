@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tercet.advisor.rewrites.sources import aggregates, columns, conjuncts, function, operator
+from tercet.advisor.rewrites.sources import aggregates, columns, function, operator
+from tercet.sql.condition import conjuncts
 from tercet.sql.tree import Tree, write
 
 if TYPE_CHECKING:

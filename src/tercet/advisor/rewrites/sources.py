@@ -278,15 +278,6 @@ def aggregates(tree: Tree) -> Iterator[Tree]:
         yield from aggregates(one)
 
 
-def conjuncts(tree: Tree | None) -> tuple[Tree, ...]:
-    """The parts of a condition that all must hold."""
-    if tree is None:
-        return ()
-    if tree.kind == "BoolExpr" and tree.text("boolop") == "AND_EXPR":
-        return tuple(part for one in tree.trees("args") for part in conjuncts(one))
-    return (tree,)
-
-
 def blocks(tree: Tree, catalog: Catalog, outer: Scope | None = None) -> Iterator[tuple[Tree, Scope]]:
     """Each SELECT of a statement with its names, the outermost first; the arms of a UNION are SELECTs too."""
     if tree.kind == "SelectStmt":

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tercet.advisor.blocks import blocks
 from tercet.advisor.failure import sqlstate, words
-from tercet.sql import identifier
+from tercet.sql import identifier, literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -98,28 +98,24 @@ def create_database(name: str, told: Mapping[str, str | None]) -> str:
     """The statement that makes a database which sorts and folds as production's does."""
     provider = told["provider"]
     options = [
-        f"encoding {_literal(told['encoding'])}",
-        f"lc_collate {_literal(told['collate'])}",
-        f"lc_ctype {_literal(told['ctype'])}",
+        f"encoding {literal(told['encoding'] or '')}",
+        f"lc_collate {literal(told['collate'] or '')}",
+        f"lc_ctype {literal(told['ctype'] or '')}",
     ]
     if provider == "i":
-        options += ["locale_provider icu", f"icu_locale {_literal(told['locale'])}"]
+        options += ["locale_provider icu", f"icu_locale {literal(told['locale'] or '')}"]
     elif provider == "b":
-        options += ["locale_provider builtin", f"builtin_locale {_literal(told['locale'])}"]
+        options += ["locale_provider builtin", f"builtin_locale {literal(told['locale'] or '')}"]
     return f"create database {identifier(name)} template template0 {' '.join(options)}"
 
 
 def settings_of(name: str, settings: Mapping[str, str], search_path: Sequence[str]) -> tuple[str, ...]:
     """The statements that give a database production's settings."""
     path = ", ".join(identifier(schema) for schema in search_path)
-    wanted = [f"{identifier(setting)} = {_literal(value)}" for setting, value in settings.items()]
+    wanted = [f"{identifier(setting)} = {literal(value)}" for setting, value in settings.items()]
     if path:
         wanted.append(f"search_path = {path}")
     return tuple(f"alter database {identifier(name)} set {one}" for one in wanted)
-
-
-def _literal(value: str | None) -> str:
-    return "'" + (value or "").replace("'", "''") + "'"
 
 
 def _short(statement: str) -> str:

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tercet.advisor.views.statement.measure import basics, name_of, number
-from tercet.advisor.views.statement.shape import Graph, aggregate, both, named, reference, references
+from tercet.advisor.views.statement.shape import Graph, aggregate, named, reference, references
 from tercet.sql import Tree
+from tercet.sql.condition import all_of
 from tercet.sql.identifier import NAME_BYTES_MAX
 from tercet.sql.tree import write
 
@@ -182,7 +183,7 @@ def _select(definition: Definition) -> Tree:
         targets.insert(0, _target(ONLY, number(1)))
     item, left = _joined(definition)
     parts: list[tuple[str, Tree | str | tuple[Tree, ...]]] = [("target_list", tuple(targets)), ("from_clause", (item,))]
-    condition = both((*left, *definition.baked))
+    condition = all_of((*left, *definition.baked))
     if condition is not None:
         parts.append(("where_clause", condition))
     if definition.keys:
@@ -209,7 +210,7 @@ def table(source: Source) -> Tree:
 def joined(left: Tree, right: Tree, on: tuple[Tree, ...], kind: str = "JOIN_INNER") -> Tree:
     """Both sides joined under these conditions; under none, each row with each."""
     parts: list[tuple[str, Tree | str]] = [("jointype", kind), ("larg", left), ("rarg", right)]
-    condition = both(on)
+    condition = all_of(on)
     if condition is not None:
         parts.append(("quals", condition))
     return Tree("JoinExpr", tuple(parts))

@@ -8,16 +8,9 @@ from typing import TYPE_CHECKING
 from tercet.advisor.candidate import index_name
 from tercet.advisor.views.definition import determined, joined, table
 from tercet.advisor.views.statement.measure import again, direct, inexact, operation
-from tercet.advisor.views.statement.shape import (
-    Unmatched,
-    aggregate,
-    both,
-    fixed,
-    named,
-    reference,
-    references,
-)
+from tercet.advisor.views.statement.shape import Unmatched, aggregate, fixed, named, reference, references
 from tercet.sql import Index, Key, Tree
+from tercet.sql.condition import all_of
 from tercet.sql.schema import Expression
 from tercet.sql.tree import write
 
@@ -87,8 +80,8 @@ class _Matching:
         parts: dict[str, Tree | str | tuple[Tree, ...] | None] = {
             "target_list": targets,
             "from_clause": (self._from(),),
-            "where_clause": both(where),
-            "having_clause": both(having),
+            "where_clause": all_of(where),
+            "having_clause": all_of(having),
         }
         if not self.single and self.shape.grouped:
             rest = (*(one for _, one in outputs), *having, *map(_node, order))

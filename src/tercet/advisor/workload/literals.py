@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from tercet.sql import literal as as_string
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -76,8 +78,8 @@ def literal(value: str | None, type: str | None = None) -> str:  # noqa: A002 - 
     """A value as SQL, with its type where that is known."""
     if value is None:
         return f"null::{type}" if type else "null"
-    quoted = "'" + value.replace("'", "''") + "'"
-    # Without standard_conforming_strings a backslash would escape; an E string means the same under both.
-    if "\\" in value:
-        quoted = " E" + quoted.replace("\\", "\\\\")
+    quoted = as_string(value)
+    # What stands before it must not become a part of its E.
+    if quoted.startswith("E"):
+        quoted = f" {quoted}"
     return f"{quoted}::{type}" if type else quoted

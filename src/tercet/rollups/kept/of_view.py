@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast, get_args
 from tercet.errors import UsageError
 from tercet.rollups.kept.rollup import Measure, Of, Parent, Rollup
 from tercet.sql import Expression, Tree, View
+from tercet.sql.condition import conjuncts
 from tercet.sql.tree import parse, write
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def _from(read: _Read, item: Tree, query: Tree) -> None:
         raise read.no("what it measures is not of one table, the one that is joined")
     read.child = measured.pop() if measured else sides[1]
     read.parent = sides[0] if read.child == sides[1] else sides[1]
-    for one in _conjuncts(on):
+    for one in conjuncts(on):
         pair = _pair(one)
         if pair is not None and {_of(side) for side in pair} == set(sides) and not read.child_key:
             child, above = pair if _of(pair[0]) == read.child else pair[::-1]
@@ -109,7 +110,7 @@ def _from(read: _Read, item: Tree, query: Tree) -> None:
 
 
 def _conditions(read: _Read, where: Tree | None) -> None:
-    for one in _conjuncts(where):
+    for one in conjuncts(where):
         if read.parent and _only(read, one, read.parent):
             read.parent_where.append(_written(one))
         elif _only(read, one, read.child) and not read.left:
@@ -231,16 +232,6 @@ def _pair(tree: Tree) -> tuple[Tree, Tree] | None:
         return None
     equal = [one.text("sval") for one in tree.trees("name")] == ["="]
     return (left, right) if equal and left.kind == right.kind == "ColumnRef" else None
-
-
-def _conjuncts(tree: Tree | None) -> Iterator[Tree]:
-    if tree is None:
-        return
-    if tree.kind == "BoolExpr" and tree.text("boolop") == "AND_EXPR":
-        for one in tree.trees("args"):
-            yield from _conjuncts(one)
-    else:
-        yield tree
 
 
 def _written(tree: Tree) -> str:

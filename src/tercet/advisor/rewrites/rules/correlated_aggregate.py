@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tercet.advisor.rewrites.building import aliased, all_of, column_ref, compared, free_name, output, qualified
+from tercet.advisor.rewrites.building import aliased, column_ref, compared, free_name, output, qualified
 from tercet.advisor.rewrites.proved import COMPARISONS
 from tercet.advisor.rewrites.rule import Block, Changed
-from tercet.advisor.rewrites.sources import aggregates, conjuncts, operator, scope_of
+from tercet.advisor.rewrites.sources import aggregates, operator, scope_of
+from tercet.sql.condition import all_of, conjuncts
 from tercet.sql.tree import Tree, write
 
 if TYPE_CHECKING:

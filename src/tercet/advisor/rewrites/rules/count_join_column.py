@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from tercet.advisor.rewrites.building import changed_here, column_ref
 from tercet.advisor.rewrites.proved import equalities, left_joins, same_rows_name
 from tercet.advisor.rewrites.rule import Block, Changed
-from tercet.advisor.rewrites.sources import conjuncts, function
+from tercet.advisor.rewrites.sources import function
+from tercet.sql.condition import conjuncts
 
 if TYPE_CHECKING:
     from tercet.advisor.rewrites.facts import Facts

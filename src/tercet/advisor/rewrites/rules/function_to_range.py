@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from tercet.advisor.rewrites.building import all_of, changed_here, compared, expression
+from tercet.advisor.rewrites.building import changed_here, compared, expression
 from tercet.advisor.rewrites.rule import Block, Changed
 from tercet.advisor.rewrites.sources import function, operator
+from tercet.sql.condition import all_of
 from tercet.sql.tree import Tree
 
 if TYPE_CHECKING:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tercet.advisor.rewrites.building import all_of
 from tercet.advisor.rewrites.meaning import meant
 from tercet.advisor.rewrites.rule import Block, Changed
-from tercet.advisor.rewrites.sources import aggregates, columns, conjuncts
+from tercet.advisor.rewrites.sources import aggregates, columns
+from tercet.sql.condition import all_of, conjuncts
 from tercet.sql.tree import write
 
 if TYPE_CHECKING:

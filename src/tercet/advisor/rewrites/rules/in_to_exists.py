@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tercet.advisor.rewrites.building import all_of, exists
+from tercet.advisor.rewrites.building import exists
 from tercet.advisor.rewrites.membership import matching
 from tercet.advisor.rewrites.rule import Block, Changed
-from tercet.advisor.rewrites.sources import conjuncts
+from tercet.sql.condition import all_of, conjuncts
 
 if TYPE_CHECKING:
     from tercet.advisor.rewrites.facts import Facts

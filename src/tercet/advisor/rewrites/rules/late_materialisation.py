@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from tercet.advisor.rewrites.building import (
     aliased,
-    all_of,
     column_ref,
     compared,
     free_name,
@@ -20,6 +19,7 @@ from tercet.advisor.rewrites.building import (
 from tercet.advisor.rewrites.meaning import meant
 from tercet.advisor.rewrites.rule import Block, Changed
 from tercet.advisor.rewrites.sources import aggregates, columns, names, output_name
+from tercet.sql.condition import all_of
 from tercet.sql.tree import Tree, write
 
 if TYPE_CHECKING:

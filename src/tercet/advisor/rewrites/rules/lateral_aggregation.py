@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tercet.advisor.rewrites.building import aliased, all_of, compared, expression, joined, output, selected
+from tercet.advisor.rewrites.building import aliased, compared, expression, joined, output, selected
 from tercet.advisor.rewrites.children import Added, family, tie
 from tercet.advisor.rewrites.rule import Block, Changed
-from tercet.advisor.rewrites.sources import conjuncts
+from tercet.sql.condition import all_of, conjuncts
 
 if TYPE_CHECKING:
     from tercet.advisor.rewrites.facts import Facts

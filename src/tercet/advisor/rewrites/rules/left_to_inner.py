@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tercet.advisor.rewrites.rule import Block, Changed
-from tercet.advisor.rewrites.sources import conjuncts
+from tercet.sql.condition import conjuncts
 from tercet.sql.tree import Tree, write
 
 if TYPE_CHECKING:

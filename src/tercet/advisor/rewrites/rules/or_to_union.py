@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tercet.advisor.rewrites.building import all_of, simple
+from tercet.advisor.rewrites.building import simple
 from tercet.advisor.rewrites.meaning import meant
 from tercet.advisor.rewrites.rule import Block, Changed
-from tercet.advisor.rewrites.sources import columns, conjuncts, output_name
+from tercet.advisor.rewrites.sources import columns, output_name
+from tercet.sql.condition import all_of, conjuncts
 from tercet.sql.tree import Tree
 
 if TYPE_CHECKING:

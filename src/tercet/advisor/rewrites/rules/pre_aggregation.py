@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tercet.advisor.rewrites.building import aliased, all_of, column_ref, compared, joined, output, selected
+from tercet.advisor.rewrites.building import aliased, column_ref, compared, joined, output, selected
 from tercet.advisor.rewrites.children import Added, family, only, tie
 from tercet.advisor.rewrites.rule import Block, Changed
 from tercet.advisor.rewrites.sources import function
+from tercet.sql.condition import all_of
 from tercet.sql.tree import Tree
 
 if TYPE_CHECKING:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tercet.advisor.rewrites.building import all_of, column_ref, uses
+from tercet.advisor.rewrites.building import column_ref, uses
 from tercet.advisor.rewrites.proved import equalities, left_joins, same_rows_name
 from tercet.advisor.rewrites.rule import Block, Changed
-from tercet.advisor.rewrites.sources import conjuncts
+from tercet.sql.condition import all_of, conjuncts
 from tercet.sql.tree import Tree
 
 if TYPE_CHECKING:

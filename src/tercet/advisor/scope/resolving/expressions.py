@@ -130,12 +130,3 @@ def integer(tree: Tree) -> int | None:
         return None
     found = value.get("ival") or 0
     return found if isinstance(found, int) else None
-
-
-def conjuncts(tree: Tree | None) -> tuple[Tree, ...]:
-    """What must all be true for a condition to be true, brackets of ANDs opened."""
-    if tree is None:
-        return ()
-    if tree.kind == "BoolExpr" and tree.text("boolop") == "AND_EXPR":
-        return tuple(one for part in tree.trees("args") for one in conjuncts(part))
-    return (tree,)

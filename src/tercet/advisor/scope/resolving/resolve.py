@@ -6,13 +6,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from tercet.advisor.scope.block import Block, Cte, Output, column
-from tercet.advisor.scope.resolving.expressions import conjuncts, resolved
+from tercet.advisor.scope.resolving.expressions import resolved
 from tercet.advisor.scope.resolving.frame import Frame, Known
 from tercet.advisor.scope.resolving.keys import Keys
 from tercet.advisor.scope.resolving.names import output_name
 from tercet.advisor.scope.resolving.sources import From
 from tercet.advisor.scope.resolving.types import output_types, unique
 from tercet.errors import SqlInvalid
+from tercet.sql.condition import conjuncts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,11 +7,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tercet.advisor.scope.block import Join, JoinKind, Source, SourceKind, column
-from tercet.advisor.scope.resolving.expressions import conjuncts, resolved
+from tercet.advisor.scope.resolving.expressions import resolved
 from tercet.advisor.scope.resolving.frame import Entry
 from tercet.advisor.scope.resolving.names import function
 from tercet.advisor.scope.resolving.types import output_types, unique
 from tercet.errors import SqlInvalid
+from tercet.sql.condition import conjuncts
 from tercet.sql.tree import Tree, parse
 
 if TYPE_CHECKING:

@@ -117,22 +117,6 @@ def aggregates(tree: Tree) -> Iterator[Tree]:
         yield from aggregates(one)
 
 
-def conjuncts(tree: Tree | None) -> tuple[Tree, ...]:
-    """The conditions that all have to hold."""
-    if tree is None:
-        return ()
-    if tree.kind == "BoolExpr" and tree.text("boolop") == "AND_EXPR":
-        return tuple(one for arg in tree.trees("args") for one in conjuncts(arg))
-    return (tree,)
-
-
-def both(conditions: tuple[Tree, ...]) -> Tree | None:
-    """One condition of several; None of none."""
-    if len(conditions) < 2:  # noqa: PLR2004 - none, or one alone
-        return conditions[0] if conditions else None
-    return Tree("BoolExpr", (("boolop", "AND_EXPR"), ("args", conditions)))
-
-
 def equality(tree: Tree) -> tuple[Tree, Tree] | None:
     """The two sides of a plain `a = b`."""
     left, right = tree.tree("lexpr"), tree.tree("rexpr")

@@ -43,7 +43,7 @@ format: setup ## put every file into the house's form
 	@$(BIN)/ruff check --fix .
 
 docs: setup ## the pages, warnings as errors (docs/_build)
-	@$(BIN)/python -m sphinx -n -W --keep-going -q -b html docs docs/_build
+	@$(BIN)/python -m sphinx -E -n -W --keep-going -q -b html docs docs/_build
 
 bench: bench-ladder ## every benchmark; results go to bench/results, and into the README
 	@$(BIN)/python bench/readme.py

@@ -29,8 +29,8 @@ class Reader(Protocol):
         ...
 
 
-class Connection(Protocol):
-    """A connection to PostgreSQL (SQLAlchemy's AsyncConnection)."""
+class CoreConnection(Protocol):
+    """A connection that takes statements of SQLAlchemy's Core (an AsyncConnection)."""
 
     def execute(self, statement: Any, parameters: Any = None, /) -> Awaitable[Any]:
         """Run one statement."""
@@ -44,11 +44,11 @@ class Connection(Protocol):
 class Postgres(Protocol):
     """Hands out connections; `db.postgres` fulfils it as it is."""
 
-    def connection(self) -> AbstractAsyncContextManager[Connection]:
+    def connection(self) -> AbstractAsyncContextManager[CoreConnection]:
         """A connection, given back at the end of the block."""
         ...
 
-    def transaction(self) -> AbstractAsyncContextManager[Connection]:
+    def transaction(self) -> AbstractAsyncContextManager[CoreConnection]:
         """A connection inside BEGIN, committed when the block ends well."""
         ...
 

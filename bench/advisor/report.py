@@ -54,7 +54,8 @@ def block(path: Path) -> str:
     """What stands between the README's two marks: the goals, met or not, and where the figures come from."""
     whole = REPORT.full(path)
     return (
-        f"{_climb(whole['questions'])}\n\n{goals_table(whole)}\n\n{goal.said(GOALS, whole['questions'])} {goal.place(whole)} "
+        f"{_climb(whole['questions'])}\n\n{goals_table(whole)}\n\n"
+        f"{goal.said(GOALS, whole['questions'])} {goal.place(whole)} "
         f"Every figure is from [`bench/results/{path.name}`](bench/results/{path.name}); "
         f"[all of them](bench/results/{page(path).name}).\n"
     )

@@ -88,9 +88,9 @@ class Shadow:
         """Make indexes known, all off, and tell their sizes by name; one that is known already is kept."""
         async with self._one:
             self._check()
-            for index in indexes:
-                if index.name not in self._supposed:
-                    self._learn(index.name, await self._workshop.suppose(index))
+            new = {index.name: index for index in indexes if index.name not in self._supposed}
+            for name, known in (await self._workshop.suppose(tuple(new.values()))).items():
+                self._learn(name, known)
             found = {index.name: self._supposed[index.name] for index in indexes}
         return {name: one if isinstance(one, Refused) else one.supposed for name, one in found.items()}
 

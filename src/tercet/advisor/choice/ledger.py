@@ -268,7 +268,9 @@ class Ledger:
             if not hiding:
                 self.refused[at] = plan.why
             return None
-        ms, ms_off = self.reckoner.ms(plan), self.reckoner.ms(plan, off=OFF)
+        ms = self.reckoner.ms(plan)
+        # Only loops are looked at with more rows.
+        ms_off = self.reckoner.ms(plan, off=OFF) if plan.nodes("Nested Loop") else ms
         used = frozenset(plan.indexes)
         asked = Asked(using, hiding, ms, ms_off, plan.root.cost, used, used & using)
         known.append(asked)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from operator import mul
 from typing import TYPE_CHECKING
 
 from tercet.advisor.choice.bounds import (
@@ -62,7 +61,7 @@ class Worth:
 
     def ms(self, found: tuple[Found, ...]) -> float:
         """All calls of all statements."""
-        return sum(map(mul, self._weights, [one.ms for one in found]))
+        return sum(weight * one.ms for weight, one in zip(self._weights, found, strict=True))
 
     async def score(self, using: Names, near: tuple[Names, Score] | None = None) -> Score:
         """What this set is worth; `near` is another one whose score is known, so that only what differs is asked."""

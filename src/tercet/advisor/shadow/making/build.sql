@@ -150,8 +150,8 @@ select c.oid::bigint from pg_class c where c.oid = $1::text::regclass and c.relk
 
 -- name: made
 -- The indexes of these names that were made, those of the partitions among them.
-select c.oid::bigint, n.nspname, c.relname, pg_relation_filepath(c.oid), m.amname, c.relkind::text, x.indrelid::bigint, t.relname,
-       i.relname
+select i.relname, c.oid::bigint, n.nspname, c.relname, c.relkind::text, pg_relation_filepath(c.oid), m.amname, x.indrelid::bigint,
+       t.relname
 from pg_class b
 join pg_class i on i.relname = any ($2::text[]) and i.relnamespace = b.relnamespace
 cross join lateral (select p.relid::oid from pg_partition_tree(i.oid) p union select i.oid) f (oid)

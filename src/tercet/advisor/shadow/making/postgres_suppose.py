@@ -96,18 +96,17 @@ class Workshop:
         if any(index.method not in _WRITTEN_AT_ONCE for index in indexes):
             await self.master.run("checkpoint")
         made = await self.master.rows("made", table, list(named))
-        places = {row[0]: Place(*row[:3], row[5], row[3], row[4], row[6]) for row in made if row[5] == "i"}
+        places = {row[1]: Place(*row[1:8]) for row in made if row[4] == "i"}
         contents = await asyncio.to_thread(self._contents, places.values())
         sizes = {}
-        for oid, *_, name in made:
+        for name, oid, *_ in made:
             if oid in places:
                 sizes[oid] = await self._sized(places[oid], named[name], contents[oid])
         await resize(self.master, [*places.values(), *heaps])
-        await self.master.rows(
-            "unswitched", [row[0] for row in made], [row[0] for row in made if named[row[-1]].unique]
-        )
+        unique = [oid for name, oid, *_ in made if named[name].unique]
+        await self.master.rows("unswitched", [row[1] for row in made], unique)
         self.built.places |= places
-        return {name: _known(name, [row for row in made if row[-1] == name], sizes) for name in named}
+        return {name: _known(name, [row[1:] for row in made if row[0] == name], sizes) for name in named}
 
     def _contents(self, places: Iterable[Place]) -> dict[int, bytes]:
         return {place.oid: (self.built.data / place.path).read_bytes() for place in places}
@@ -190,14 +189,14 @@ def _together(indexes: Sequence[Index]) -> Iterator[list[Index]]:
 
 def _known(name: str, made: Sequence[Sequence[Any]], sizes: Mapping[int, Size]) -> Known:
     """One index by the rows of its parts."""
-    parts = [sizes[row[0]] for row in made if row[0] in sizes]
+    oids, _, names, *_, tables = zip(*made, strict=True)
+    parts = [sizes[oid] for oid in oids if oid in sizes]
     supposed = Supposed(
         name,
         sum(one.size_bytes for one in parts),
         height=max((one.height for one in parts if one.height is not None), default=None),
         tuples=sum(one.tuples for one in parts),
     )
-    oids, names, tables = zip(*((row[0], row[2], row[7]) for row in made), strict=True)
     return Known(supposed, oids, frozenset(names), frozenset(tables))
 
 

@@ -179,8 +179,9 @@ def _with_example(query: Query) -> Query:
 
 async def _plans(draft: Draft, engine: WhatIf, picked: frozenset[str]) -> None:
     """The plans before and after, as the engine has them; what was run replaces them."""
-    before = await engine.plan(draft.query.examples[0].sql)
-    after = await engine.plan(draft.asked.examples[0].sql, using=picked)
+    path = draft.query.search_path
+    before = await engine.plan(draft.query.examples[0].sql, search_path=path)
+    after = await engine.plan(draft.asked.examples[0].sql, using=picked, search_path=path)
     draft.refused = before.why if isinstance(before, Refused) else ""
     draft.plan_before = None if isinstance(before, Refused) else before
     draft.plan_after = None if isinstance(after, Refused) else after

@@ -28,8 +28,8 @@ _CONDITIONS = (
     "One-Time Filter",
     "Function Call",
 )
-# What only a run tells.
-_RUN = frozenset({"Actual Rows", "Actual Loops", "Actual Total Time", "Workers", "Hash Batches", "HashAgg Batches"})
+# One of these is in every step of a plan that was run.
+_RUN = frozenset({"Actual Rows", "Actual Loops", "Actual Total Time"})
 _REMOVED = ("Rows Removed by Filter", "Rows Removed by Join Filter", "Rows Removed by Index Recheck")
 _GATHERS = frozenset({"Gather", "Gather Merge"})
 _PARAMETER = re.compile(r"\$\d+")

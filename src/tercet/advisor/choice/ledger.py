@@ -228,7 +228,8 @@ class Ledger:
     async def used(self, at: int, using: Names) -> Names:
         """What the engine would use for a statement as it plans at this moment; nothing of it is remembered."""
         self.tried += 1
-        plan = await self.engine.plan(self.queries[at].sql, using=using & self._relevant[at])
+        query = self.queries[at]
+        plan = await self.engine.plan(query.sql, using=using & self._relevant[at], search_path=query.search_path)
         return frozenset() if isinstance(plan, Refused) else frozenset(plan.indexes)
 
     async def each(self, at: int, using: Names) -> list[tuple[Example, Asked]]:
@@ -262,15 +263,17 @@ class Ledger:
             if one.hiding <= hiding and one.needs <= using <= one.using and not one.used & hiding:
                 return one
         self.tried += 1
-        plan = await self.engine.plan(example.sql, using=using, hiding=hiding)
+        path = self.queries[at].search_path
+        plan = await self.engine.plan(example.sql, using=using, hiding=hiding, search_path=path)
         if isinstance(plan, Refused):
             # An engine may be unable to hide what is there, and plan the statement all the same.
             if not hiding:
                 self.refused[at] = plan.why
             return None
-        ms = self.reckoner.ms(plan)
+        reckoner = self.reckoner.under(path)
+        ms = reckoner.ms(plan)
         # Only loops are looked at with more rows.
-        ms_off = self.reckoner.ms(plan, off=OFF) if plan.nodes("Nested Loop") else ms
+        ms_off = reckoner.ms(plan, off=OFF) if plan.nodes("Nested Loop") else ms
         used = frozenset(plan.indexes)
         asked = Asked(using, hiding, ms, ms_off, plan.root.cost, used, used & using)
         known.append(asked)

@@ -47,9 +47,14 @@ async def forms(drafts: Sequence[Draft], catalog: Catalog, engine: WhatIf, wishe
     """Give each draft what is to be known of its question, and the texts that may be the quickest, the best first."""
     for at, draft in enumerate(drafts):
         wishes.progress("asking the same in other words", at, len(drafts))
-        draft.notes += _open(draft.query, catalog)
+        draft.notes += _open(draft.query, _under(draft.query, catalog))
         await _weigh(draft, catalog, engine, wishes)
     await _refute([draft for draft in drafts if len(draft.forms) > 1], catalog, wishes)
+
+
+def _under(query: Query, catalog: Catalog) -> Catalog:
+    """The catalogue as the statement's search_path reads it."""
+    return replace(catalog, search_path=query.search_path) if query.search_path else catalog
 
 
 def _open(query: Query, catalog: Catalog) -> list[str]:
@@ -65,7 +70,7 @@ def _open(query: Query, catalog: Catalog) -> list[str]:
 async def _weigh(draft: Draft, catalog: Catalog, engine: WhatIf, wishes: Wishes) -> None:
     """The statement and its rewrites, each with the indexes that are best for it alone; those far behind are left."""
     quick = draft.query.ms is not None and draft.query.ms < SAVED_MS_MIN
-    others = rewrite(draft.query, catalog) if draft.query.reading and not quick else ()
+    others = rewrite(draft.query, _under(draft.query, catalog)) if draft.query.reading and not quick else ()
     own = Form(draft.query)
     draft.forms = [own]
     if not others:
@@ -164,7 +169,8 @@ async def _refute(drafts: Sequence[Draft], catalog: Catalog, wishes: Wishes) -> 
         async with scratch(catalog.version) as database:
             for at, draft in enumerate(drafts):
                 for form in [one for one in draft.forms if one.rewrite is not None]:
-                    found = await check(draft.query.sql, form.query.sql, catalog, database)
+                    names = _under(draft.query, catalog)
+                    found = await check(draft.query.sql, form.query.sql, names, database)
                     if found.outcome == "refuted":
                         draft.rejected.append(Rejected(form.words(), "it answered otherwise on generated rows"))
                         draft.forms.remove(form)

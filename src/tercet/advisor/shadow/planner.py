@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 # A cost is some hundred bytes; a thorough search asks for 20,000.
 _COSTS_MAX = 100_000
 
-_Key = tuple[str, frozenset[int], frozenset[int]]
+_Key = tuple[str, frozenset[int], frozenset[int], tuple[str, ...]]
 
 
 class Shadow:
@@ -89,6 +89,7 @@ class Shadow:
         async with self._one:
             self._check()
             new = {index.name: index for index in indexes if index.name not in self._supposed}
+            await self._planning.under(())
             for name, known in (await self._workshop.suppose(tuple(new.values()))).items():
                 self._learn(name, known)
             found = {index.name: self._supposed[index.name] for index in indexes}
@@ -100,6 +101,7 @@ class Shadow:
         async with self._one:
             self._check()
             if name not in self._views:
+                await self._planning.under(())
                 self._views[name], indexes = await suppose_view(self._workshop, view, rows)
                 for known in indexes:
                     self._learn(known.supposed.name, known)
@@ -114,9 +116,11 @@ class Shadow:
             tried = [await self._workshop.master.attempt(one) for one in statements]
         return tuple(why for why in tried if why is not None)
 
-    async def cost(self, sql: str, *, using: Collection[str] = (), hiding: Collection[str] = ()) -> Costed | Refused:
+    async def cost(
+        self, sql: str, *, using: Collection[str] = (), hiding: Collection[str] = (), search_path: Sequence[str] = ()
+    ) -> Costed | Refused:
         """The planner's cost of a statement; one with $1 in it is planned generically."""
-        key = self._key(sql, using, hiding)
+        key = self._key(sql, using, hiding, search_path)
         found = self._costs.get(key)
         if found is not None:
             self._costs.move_to_end(key)
@@ -131,9 +135,11 @@ class Shadow:
             self._costs.popitem(last=False)
         return costed
 
-    async def plan(self, sql: str, *, using: Collection[str] = (), hiding: Collection[str] = ()) -> Plan | Refused:
+    async def plan(
+        self, sql: str, *, using: Collection[str] = (), hiding: Collection[str] = (), search_path: Sequence[str] = ()
+    ) -> Plan | Refused:
         """The whole plan of a statement."""
-        text = await self._explain(*self._key(sql, using, hiding))
+        text = await self._explain(*self._key(sql, using, hiding, search_path))
         if isinstance(text, Refused):
             return text
         plan = Plan.read(text)
@@ -142,8 +148,8 @@ class Shadow:
     async def deviation(self, queries: Sequence[Query]) -> Engine:
         """The same statements planned here and on production, where nothing but EXPLAIN is asked, under limits."""
 
-        async def here(sql: str) -> str | Refused:
-            return await self._explain(*self._key(sql, (), ()))
+        async def here(sql: str, search_path: tuple[str, ...]) -> str | Refused:
+            return await self._explain(*self._key(sql, (), (), search_path))
 
         found = await deviating.deviation(self._database, queries, here)
         self.read_bytes += found.read_bytes
@@ -176,7 +182,7 @@ class Shadow:
         below = tuple(self._as_given(child) for child in node.children)
         return replace(node, index=self._given.get(node.index or "", node.index), children=below)
 
-    def _key(self, sql: str, using: Iterable[str], hiding: Iterable[str]) -> _Key:
+    def _key(self, sql: str, using: Iterable[str], hiding: Iterable[str], search_path: Iterable[str]) -> _Key:
         """The statement with those of the indexes that can matter to it."""
         folded = self._folded.get(sql)
         if folded is None:
@@ -190,15 +196,17 @@ class Shadow:
             for oid in known.oids
         }
         off = {oid for name in hiding for oid, table in self._real.get(name, ()) if self._matters(folded, (table,))}
-        return sql, frozenset(on), frozenset(off)
+        return sql, frozenset(on), frozenset(off), tuple(search_path)
 
     def _matters(self, folded: str, tables: Iterable[str]) -> bool:
         return any(self._relevance.touches(folded, self._relevance.family(table)) for table in tables)
 
-    async def _explain(self, sql: str, on: frozenset[int], off: frozenset[int]) -> str | Refused:
+    async def _explain(
+        self, sql: str, on: frozenset[int], off: frozenset[int], search_path: tuple[str, ...]
+    ) -> str | Refused:
         async with self._one:
             self._check()
-            return await self._planning.explain(sql, on, off)
+            return await self._planning.explain(sql, on, off, search_path)
 
     def _check(self) -> None:
         if self._closed:

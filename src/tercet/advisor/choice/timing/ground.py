@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from tercet.sql.identifier import table_parts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from tercet.advisor.catalog import Catalog, Standing, Table
     from tercet.advisor.port import Supposed
@@ -59,6 +60,12 @@ class Ground:
         for table in catalog.tables.values():
             for one in table.indexes:
                 self._standing[one.index.name] = (table, one)
+
+    def under(self, search_path: Sequence[str]) -> Ground:
+        """The same ground, where a table's name without a schema means what it means under this search_path."""
+        other = copy(self)
+        other.catalog = replace(self.catalog, search_path=tuple(search_path))
+        return other
 
     def learn(self, index: Index, supposed: Supposed) -> None:
         """From now on, plans may name this one."""

@@ -76,3 +76,10 @@ def test_no_pairs_are_no_comparison() -> None:
     """Nothing can be said of nothing."""
     with pytest.raises(ValueError, match="no pairs"):
         compare_pairs([], [])
+
+
+def test_only_agreement_beyond_noise_is_clear() -> None:
+    """All pairs by a quarter at least, to either side; one that does not agree leaves a doubt."""
+    assert compare_pairs([10.0] * 5, [8.0] * 5).clear
+    assert compare_pairs([8.0] * 5, [10.0] * 5).clear
+    assert not compare_pairs([10.0] * 5, [8.0] * 4 + [9.0]).clear

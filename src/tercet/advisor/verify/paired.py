@@ -49,11 +49,16 @@ class Paired:
         """Whether the second is slower by so much, and not by chance."""
         return self.ratio * ratio <= 1 and self._sure(faster=False)
 
+    @property
+    def clear(self) -> bool:
+        """Whether all of them agree, by more than what a busy machine makes of nothing: more would say the same."""
+        return self.weakest >= AGREED_RATIO
+
     def _sure(self, *, faster: bool) -> bool:
         if (self.ratio >= 1) is not faster:
             return False
         if self.chance is None:
-            return self.weakest >= AGREED_RATIO
+            return self.clear
         return self.chance <= CHANCE_MAX
 
 

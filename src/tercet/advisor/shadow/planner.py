@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
@@ -13,6 +14,9 @@ import msgspec
 from tercet.advisor.advice import Engine
 from tercet.advisor.port import Costed, EngineKind, Refused
 from tercet.advisor.private.cluster import SUPERUSER, Cluster
+from tercet.advisor.private.postgres_desk import Desk
+from tercet.advisor.private.recipe import VERSIONS_A_MAJOR
+from tercet.advisor.private.scratch import scratch
 from tercet.advisor.shadow import deviation as deviating
 from tercet.advisor.shadow import explained
 from tercet.advisor.shadow.making.postgres import PLANNER, Link
@@ -31,7 +35,7 @@ from tercet.sql import Plan, identifier
 from tercet.sql.identifier import table_parts
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
     from types import TracebackType
 
     from tercet.advisor.catalog import Catalog
@@ -44,6 +48,9 @@ if TYPE_CHECKING:
 
 # A cost is some hundred bytes; a thorough search asks for 20,000.
 _COSTS_MAX = 100_000
+
+# Beside the one that the shadow is in.
+_SCRATCH = "tercet_scratch"
 
 _Key = tuple[str, frozenset[int], frozenset[int], tuple[str, ...]]
 
@@ -65,7 +72,8 @@ class Shadow:
         self._costs: OrderedDict[_Key, Costed] = OrderedDict()
         self._folded: dict[str, str] = {}
         self._one = asyncio.Lock()
-        self._closed = False
+        self._closed = self._scratched = False
+        self._unicode, self._version = dump.about.encoding == "UTF8", dump.about.major * VERSIONS_A_MAJOR
         self.why = _why(dump.about.major, cluster.major)
         # What could not be carried over, a sentence each.
         self.notes: tuple[str, ...] = ()
@@ -115,6 +123,25 @@ class Shadow:
             self._check()
             tried = [await self._workshop.master.attempt(one) for one in statements]
         return tuple(why for why in tried if why is not None)
+
+    @asynccontextmanager
+    async def scratch(self) -> AsyncIterator[Database]:
+        """An empty database that sorts like production, in the same server; it goes with the shadow."""
+        if not self._unicode:
+            # What texts are tried cannot be written in every encoding.
+            async with scratch(self._version) as database:
+                yield database
+            return
+        async with self._one:
+            self._check()
+            if not self._scratched:
+                await self._workshop.master.run(f"create database {_SCRATCH} template template0")
+                self._scratched = True
+        desk = Desk(self._cluster.url(_SCRATCH))
+        try:
+            yield desk
+        finally:
+            await asyncio.shield(desk.close())
 
     async def cost(
         self, sql: str, *, using: Collection[str] = (), hiding: Collection[str] = (), search_path: Sequence[str] = ()
@@ -175,7 +202,7 @@ class Shadow:
     def _learn(self, name: str, known: Known | Refused) -> None:
         self._supposed[name] = known
         if isinstance(known, Known):
-            self._given |= dict.fromkeys(known.names, name)
+            self._given |= dict.fromkeys(known.names - {name}, name)
 
     def _as_given(self, node: Node) -> Node:
         """A step that names the index that was supposed, and not its part in a partition."""

@@ -126,17 +126,17 @@ class Shadow:
 
     @asynccontextmanager
     async def scratch(self) -> AsyncIterator[Database]:
-        """An empty database that sorts like production, in the same server; it goes with the shadow."""
-        if not self._unicode:
-            # What texts are tried cannot be written in every encoding.
+        """An empty database that sorts like production, in the same server, or one by itself where that has none."""
+        async with self._one:
+            self._check()
+            # Not every encoding has all the letters that are tried.
+            if self._unicode and not self._scratched:
+                made = f"create database {_SCRATCH} template template0"
+                self._scratched = await self._workshop.master.attempt(made) is None
+        if not self._scratched:
             async with scratch(self._version) as database:
                 yield database
             return
-        async with self._one:
-            self._check()
-            if not self._scratched:
-                await self._workshop.master.run(f"create database {_SCRATCH} template template0")
-                self._scratched = True
         desk = Desk(self._cluster.url(_SCRATCH))
         try:
             yield desk
@@ -255,20 +255,16 @@ async def shadow(
     about = await read_about(database)
     cluster = server_like(about)
     links: list[Link] = []
+    tell("starting a shadow server", 0, 0)
+    starting = asyncio.create_task(cluster.start())
     try:
-        tell("starting a shadow server", 0, 0)
-        starting = asyncio.create_task(cluster.start())
-        try:
-            dump = await read_dump(database, on_progress)
-            ends, more = await read_ends(database, dump)
-        finally:
-            # Whatever happens meanwhile: what is being started is waited for, so that it can be stopped.
-            await asyncio.wait([starting])
+        dump = await read_dump(database, on_progress)
+        ends, more = await read_ends(database, dump)
         await starting
         tell("building the shadow", 0, 0)
         made = await _build(database, cluster, dump, ends, catalog.settings, links)
     except BaseException:
-        await asyncio.shield(_end(cluster, *links))
+        await asyncio.shield(_given_up(starting, cluster, *links))
         raise
     made._workshop.sampler = Sampler(database) if sample else None  # noqa: SLF001 - it is ours
     made.read_bytes, made.read_seconds = dump.read_bytes + more, dump.read_seconds
@@ -332,6 +328,13 @@ def _why(wanted: int, found: int) -> str:
         f"Production is PostgreSQL {wanted} and no program of that version is here, so PostgreSQL {found} plans in its "
         f"shadow: plans may differ. Install PostgreSQL {wanted} here for exact ones."
     )
+
+
+async def _given_up(starting: asyncio.Task[None], cluster: Cluster, *links: Link) -> None:
+    """What is being started is waited for first: it could not be stopped else."""
+    starting.cancel()
+    await asyncio.gather(starting, return_exceptions=True)
+    await _end(cluster, *links)
 
 
 async def _end(cluster: Cluster, *links: Link) -> None:

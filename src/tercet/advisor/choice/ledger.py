@@ -44,6 +44,10 @@ class Found:
     used: Names
 
 
+# A statement that cannot be planned takes nothing, whatever there is.
+_NOTHING = Found(0.0, 0.0, frozenset())
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """One example under one set of indexes, in milliseconds that are not yet calibrated."""
@@ -87,7 +91,7 @@ class Ledger:
         # The statements that may use each candidate.
         self._concerned: dict[str, list[int]] = {}
         # What was guessed since nobody is asked; None while the engine is.
-        self.guessed: dict[tuple[int, Names], Found | None] | None = None
+        self.guessed: dict[tuple[int, Names], Found] | None = None
         self._searched = examples
         self._examples = [_by_weight(query.examples) for query in self.queries]
         self._factors: list[float] = [1.0] * len(self.queries)
@@ -182,18 +186,27 @@ class Ledger:
 
     async def need(self, at: int, using: Names, hiding: Names = frozenset()) -> Found:
         """As `found`; a statement that cannot be planned takes nothing, whatever there is."""
-        return await self.found(at, using, hiding) or Found(0.0, 0.0, frozenset())
+        return await self.found(at, using, hiding) or _NOTHING
 
     async def found(self, at: int, using: Names, hiding: Names = frozenset()) -> Found | None:
         """What a statement takes, on average of its examples; None if the engine cannot plan it."""
         if at in self.refused:
             return None
+        if self.guessed is not None and not hiding:
+            return self.guess(at, using)
         using = using & self._relevant[at]
-        if self.guessed is None or hiding:
-            return self._weighed(at, using, await self._planned(at, using, hiding))
-        if (at, using) not in self.guessed:
-            self.guessed[at, using] = self._weighed(at, using, self._guess(at, using))
-        return self.guessed[at, using]
+        planned = await self._planned(at, using, hiding)
+        return None if planned is None else self._weighed(at, using, planned)
+
+    def guess(self, at: int, using: Names) -> Found:
+        """What a statement takes by the plans that are known."""
+        if at in self.refused or self.guessed is None:
+            return _NOTHING
+        using = using & self._relevant[at]
+        found = self.guessed.get((at, using))
+        if found is None:
+            found = self.guessed[at, using] = self._weighed(at, using, self._known(at, using))
+        return found
 
     async def _planned(self, at: int, using: Names, hiding: Names) -> list[Asked] | None:
         """What the examples that the search looks at take; None if the engine cannot plan one."""
@@ -205,7 +218,7 @@ class Ledger:
             found.append(asked)
         return found
 
-    def _guess(self, at: int, using: Names) -> list[Asked]:
+    def _known(self, at: int, using: Names) -> list[Asked]:
         """The same by the plans that are known: one that was asked for, else the cheapest that could be had."""
         found = []
         for number, _ in enumerate(self._examples[at][: self._searched]):
@@ -214,9 +227,7 @@ class Ledger:
             found.append(asked or min(known, key=_COST))
         return found
 
-    def _weighed(self, at: int, using: Names, found: Sequence[Asked] | None) -> Found | None:
-        if found is None:
-            return None
+    def _weighed(self, at: int, using: Names, found: Sequence[Asked]) -> Found:
         ms = cost = share = 0.0
         used: Names = frozenset()
         for example, asked in zip(self._examples[at], found, strict=False):

@@ -78,8 +78,10 @@ class Worth:
             found = [await self.ledger.need(at, using) for at in range(len(self.ledger.queries))]
         else:
             found = list(near[1].found)
-            for at in {at for name in using ^ near[0] for at in self.ledger.concerned(name)}:
-                found[at] = await self.ledger.need(at, using)
+            touched = {at for name in using ^ near[0] for at in self.ledger.concerned(name)}
+            guessing = self.ledger.guessed is not None
+            for at in touched:
+                found[at] = self.ledger.guess(at, using) if guessing else await self.ledger.need(at, using)
         every = tuple(found)
         size = self.ledger.size(using)
         total = self.ms(every) + size * self._rent + sum(map(self.price, sorted(using)))

@@ -202,6 +202,18 @@ def test_one_that_is_refused_does_not_take_those_of_its_table_along(
     assert "again_city" not in world.shade(sql, using=["several_zip"]).indexes
 
 
+def test_what_was_asked_once_is_not_planned_again(world: World) -> None:
+    """Plan, cost and deviation are of one answer, until something is made that it might use."""
+    sql = "select * from users where id between 5 and 6"
+    before, tried = world.shade(sql), world.shadow.tried
+    assert world.shade(sql) == before
+    assert world.servers.run(world.shadow.cost(sql)) == Costed(before.root.cost, frozenset(before.indexes))
+    assert world.shadow.tried == tried
+    world.servers.run(world.shadow.extend(["create extension if not exists plpgsql"]))
+    assert world.shade(sql) == before
+    assert world.shadow.tried == tried + 1
+
+
 def test_beside_a_shadow_there_is_an_empty_database(world: World) -> None:
     """Rows that are written there are seen by nobody who plans, and are there for the next one that asks."""
 

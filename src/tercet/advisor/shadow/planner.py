@@ -48,6 +48,8 @@ if TYPE_CHECKING:
 
 # A cost is some hundred bytes; a thorough search asks for 20,000.
 _COSTS_MAX = 100_000
+# A plan is some ten kilobytes. What is told of a statement was mostly asked while its indexes were chosen.
+_TEXTS_MAX = 500
 
 # Beside the one that the shadow is in.
 _SCRATCH = "tercet_scratch"
@@ -70,6 +72,7 @@ class Shadow:
         self._given: dict[str, str] = {}
         self._real = _standing(dump, workshop)
         self._costs: OrderedDict[_Key, Costed] = OrderedDict()
+        self._texts: OrderedDict[_Key, str] = OrderedDict()
         self._folded: dict[str, str] = {}
         self._one = asyncio.Lock()
         self._closed = self._scratched = False
@@ -115,6 +118,7 @@ class Shadow:
                     self._learn(known.supposed.name, known)
                 await self._planning.keep(oid for known in indexes for oid in known.oids)
                 self._costs.clear()
+                self._texts.clear()
         return self._views[name]
 
     async def extend(self, statements: Iterable[str]) -> tuple[str, ...]:
@@ -122,6 +126,8 @@ class Shadow:
         async with self._one:
             self._check()
             tried = [await self._workshop.master.attempt(one) for one in statements]
+            self._costs.clear()
+            self._texts.clear()
         return tuple(why for why in tried if why is not None)
 
     @asynccontextmanager
@@ -231,9 +237,18 @@ class Shadow:
     async def _explain(
         self, sql: str, on: frozenset[int], off: frozenset[int], search_path: tuple[str, ...]
     ) -> str | Refused:
+        key = sql, on, off, search_path
         async with self._one:
             self._check()
-            return await self._planning.explain(sql, on, off, search_path)
+            if key in self._texts:
+                self._texts.move_to_end(key)
+                return self._texts[key]
+            text = await self._planning.explain(sql, on, off, search_path)
+            if not isinstance(text, Refused):
+                self._texts[key] = text
+                if len(self._texts) > _TEXTS_MAX:
+                    self._texts.popitem(last=False)
+            return text
 
     def _check(self) -> None:
         if self._closed:

@@ -94,7 +94,7 @@ async def _pairs(runs: Runs, before: Arm, after: Arm, bounds: Bounds, same: Same
     taken: tuple[list[Run], list[Run]] = ([], [])
     spent = 0.0
     while len(taken[0]) < bounds.pairs and (not taken[0] or spent * (1 + 1 / len(taken[0])) <= bounds.budget_seconds):
-        if len(taken[0]) == PAIRS_FOR_A_TEST and _paired(taken).clear:
+        if len(taken[0]) == PAIRS_FOR_A_TEST and _paired(taken).settled(min(bounds.gain, bounds.loss)):
             break
         turn = (0, 1) if len(taken[0]) % 2 == 0 else (1, 0)
         for side in turn:

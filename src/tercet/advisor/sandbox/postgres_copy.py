@@ -73,13 +73,7 @@ async def pour(
         # It leads to a server of our own: one that has stopped to answer is not waited for.
         writing.terminate()
         await cast("AsyncConnection", target).invalidate(error)
-        if not isinstance(error, ExceptionGroup):
-            raise
-        # The first is what happened; the other side was cancelled because of it.
-        first = error.exceptions[0]
-        if lost:
-            raise ConnectionError(f"{lost[0]} was lost in the middle") from first
-        raise first from first.__cause__
+        raise _first(error, lost)
     return int(written.result().rpartition(" ")[2])
 
 
@@ -96,6 +90,18 @@ async def _lives(driver: asyncpg.Connection) -> None:
     finally:
         driver.remove_termination_listener(tell)
     raise ConnectionError("the connection was lost")
+
+
+def _first(error: BaseException, lost: Sequence[str]) -> BaseException:
+    """What has happened: the first of several errors, for the other side was cancelled because of it."""
+    if not isinstance(error, ExceptionGroup):
+        return error
+    first: Exception = error.exceptions[0]
+    if not lost:
+        return first
+    told = ConnectionError(f"{lost[0]} was lost in the middle")
+    told.__cause__ = first
+    return told
 
 
 async def _driver(connection: Connection) -> asyncpg.Connection:

@@ -73,7 +73,9 @@ async def pour(
         # It leads to a server of our own: one that has stopped to answer is not waited for.
         writing.terminate()
         await cast("AsyncConnection", target).invalidate(error)
-        raise _first(error, lost)
+        if isinstance(error, ExceptionGroup):
+            raise _first(error, lost) from error.exceptions[0].__cause__
+        raise
     return int(written.result().rpartition(" ")[2])
 
 
@@ -92,16 +94,9 @@ async def _lives(driver: asyncpg.Connection) -> None:
     raise ConnectionError("the connection was lost")
 
 
-def _first(error: BaseException, lost: Sequence[str]) -> BaseException:
+def _first(group: ExceptionGroup[Exception], lost: Sequence[str]) -> Exception:
     """What has happened: the first of several errors, for the other side was cancelled because of it."""
-    if not isinstance(error, ExceptionGroup):
-        return error
-    first: Exception = error.exceptions[0]
-    if not lost:
-        return first
-    told = ConnectionError(f"{lost[0]} was lost in the middle")
-    told.__cause__ = first
-    return told
+    return ConnectionError(f"{lost[0]} was lost in the middle") if lost else group.exceptions[0]
 
 
 async def _driver(connection: Connection) -> asyncpg.Connection:

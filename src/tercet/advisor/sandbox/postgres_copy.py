@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, cast
 
+from tercet.advisor.marked import MARK
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
@@ -45,7 +47,7 @@ async def pour(
             await meter.count(len(piece), f"copying {table[1]}")
             await pieces.put(piece)
 
-        await reading.copy_from_query(query, *values, output=take)
+        await reading.copy_from_query(f"{query}\n{MARK}", *values, output=take)
         await pieces.put(None)
 
     async def told() -> AsyncIterator[bytes]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 # Pieces are what the server sends at once, 64 kB mostly; so few wait in between that neither side stands still.
 _PIECES = 16
-_PRODUCTION, _COPY = "production's connection", "the connection to the copy's server"
+_SOURCE, _COPY = "production's connection", "the connection to the copy's server"
 
 
 async def pour(
@@ -37,7 +37,7 @@ async def pour(
 
     `values` are what $1, $2 … of the query stand for. With `fresh`, the table was made or emptied in the target's
     transaction, and its rows are frozen at once: a VACUUM has nothing left to do. Raises ConnectionError when either
-    side is lost in the middle; after any error the target's connection is of no use any more.
+    side is lost; after any error the target's connection is of no use any more.
     """
     reading, writing = await _driver(source), await _driver(target)
     pieces: asyncio.Queue[bytes | None] = asyncio.Queue(_PIECES)
@@ -50,13 +50,9 @@ async def pour(
         await reading.copy_from_query(f"{query}\n{MARK}", *values, output=take)
         await pieces.put(None)
 
-    async def told() -> AsyncIterator[bytes]:
-        while (piece := await pieces.get()) is not None:
-            yield piece
-
     async def write() -> str:
         status: str = await writing.copy_to_table(
-            table[1], schema_name=table[0], columns=list(columns), source=told(), freeze=fresh
+            table[1], schema_name=table[0], columns=list(columns), source=_told(pieces), freeze=fresh
         )
         for guard in guards:
             guard.cancel()
@@ -68,17 +64,23 @@ async def pour(
             group.create_task(read())
             written = group.create_task(write())
     except BaseException as error:
-        lost = [what for driver, what in ((reading, _PRODUCTION), (writing, _COPY)) if driver.is_closed()]
+        lost = [what for driver, what in ((reading, _SOURCE), (writing, _COPY)) if driver.is_closed()]
         if lost or not isinstance(error, Exception):
             # Whoever gives up waits for nobody's answer any more.
             await cast("AsyncConnection", source).invalidate(error)
         # It leads to a server of our own: one that has stopped to answer is not waited for.
         writing.terminate()
         await cast("AsyncConnection", target).invalidate(error)
-        if isinstance(error, ExceptionGroup):
-            raise _first(error, lost) from error.exceptions[0].__cause__
-        raise
+        if not isinstance(error, ExceptionGroup):
+            raise
+        raise _first(error, lost) from error
     return int(written.result().rpartition(" ")[2])
+
+
+async def _told(pieces: asyncio.Queue[bytes | None]) -> AsyncIterator[bytes]:
+    """Each piece as it comes, up to the end."""
+    while (piece := await pieces.get()) is not None:
+        yield piece
 
 
 async def _lives(driver: asyncpg.Connection) -> None:

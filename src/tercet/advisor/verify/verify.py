@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from tercet.advisor.advice import Rewrite
+from tercet.advisor.allowance import TIME_UP, Allowance
 from tercet.advisor.verify.building import Building
 from tercet.advisor.verify.change import Bounds, Drop, Held, Trial, Verdicts
 from tercet.advisor.verify.examine import Examiner
@@ -55,14 +56,17 @@ async def verify(
     bounds = _gentle(bounds or Bounds(), place)
     began = monotonic()
     runs = Runs(place, figure=figure)
-    building = Building(runs, on_progress, monotonic)
+    allowance = Allowance(bounds.total_seconds, monotonic)
+    building = Building(runs, allowance, on_progress, monotonic)
+    costs: dict[int, WriteCost] = {}
     try:
         built = await building.build(changes)
-        examiner = Examiner(runs, built, bounds, estimates or {}, lambda: monotonic() - began < bounds.total_seconds)
+        examiner = Examiner(runs, built, bounds, estimates or {}, allowance)
         trial = _Proving(queries, built, examiner, on_progress)
         await trial.run()
         weighed = place.kind == "sandbox" and bounds.write_rows > 0
-        costs = await Writes(runs, bounds).measure(built, trial.active) if weighed else {}
+        if weighed:
+            await _weigh(Writes(runs, bounds), built, trial.active, allowance, costs)
     finally:
         await asyncio.shield(building.clear())
     return Verdicts(
@@ -75,6 +79,19 @@ async def verify(
         notes=trial.notes(),
         trials=tuple(trial.trials),
     )
+
+
+async def _weigh(
+    writes: Writes, built: Sequence[Built], active: frozenset[int], allowance: Allowance, costs: dict[int, WriteCost]
+) -> None:
+    """What is left to be written costs, as far as there is time."""
+    limit = allowance.limit()
+    try:
+        async with limit:
+            await writes.measure(built, active, costs)
+    except TimeoutError:
+        if not limit.expired():
+            raise
 
 
 def _gentle(bounds: Bounds, place: Place) -> Bounds:
@@ -159,6 +176,9 @@ class _Proving:
         if isinstance(change, Drop | View):
             return
         touched = [query for query in self.queries if self._concerns(at, query)]
+        if not touched and any(one.cut for one in self.results.values()):
+            self.doubted[at] = TIME_UP
+            return
         if not touched:
             self.withdrawn[at] = "no statement's plan uses it"
             return

@@ -5,6 +5,7 @@ Verdicts go by pages touched, which no busy machine changes; the statistics of t
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -297,6 +298,19 @@ async def test_time_that_is_up_is_said(sandbox: Sandbox) -> None:
     verdicts = await verify(sandbox, [query(BY_MAIL)], [index], bounds=QUICK, monotonic=lambda: float(next(moments)))
     assert verdicts.statements[0].sentence.endswith("the time for all of them was up")
     assert held(verdicts, 0).state != "kept"
+
+
+async def test_a_statement_that_runs_when_the_time_is_up_is_ended(sandbox: Sandbox) -> None:
+    """Whatever the limit of one statement: the index that it might use is neither kept nor withdrawn."""
+    endless = query("select count(*), (select pg_sleep(6000)) from users where email = 'user3@example.org'")
+    bounds = Bounds(statement_seconds=6000.0, total_seconds=2.0)
+    async with asyncio.timeout(120):
+        verdicts = await verify(sandbox, [endless], [Index("users_email", "users", ("email",))], bounds=bounds)
+    assert verdicts.statements[0].outcome == "unproved"
+    assert verdicts.statements[0].sentence.endswith("the time for all of them was up")
+    assert held(verdicts, 0).state == "unproved"
+    assert held(verdicts, 0).why == "the time for all of them was up"
+    assert await _indexes(sandbox, "users") == ["users_pkey"]
 
 
 async def test_a_trial_tells_true_sizes_and_switches_what_it_was_asked_to(sandbox: Sandbox) -> None:

@@ -18,6 +18,7 @@ from tercet.advisor.advice import Rewrite
 from tercet.advisor.catalog import Catalog
 from tercet.advisor.port import Costed, Refused, Supposed
 from tercet.advisor.reading import read
+from tercet.advisor.report import words
 from tercet.advisor.sandbox import Sandbox, copy
 from tercet.advisor.trial import Trial
 from tercet.advisor.verify import Bounds, Drop, Held, Live, Verdicts, verify
@@ -176,6 +177,30 @@ async def test_a_rewrite_with_other_rows_is_caught(sandbox: Sandbox) -> None:
     assert held(verdicts, 0).state == "withdrawn"
     assert "not the same rows" in held(verdicts, 0).why
     assert verdicts.statements[0].outcome == "same"
+
+
+async def test_an_empty_answer_proves_no_rewrite(sandbox: Sandbox) -> None:
+    """It is quicker, and answers otherwise than it should wherever there is a row: nobody calls that proved."""
+    asked = query("select id from users where email || '' = 'nobody@example.org' and created >= 0")
+    wrong = Rewrite(asked.fingerprint, asked.sql, "select id + 1 from users where id = -9", ("careless",))
+    verdicts = await verify(sandbox, [asked], [wrong], bounds=QUICK, figure=pages)
+    told = verdicts.statements[0]
+    assert (told.outcome, told.proof.same_rows, told.proof.rows) == ("faster", None, 0)
+    assert "both answers are empty, so no row was compared" in told.sentence
+    assert held(verdicts, 0).state == "unproved"
+    assert words.proof(told.proof) == "run, both answers are empty, so no row was compared"
+
+
+async def test_an_example_with_rows_tells_more_than_an_empty_one(sandbox: Sandbox) -> None:
+    """The rewrite is proved by the value that has rows, whichever is run first."""
+    sql = "select id from users where email || '' = $1 and created >= 0"
+    texts = [sql.replace("$1", f"'{name}@example.org'") for name in ("nobody", "user9")]
+    asked = Query(Statement(sql), (Example(texts[0], 0.9), Example(texts[1], 0.1)))
+    change = Rewrite(asked.fingerprint, sql, sql.replace("email || ''", "email"), ("by hand",))
+    index = Index("users_email", "users", ("email",))
+    verdicts = await verify(sandbox, [asked], [index, change], bounds=QUICK, figure=pages)
+    assert (verdicts.statements[0].proof.same_rows, verdicts.statements[0].proof.rows) == (True, 1)
+    assert held(verdicts, 1).state == "kept"
 
 
 async def test_a_rewrite_that_the_server_refuses_is_withdrawn(sandbox: Sandbox) -> None:

@@ -55,6 +55,8 @@ class Form:
     before: float | None = None
     ms: float | None = None
     indexes: tuple[Index, ...] = ()
+    # Whether it has answered as the statement itself does on rows that were generated to tell them apart.
+    compared: bool = False
 
     def words(self) -> str:
         """What it is called in a sentence."""

@@ -165,6 +165,7 @@ async def _refute(drafts: Sequence[Draft], catalog: Catalog, wishes: Wishes) -> 
             for at, draft in enumerate(drafts):
                 for form in [one for one in draft.forms if one.rewrite is not None]:
                     found = await check(draft.query.sql, form.query.sql, catalog, database)
+                    form.compared = found.outcome == "same"
                     if found.outcome == "refuted":
                         draft.rejected.append(Rejected(form.words(), "it answered otherwise on generated rows"))
                         draft.forms.remove(form)

@@ -215,8 +215,8 @@ class _Proving:
         size = one.size_bytes
         if at in self.withdrawn:
             return Held(one.change, "withdrawn", self.withdrawn[at], (), size, one.seconds)
-        doubt = self.left_out.get(at) or self.doubted.get(at)
-        if doubt is not None:
+        doubt = self.left_out.get(at) or self.doubted.get(at) or self._unseen(one.change)
+        if doubt:
             return Held(one.change, "unproved", doubt, (), size, one.seconds)
         helps = self.helps.get(at, ())
         why = (
@@ -225,6 +225,11 @@ class _Proving:
             else "; ".join(self.results[name].verified.sentence for name in helps)
         )
         return Held(one.change, "kept", why, helps, size, one.seconds, cost.insert_percent, cost.update_percent)
+
+    def _unseen(self, change: Change) -> str:
+        """Why a rewrite is not proved though it ran: an empty answer shows nothing of its rows."""
+        found = self.results.get(change.fingerprint) if isinstance(change, Rewrite) else None
+        return found.verified.sentence if found is not None and found.verified.proof.rows == 0 else ""
 
     def notes(self) -> tuple[str, ...]:
         """What is to be known beside the verdicts."""

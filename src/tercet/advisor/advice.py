@@ -89,6 +89,8 @@ class Piece:
 class Proof:
     """How a claim was checked. `interval` holds the two ends of the speed-up, `same_rows` None where nobody compared.
 
+    `rows` is how many rows were compared: of two empty answers none, so that `same_rows` is None.
+
     method: "run" on the same data, "sample" on a part of it, "plan" where only the planner was asked.
     """
 
@@ -100,6 +102,7 @@ class Proof:
     buffers_after: int | None = None
     # "same 100 rows", or what did not hold.
     sentence: str = ""
+    rows: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

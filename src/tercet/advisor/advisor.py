@@ -21,6 +21,7 @@ from tercet.advisor.flow.running import run_off
 from tercet.advisor.flow.stand import Stand
 from tercet.advisor.flow.telling.telling import Found, tell
 from tercet.advisor.flow.viewing import views
+from tercet.advisor.marked import marked
 from tercet.advisor.port import Refused
 from tercet.advisor.query import Example, Workload
 from tercet.advisor.reading import read
@@ -96,7 +97,7 @@ async def advise(
     """
     if verify == "replica" and replica is None:
         raise SettingInvalid("replica", where="advise()", shown="None", wanted="a database to run on")
-    database = cast("Database", getattr(db, "postgres", db))
+    database = marked(cast("Database", getattr(db, "postgres", db)))
     here = verify is not None or await is_here(database)
     wishes = Wishes(
         budget_bytes=size_bytes(budget) if isinstance(budget, str) else budget,

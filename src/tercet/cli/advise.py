@@ -24,12 +24,12 @@ from tercet.cli.main import FAILED
 from tercet.cli.opening import opened, place_of, settings_of
 from tercet.cli.options import folder_option
 from tercet.cli.screen import Screen
-from tercet.errors import UsageError
+from tercet.errors import DocumentInvalid, UsageError
 from tercet.settings import Settings
 from tercet.units import duration, size_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from tercet.advisor import Advice, Workload
     from tercet.advisor.port import Progress
@@ -208,10 +208,23 @@ def _ask(wish: _Wish) -> Advice:
 def _given(wish: _Wish, told: Progress) -> Workload | None:
     """The statements that were given; None if they are to be those that the server has counted."""
     if wish.piped:
-        return from_text(sys.stdin.read())
+        workload = from_text(sys.stdin.read())
+        if not workload.queries:
+            raise UsageError("The standard input holds no statement that reads or writes a table.", "Pipe SQL into it.")
+        return workload
     if wish.files:
         return from_files(wish.files)
-    return from_log(wish.logs, on_progress=told) if wish.logs else None
+    return _told_by(wish.logs, told) if wish.logs else None
+
+
+def _told_by(logs: Sequence[Path], told: Progress) -> Workload:
+    """The statements of logs; there has to be one."""
+    workload = from_log(logs, on_progress=told)
+    if not workload.queries:
+        reasons = "; ".join(one.why for one in workload.skipped)
+        mend = "Let the server write what takes long (log_min_duration_statement), and give that log."
+        raise DocumentInvalid(f"the log {workload.source}", reason=f"it tells of no statement: {reasons}", mend=mend)
+    return workload
 
 
 async def _advise(wish: _Wish, workload: Workload | None, told: Progress) -> Kept:

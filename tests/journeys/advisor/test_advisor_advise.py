@@ -186,6 +186,18 @@ async def test_an_engine_that_cannot_be_had_says_how_to_get_it(shop: Tercet) -> 
         await advise(shop, OF_A_USER, engine="hypopg", verify="off")
 
 
+async def test_what_there_is_no_time_to_run_is_told_as_planned(shop: Tercet) -> None:
+    """Texts, proofs, views and the copy share one allowance; what is left of the advice is the planner's."""
+    catalog = await read(shop.postgres)
+    workload = Workload((asked(SPENDERS, 900.0, label="spenders"), asked(OF_A_USER, 8.0, label="orders")), "the shop")
+    wishes = Wishes(thorough=True, seconds=60.0, verify="sample", figure=pages, running_seconds=0.0)
+    async with await shadow(shop.postgres, catalog) as engine:
+        advice = await advised(shop.postgres, catalog, workload, engine, wishes)
+    assert any(piece.columns[:1] == ("user_id",) for piece in advice.pieces)
+    assert {one.proof.method for one in advice.statements if one.proof is not None} == {"plan"}
+    assert any(note.endswith("what was not run by then is told as planned only") for note in advice.notes), advice.notes
+
+
 @pytest.mark.parametrize("at", ["building the shadow", "running orders", "copying orders"])
 async def test_nothing_is_left_when_it_is_ended_in_the_middle(
     shop: Tercet, at: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

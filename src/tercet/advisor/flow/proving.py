@@ -10,10 +10,11 @@ from tercet.advisor.candidate import index_name
 from tercet.advisor.candidates import extensions
 from tercet.advisor.flow.settling import Way, picked, settle
 from tercet.advisor.flow.stand import table_of, tables_of
-from tercet.advisor.verify.change import Drop, Verdicts, title
+from tercet.advisor.verify.change import Bounds, Drop, Verdicts, title
 from tercet.advisor.verify.verify import verify
 from tercet.errors import StoreError
 from tercet.sql import Index
+from tercet.units import duration
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Sequence
@@ -64,13 +65,18 @@ async def prove(
     verdicts = list[Verdicts]()
     try:
         if stand.builds:
-            await settle(choice, settling.run, again, settling.ways)
+            await settle(choice, settling.run, again, settling.ways, going=lambda: stand.allowance.left > 0)
             for view in views:
                 verdicts.append(await settling.over(view))
         else:
             verdicts += await settling.read()
     except StoreError as error:
         stand.notes.append(f"not all was run, and what was not is told as it was planned: {error}")
+    if not stand.allowance.left:
+        most = duration(stand.allowance.seconds)
+        stand.notes.append(
+            f"running took the {most} that it may take: what was not run by then is told as planned only"
+        )
     best = settling.best(Way(_unruly(choice), picked(choice)))
     return best, Proved((*([best.verdicts] if best.verdicts is not None else []), *verdicts))
 
@@ -114,7 +120,7 @@ class _Settling:
     async def over(self, view: View) -> Verdicts:
         """A view with the statements that it answers."""
         answered = [draft for draft in self.drafts if draft.view == view]
-        return await _over(await self._place(answered, ()), answered, view, self.wishes)
+        return await _over(await self._place(answered, ()), answered, view, self.stand, self.wishes)
 
     def best(self, unrun: Way) -> Way:
         """The way that saves most, in which the drafts then are; what the others had to withdraw is noted."""
@@ -139,7 +145,8 @@ class _Settling:
         estimates = {who: (one.ms_before, one.ms_after) for who, one in outlooks.items() if one is not None}
         return await verify(
             place, [draft.query for draft in drafts], changes,
-            estimates=estimates, figure=self.wishes.figure, known=self.known, on_progress=self.wishes.progress,
+            bounds=Bounds(total_seconds=self.stand.allowance.left), estimates=estimates,
+            figure=self.wishes.figure, known=self.known, on_progress=self.wishes.progress,
         )  # fmt: skip
 
     async def _place(self, drafts: Sequence[Draft], changes: Sequence[Change]) -> Place:
@@ -185,11 +192,12 @@ def _plain(one: Picked, why: str) -> Picked:
     return replace(one, candidate=replace(one.candidate, index=named, why=told))
 
 
-async def _over(place: Place, drafts: Sequence[Draft], view: View, wishes: Wishes) -> Verdicts:
+async def _over(place: Place, drafts: Sequence[Draft], view: View, stand: Stand, wishes: Wishes) -> Verdicts:
     """A view with the statements that it answers, each as it is asked now against the same over the view."""
     changes: list[Change] = [view, *(draft.over_view for draft in drafts if draft.over_view is not None)]
     queries = [draft.query for draft in drafts]
-    found = await verify(place, queries, changes, figure=wishes.figure, on_progress=wishes.progress)
+    bounds = Bounds(total_seconds=stand.allowance.left)
+    found = await verify(place, queries, changes, bounds=bounds, figure=wishes.figure, on_progress=wishes.progress)
     for draft in drafts:
         draft.view_verified = found.statement(draft.fingerprint)
     return found

@@ -182,6 +182,7 @@ async def _refute(drafts: Sequence[Draft], catalog: Catalog, engine: WhatIf, wis
                 for form in [one for one in draft.forms if one.rewrite is not None]:
                     names = _under(draft.query, catalog)
                     found = await check(draft.query.sql, form.query.sql, names, database)
+                    form.compared = found.outcome == "same"
                     if found.outcome == "refuted":
                         draft.rejected.append(Rejected(form.words(), "it answered otherwise on generated rows"))
                         draft.forms.remove(form)

@@ -58,15 +58,16 @@ async def settle(
     again: Callable[[Sequence[Way]], Awaitable[Choice]],
     ways: list[Way],
     *,
+    going: Callable[[], bool] = lambda: True,
     rounds: int = ROUNDS_AGAIN,
 ) -> None:
     """Run a choice; where it breaks its promise, choose `again` with what is known by then, and run that.
 
-    All that were run are added to `ways`, whatever ends it.
+    All that were run are added to `ways`, whatever ends it: also that it is `going` on no longer.
     """
     ways.append(await run(choice))
     for _ in range(rounds):
-        if not ways[-1].broken:
+        if not ways[-1].broken or not going():
             return
         choice = await again(ways)
         if picked(choice) in [way.names for way in ways]:

@@ -11,6 +11,7 @@ from tercet.advisor.blocks import blocks
 from tercet.advisor.failure import words
 from tercet.advisor.hypopg.descent import corrected
 from tercet.advisor.hypopg.postgres_refusals import REFUSALS
+from tercet.advisor.marked import marked
 from tercet.advisor.port import Costed, EngineKind, Refused, Supposed
 from tercet.advisor.shadow.sizes import size
 from tercet.errors import CommandRefused
@@ -44,7 +45,7 @@ _SETTINGS = {
 async def hypopg(database: Database, catalog: Catalog) -> Hypopg:
     """An engine on this database. Raises CommandRefused where the extension is not installed."""
     stack = AsyncExitStack()
-    connection = await stack.enter_async_context(database.autocommit())
+    connection = await stack.enter_async_context(marked(database).autocommit())
     try:
         found = (await connection.exec_driver_sql(_SQL["there"])).all()
         engine = Hypopg(connection, stack, catalog, version=_version(found))

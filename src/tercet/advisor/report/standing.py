@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
+from tercet.advisor.marked import marked
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -22,7 +24,7 @@ async def schema_digest(database: Database, *, without: Sequence[str] = ()) -> s
     Tables, views and indexes of the names in `without` do not count, nor do those views' indexes.
     """
     text = files("tercet.advisor.report").joinpath("standing.sql").read_text(encoding="utf-8")
-    async with database.transaction(within=_WITHIN) as connection:
+    async with marked(database).transaction(within=_WITHIN) as connection:
         await connection.exec_driver_sql("set local transaction read only")
         await connection.exec_driver_sql(_LIMIT)
         return str((await connection.exec_driver_sql(text, (list(without),))).all()[0][0])

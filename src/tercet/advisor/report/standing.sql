@@ -18,4 +18,4 @@ from (
         join pg_namespace n on n.oid = c.relnamespace
     where n.nspname !~ '^pg_' and n.nspname <> 'information_schema'
         and not c.relname = any($1::text[]) and not t.relname = any($1::text[])
-) x /* tercet */
+) x

@@ -70,7 +70,8 @@ def proof(one: Proof | None) -> str:
         return ""
     if one.same_rows is False:
         return f"NOT the same rows{': ' + one.sentence if one.sentence else ''}"
-    words = _METHODS[one.method]
+    # Of two empty answers nothing is proved but how long they take.
+    words = "run" if one.rows == 0 and one.method != "plan" else _METHODS[one.method]
     if one.sentence:
         return f"{words}, {one.sentence}"
     return f"{words}, same rows" if one.same_rows else words

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Self
 import msgspec
 
 from tercet.advisor.advice import Engine
+from tercet.advisor.marked import marked
 from tercet.advisor.port import Costed, EngineKind, Refused
 from tercet.advisor.private.cluster import SUPERUSER, Cluster
 from tercet.advisor.private.postgres_desk import Desk
@@ -266,6 +267,7 @@ async def shadow(
     it may count distinct values in a few hundred pages of production's large tables, so that sizes come closer.
     """
     began = time.perf_counter()
+    database = marked(database)
     tell = on_progress or (lambda _what, _done, _all: None)
     about = await read_about(database)
     cluster = server_like(about)

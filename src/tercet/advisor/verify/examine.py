@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from tercet.advisor.advice import Rewrite
+from tercet.advisor.allowance import TIME_UP
 from tercet.advisor.verify.answer import Sameness
 from tercet.advisor.verify.change import Drop
 from tercet.advisor.verify.duel import Duel, duel
@@ -15,8 +16,9 @@ from tercet.advisor.verify.values import filled, parametric
 from tercet.sql import Index
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
+    from tercet.advisor.allowance import Allowance
     from tercet.advisor.query import Query
     from tercet.advisor.verify.building import Built
     from tercet.advisor.verify.change import Bounds, Verified
@@ -36,6 +38,8 @@ class Examined:
     uses: frozenset[int] = frozenset()
     # Indexes that are to go and that the plan before uses.
     misses: frozenset[int] = frozenset()
+    # Whether there was no time to look.
+    cut: bool = False
 
 
 @dataclass
@@ -46,12 +50,30 @@ class Examiner:
     built: Sequence[Built]
     bounds: Bounds
     estimates: Mapping[str, tuple[float, float]]
-    # Whether time is left.
-    going: Callable[[], bool]
+    allowance: Allowance
     known: dict[object, Duel] = field(default_factory=dict)
+    _verdicts: dict[object, Examined] = field(default_factory=dict)
 
     async def examine(self, query: Query, active: frozenset[int], base: frozenset[int] = frozenset()) -> Examined:
-        """The statement with these changes against the statement with those of `base` (none: as it is)."""
+        """The statement with these changes against the statement with those of `base` (none: as it is).
+
+        When the time is up it is ended in the middle, and nothing is known of it.
+        """
+        key = (query.fingerprint, frozenset(active), frozenset(base))
+        if key not in self._verdicts:
+            limit = self.allowance.limit()
+            try:
+                async with limit:
+                    if not self.allowance.left:
+                        return _cut(query)
+                    self._verdicts[key] = await self._examined(query, active, base)
+            except TimeoutError:
+                if not limit.expired():
+                    raise
+                return _cut(query)
+        return self._verdicts[key]
+
+    async def _examined(self, query: Query, active: frozenset[int], base: frozenset[int]) -> Examined:
         why = self._not_runnable(query)
         texts = [] if why else self._texts(query, active, base)
         if not texts:
@@ -95,8 +117,6 @@ class Examiner:
         return mine[-1] if mine else None
 
     def _not_runnable(self, query: Query) -> str:
-        if not self.going():
-            return "the time for all of them was up"
         if query.reading:
             return ""
         if query.statement.kind not in _WRITING:
@@ -143,6 +163,10 @@ class Examiner:
 
 
 _UNDETERMINED = Sameness(None, "its rows differ between two runs of the same text: what it asks for is not determined")
+
+
+def _cut(query: Query) -> Examined:
+    return Examined(unproved(query, TIME_UP), cut=True)
 
 
 def _refused(before: Plan | Stopped, after: Plan | Stopped) -> Duel:

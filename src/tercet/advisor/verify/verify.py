@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from tercet.advisor.advice import Rewrite
+from tercet.advisor.allowance import TIME_UP, Allowance
 from tercet.advisor.verify.building import Building
 from tercet.advisor.verify.change import Bounds, Drop, Held, Trial, Verdicts
 from tercet.advisor.verify.examine import Examiner
@@ -58,15 +59,17 @@ async def verify(
     bounds = _gentle(bounds or Bounds(), place)
     began = monotonic()
     runs = Runs(place, figure=figure)
-    building = Building(runs, on_progress, monotonic)
+    allowance = Allowance(bounds.total_seconds, monotonic)
+    building = Building(runs, allowance, on_progress, monotonic)
+    costs: dict[int, WriteCost] = {}
     try:
         built = await building.build(changes)
-        going = lambda: monotonic() - began < bounds.total_seconds  # noqa: E731 - said once
-        examiner = Examiner(runs, built, bounds, estimates or {}, going, {} if known is None else known)
+        examiner = Examiner(runs, built, bounds, estimates or {}, allowance, {} if known is None else known)
         trial = _Proving(queries, built, examiner, on_progress)
         await trial.run()
         weighed = place.kind == "sandbox" and bounds.write_rows > 0
-        costs = await Writes(runs, bounds).measure(built, trial.active) if weighed else {}
+        if weighed:
+            await _weigh(Writes(runs, bounds), built, trial.active, allowance, costs)
     finally:
         await asyncio.shield(building.clear())
     return Verdicts(
@@ -79,6 +82,19 @@ async def verify(
         notes=trial.notes(),
         trials=tuple(trial.trials),
     )
+
+
+async def _weigh(
+    writes: Writes, built: Sequence[Built], active: frozenset[int], allowance: Allowance, costs: dict[int, WriteCost]
+) -> None:
+    """What is left to be written costs, as far as there is time."""
+    limit = allowance.limit()
+    try:
+        async with limit:
+            await writes.measure(built, active, costs)
+    except TimeoutError:
+        if not limit.expired():
+            raise
 
 
 def _gentle(bounds: Bounds, place: Place) -> Bounds:
@@ -163,6 +179,9 @@ class _Proving:
         if isinstance(change, Drop | View):
             return
         touched = [query for query in self.queries if self._concerns(at, query)]
+        if not touched and any(one.cut for one in self.results.values()):
+            self.doubted[at] = TIME_UP
+            return
         if not touched:
             self.withdrawn[at] = "no statement's plan uses it"
             return
@@ -199,8 +218,8 @@ class _Proving:
         size = one.size_bytes
         if at in self.withdrawn:
             return Held(one.change, "withdrawn", self.withdrawn[at], (), size, one.seconds)
-        doubt = self.left_out.get(at) or self.doubted.get(at)
-        if doubt is not None:
+        doubt = self.left_out.get(at) or self.doubted.get(at) or self._unseen(one.change)
+        if doubt:
             return Held(one.change, "unproved", doubt, (), size, one.seconds)
         helps = self.helps.get(at, ())
         why = (
@@ -209,6 +228,11 @@ class _Proving:
             else "; ".join(self.results[name].verified.sentence for name in helps)
         )
         return Held(one.change, "kept", why, helps, size, one.seconds, cost.insert_percent, cost.update_percent)
+
+    def _unseen(self, change: Change) -> str:
+        """Why a rewrite is not proved though it ran: an empty answer shows nothing of its rows."""
+        found = self.results.get(change.fingerprint) if isinstance(change, Rewrite) else None
+        return found.verified.sentence if found is not None and found.verified.proof.rows == 0 else ""
 
     def notes(self) -> tuple[str, ...]:
         """What is to be known beside the verdicts."""

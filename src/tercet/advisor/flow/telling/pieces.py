@@ -78,11 +78,19 @@ def rewrite_piece(draft: Draft, one: Rewrite, held: Held | None) -> Piece:
     """Another text for the program, with what it rests on."""
     why = f"{', '.join(one.rules)}{': ' + '; '.join(one.conditions) if one.conditions else ''}"
     if held is not None and held.state == "unproved":
-        why += f"; not proved: {held.why}"
+        why += f"; not proved: {held.why}{_resting(draft)}"
     return Piece(
         "rewrite", why, (one.after,), (one.before,), helps=(draft.fingerprint,), rejected=tuple(draft.rejected),
         value=one,
     )  # fmt: skip
+
+
+def _resting(draft: Draft) -> str:
+    """What still speaks for a rewrite whose answers were empty."""
+    if draft.verified is None or draft.verified.proof.rows != 0:
+        return ""
+    generated = ", and on generated rows, on which it answered the same" if draft.forms[0].compared else ""
+    return f"; it rests on its rules{generated}"
 
 
 def view_piece(

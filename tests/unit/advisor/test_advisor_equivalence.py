@@ -51,7 +51,22 @@ TOP = (
         ("select sum(weight) from users", "float_sum", "numeric"),
         ("select random()", "volatile", "parameter"),
         ("select id from users where born > '2024-01-01'", "time_zone", "timestamptz '2024-01-01 00:00:00+00'"),
-        ("select id from users where born::date = '2024-01-01'", "time_zone", "born AT TIME ZONE 'UTC'"),
+        (
+            "select id from users where born::date = '2024-01-01'",
+            "time_zone",
+            "ask for born >= '2024-01-01 00:00:00+00'::timestamptz AND born < '2024-01-02 00:00:00+00'::timestamptz",
+        ),
+        (
+            "select id from users where '2024-03-01' > date_trunc('month', born)",
+            "time_zone",
+            "ask for born < '2024-03-01 00:00:00+00'::timestamptz, or cut born AT TIME ZONE 'UTC'",
+        ),
+        (
+            "select id from users where extract(hour from born) = 7",
+            "time_zone",
+            "ask for the range of born that is meant",
+        ),
+        ("select date_trunc('day', born) from users", "time_zone", "born AT TIME ZONE 'UTC', with the zone"),
         ("select id from orders where placed > '2024-01-01'", "bounds", "placed >= '2024-01-01'"),
         ("select id from orders where placed <= '2024-01-31'", "bounds", "placed < date '2024-01-31' + 1"),
         (

@@ -62,7 +62,7 @@ def _merged(candidates: Sequence[Candidate]) -> Iterator[Candidate]:
 
 def _made(candidate: Candidate, index: Index, why: str) -> Candidate:
     named = replace(index, name=index_name(index))
-    return replace(candidate, index=named, why=why)
+    return replace(candidate, index=named, why=why, reasons=())
 
 
 def _essence(index: Index) -> tuple[object, ...]:

@@ -135,7 +135,9 @@ def keys(index: Index) -> tuple[str, ...]:
 
 
 def _lost(cost: WriteCost) -> str:
-    lost = f"; updates that set its columns leave their page ({len(cost.hot_lost)} statements)" if cost.hot_lost else ""
+    count = len(cost.hot_lost)
+    told = f"{count} statement{'' if count == 1 else 's'}"
+    lost = f"; updates that set its columns leave their page ({told})" if count else ""
     return f"{lost}{'; ' + cost.note if cost.note else ''}"
 
 

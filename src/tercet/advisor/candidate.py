@@ -36,6 +36,8 @@ class Candidate:
     replaces: tuple[str, ...] = ()
     # What it does for each of these, where that is not the same for all.
     reasons: tuple[tuple[str, str], ...] = ()
+    # Whether a statement is to read its first rows only, in this order.
+    ordered: bool = False
 
     def why_for(self, queries: Iterable[str]) -> str:
         """What it does for the first of these that it was thought of for."""

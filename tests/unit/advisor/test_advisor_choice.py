@@ -418,9 +418,15 @@ def test_a_column_that_nobody_feels_is_left_out() -> None:
     narrow, wide = candidate("t", "a", queries=[asked]), candidate("t", "a", "b", queries=[asked])
     few = Planner(rows=20_000.0)
     assert names(chosen([asked], [narrow, wide], small, engine=few)) == {"t_a_idx"}
-    ordered = replace(wide, kind="sort")
+    ordered = replace(wide, ordered=True)
     assert names(chosen([asked], [narrow, ordered], small, engine=few)) == {"t_a_b_idx"}
     assert names(chosen([asked], [narrow, wide], catalog(table("t")))) == {"t_a_b_idx"}
+    # Half the size for nearly all of the gain.
+    index = Index("t_a_few", ("public", "t"), ("a",), where="b = 2")
+    part = Candidate(index, "partial", "", frozenset({asked.fingerprint}))
+    assert names(chosen([asked], [wide, part], small, engine=few)) == {"t_a_few"}
+    assert names(chosen([asked], [ordered, part], small, engine=few)) == {"t_a_b_idx"}
+    assert names(chosen([asked], [ordered, replace(part, ordered=True)], small, engine=few)) == {"t_a_few"}
 
 
 def test_what_was_not_picked_is_told_with_the_figures_that_speak_against_it() -> None:

@@ -96,6 +96,7 @@ def test_what_leaves_a_question_open_is_told_with_its_mend(query: str, kind: str
         "select id from users where id = 4 limit 1",
         "select name from users union select email from users order by name limit 3",
         "select id, row_number() over (order by name, id) from users",
+        "select id, rank() over (partition by id order by name) from users order by name, id limit 5",
         "select id from users where born >= timestamptz '2024-01-01 00:00:00+00'",
         "select id from orders where placed >= '2024-01-01' and placed < '2024-02-01'",
         "select max(name), string_agg(name, ',' order by id) from users",

@@ -216,6 +216,17 @@ def test_an_index_helps_those_too_for_whom_another_would_do() -> None:
     )
 
 
+def test_an_index_of_a_partitioned_table_is_made_as_one_can_be() -> None:
+    """PostgreSQL builds and drops none concurrently there; whoever applies the advice gets it part by part."""
+    one = draft("select 1 from orders where user_id = 1", 10, 1)
+    parts = Table(TABLE, kind="p", partitions=(("public", "part"),))
+    known = Catalog(MappingProxyType({TABLE: parts}), version=180000)
+    (piece,) = tell(told([one], (picked(BY_USER, one),), known=known)).pieces
+    assert piece.ddl == (f"{BY_USER.create(concurrently=False)};",)
+    assert piece.undo == (f"{BY_USER.drop(concurrently=False)};",)
+    assert "part by part" in piece.why
+
+
 def test_that_nobody_knows_what_is_written_is_told_once() -> None:
     """Not with each index, and not where the counters say it."""
     one = draft("select 1 from orders where user_id = 1 and total = 1", 10, 1)

@@ -58,6 +58,8 @@ class _Thought:
     promise: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     # What it does for each statement.
     reasons: dict[str, str] = field(default_factory=dict)
+    # Whether it gives an order of which one of them reads the beginning.
+    ordered: bool = False
 
     @property
     def total(self) -> float:
@@ -141,6 +143,7 @@ def _thought(draft: Draft, kind: str, table: Table, scans_: Mapping[str, Scan]) 
     for query, scan in scans_.items():
         thought.promise[query] += _promise(draft, scan)
         thought.reasons[query] = draft.why
+        thought.ordered |= draft.ordered and scan.limited
     yield thought
 
 
@@ -157,6 +160,7 @@ def _promise(draft: Draft, scan: Scan) -> float:
 def _add(thoughts: dict[str, _Thought], thought: _Thought) -> None:
     """Of two that make the same index, the first is kept, with what the other promises."""
     same = thoughts.setdefault(thought.index.create(), thought)
+    same.ordered |= thought.ordered
     if same is not thought:
         for query, promise in thought.promise.items():
             same.promise[query] = max(same.promise[query], promise)
@@ -228,7 +232,7 @@ def _named(found: Iterable[_Thought], catalog: Catalog) -> Iterator[Candidate]:
         index = replace(thought.index, name=name)
         queries = frozenset(thought.promise)
         reasons = tuple(sorted(thought.reasons.items()))
-        yield Candidate(index, thought.kind, thought.why, queries, thought.replaces, reasons)
+        yield Candidate(index, thought.kind, thought.why, queries, thought.replaces, reasons, thought.ordered)
 
 
 def _told_apart(name: str, index: Index) -> str:

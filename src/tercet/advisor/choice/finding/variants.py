@@ -39,7 +39,9 @@ def _shorter(candidates: Sequence[Candidate]) -> Iterator[Candidate]:
             yield _made(one, replace(index, include=()), f"{one.why}; without the columns it would carry")
         for count in range(len(index.keys) - 1, 0, -1):
             shorter = replace(index, columns=index.keys[:count], include=())
-            yield _made(one, shorter, f"{one.why}; by its first {count} of {len(index.keys)} columns")
+            yield _made(
+                replace(one, ordered=False), shorter, f"{one.why}; by its first {count} of {len(index.keys)} columns"
+            )
 
 
 def _merged(candidates: Sequence[Candidate]) -> Iterator[Candidate]:

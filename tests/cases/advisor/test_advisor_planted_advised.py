@@ -170,7 +170,7 @@ async def test_advice_is_right_and_none_where_none_is_due(
     assert bool(alone) == all(one["kind"] != "index" for one in due)
 
 
-RUN = ("trigram_like", "optimal_whole")
+RUN = ("trigram_like", "optimal_whole", "missing_plain")
 
 
 @pytest.mark.parametrize("case", [one for one in CASES if one["name"] in RUN], ids=lambda case: case["name"])

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 # Said of a unique index: why it is one, and what that asks of the program.
 _RULE = (
-    "unique, since a statement gains by no two rows having the same, which all rows were looked at for: "
-    "from then on it refuses a second one"
+    "unique, since a statement gains by that rule what no plain index gives: all rows were looked at and keep it, "
+    "and from then on a row that breaks it is refused"
 )
 
 

@@ -48,7 +48,8 @@ def index_piece(one: Picked, held: Held | None, catalog: Catalog, *, scale: floa
     return Piece(
         "index", why,
         (*(f"{each};" for each in extensions(index, catalog)), f"{index.create(concurrently=not whole)};"),
-        (f"{index.drop(concurrently=not whole)};",), dotted(index), keys(index), tuple(index.include), index.where, index.method,
+        (f"{index.drop(concurrently=not whole)};",), dotted(index), keys(index),
+        tuple(index.include), index.where, index.method,
         round(built * scale) if built else one.supposed.size_bytes,
         # An index makes no write cheaper: what was measured below zero is noise.
         max(held.insert_percent, 0.0) if held is not None and held.insert_percent is not None else cost.percent,

@@ -90,7 +90,7 @@ async def choose(
     search = Search(worth, budget_bytes=budget_bytes, late=room.late, tell=room.tell)
     pool, place = await (_thorough if thorough else _quick)(search, ledger, room)
     ended = clock.monotonic() < room.until
-    place = await search.earned(await simplified(search, ledger, place))
+    place = await search.earned(await simplified(search, ledger, place, thorough=thorough))
     frail = await fragile(ledger, place[0])
     picked = await tell(search, worth, place, pool, frail, most=_REJECTED_THOROUGH if thorough else _REJECTED_QUICK)
     dropped = await needless(ledger, worth.writes, place[0], suspects)

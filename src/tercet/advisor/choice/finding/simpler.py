@@ -18,23 +18,30 @@ if TYPE_CHECKING:
 _TABLE_SHARE = 0.05
 # So much of what a statement gains may be lost by that.
 _LOST_MOST = 0.03
+# Each costs a plan of each statement that may use it.
+_ASKED_MOST = 4
 # Between two conditions of a partial index.
 _AND = " AND "
 
 
-async def simplified(search: Search, ledger: Ledger, place: Place) -> Place:
+async def simplified(search: Search, ledger: Ledger, place: Place, *, thorough: bool) -> Place:
     """With a simpler index in place of each whose rule, columns or bytes earn nothing by themselves.
 
     That today's values differ is no rule of the data, and a column that nobody feels is in every write's way. What is
-    felt by the plans that are known is not asked for.
+    felt by the plans that are known is not asked for; the thorough way asks for a few all the same.
     """
-    for ways in (_smaller, _simpler):
-        for one in [ledger.candidates[name] for name in sorted(place[0])]:
-            for trial in await ways(one, search, ledger, place):
-                asked = await search.place(trial, place)
-                if _unfelt(search, place, asked) or (ways is _smaller and _nearly(search, ledger, place, asked)):
-                    place = asked
-                    break
+    for one in [ledger.candidates[name] for name in sorted(place[0])]:
+        for trial in await _smaller(one, search, ledger, place):
+            asked = await search.place(trial, place)
+            if _nearly(search, ledger, place, asked):
+                place = asked
+                break
+    for one in [ledger.candidates[name] for name in sorted(place[0])]:
+        for trial in await _simpler(one, search, ledger, place, _ASKED_MOST if thorough else 0):
+            asked = await search.place(trial, place)
+            if _unfelt(search, place, asked):
+                place = asked
+                break
     return place
 
 
@@ -66,14 +73,17 @@ async def _smaller(one: Candidate, search: Search, ledger: Ledger, place: Place)
     return [using for using, _ in sorted(near, key=lambda trial: (trial[1].total, sorted(trial[0])))]
 
 
-async def _simpler(one: Candidate, search: Search, ledger: Ledger, place: Place) -> list[Names]:
-    """In its place one that promises less, of most rows and the smallest first; and of a unique one the plain twin."""
+async def _simpler(one: Candidate, search: Search, ledger: Ledger, place: Place, asked: int) -> list[Names]:
+    """In its place one that promises less, of most rows and the smallest first; and of a unique one the plain twin.
+
+    Those of which nothing is felt by the plans that are known, and the first `asked` whatever they say.
+    """
     known, others = ledger.candidates, place[0] - {one.name}
     found = [name for name, other in known.items() if _less(other.index, one)]
     found.sort(key=lambda name: (_conditions(known[name].index), ledger.sizes[name].size_bytes, name))
     with ledger.guessing():
         trials = [await search.place(others | {name}, place) for name in found]
-    simpler = [trial[0] for trial in trials if _unfelt(search, place, trial)]
+    simpler = [trial[0] for at, trial in enumerate(trials) if at < asked or _unfelt(search, place, trial)]
     if not one.index.unique:
         return simpler
     twin = plain(one)

@@ -273,7 +273,7 @@ async def test_a_server_killed_while_a_drop_is_looked_at_is_told_and_both_ways_g
 
 
 async def test_beside_a_build_of_somebody_elses_it_is_said_what_waits(own: Own) -> None:
-    """While another index of the collection is built, none can be hidden or shown: nothing is changed, and it is told."""
+    """While another index of a collection is built none can be hidden or shown: it is told, and nothing is changed."""
     database = own.client()
     assert (await apply(database, MAKE)).done
     await _halt(database, on=True)

@@ -15,8 +15,10 @@ from bson import json_util
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 
-from tercet.advisor.advice import Advice, Piece
+from tercet.advisor.advice import Advice, MongoChange, Piece
 from tercet.advisor.mongo import advise_mongo, apply, from_files, from_log, from_server, from_specs, undo
+from tercet.advisor.mongo.shape import Command
+from tercet.advisor.mongo.trial import Desk
 from tercet.advisor.report import Kept, to_json, to_text
 from tercet.errors import DocumentInvalid, UsageError
 
@@ -177,6 +179,43 @@ async def test_an_index_that_makes_a_command_read_more_is_not_kept(production: D
     assert await production.orders.index_information() == before
 
 
+async def test_an_index_by_which_less_is_read_and_more_time_goes_is_not_kept(
+    production: Database, advice: Advice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Judged by the commands that the advice was made for, and by the clock: both ways in turn, not by chance."""
+    piece = _index_on(advice, "orders", "status")
+    change = piece.value
+    assert isinstance(change, MongoChange)
+    assert [json_util.loads(one).get("find") for one in change.commands] == ["orders", "orders", None, None]
+    before = await production.orders.index_information()
+
+    async def slower(desk: Desk, _: Command) -> float:
+        told = (await desk.database.orders.index_information()).get(change.name, {"hidden": True})
+        return 10.0 if told.get("hidden") else 12.0
+
+    monkeypatch.setattr(Desk, "wall_ms", slower)
+    applied = await apply(production, piece)
+    assert (applied.done, applied.why) == (False, f"{change.name} was taken away again: 10 ms → 12 ms")
+    assert await production.orders.index_information() == before
+
+
+async def test_an_index_that_is_missed_is_not_let_go(production: Database, advice: Advice) -> None:
+    """It is hidden first, and shown again where something reads more without it."""
+    piece = next(one for one in advice.pieces if one.kind == "drop_index" and "user_id" in one.columns)
+    newest = from_specs({"find": "orders", "filter": {"user_id": 7}}).queries[0].command
+    await production.orders.drop_index("user_id_1_created_at_-1")
+    before = await production.orders.index_information()
+    applied = await apply(production, piece, commands=[newest])
+    assert not applied.done
+    assert "was left: without it 20 → 10,000 keys and documents read" in applied.why
+    assert await production.orders.index_information() == before
+    await production.orders.create_index([("user_id", 1), ("created_at", -1)])
+    for _ in range(2):
+        assert (await apply(production, piece, commands=[newest])).done
+    for _ in range(2):
+        assert (await undo(production, piece)).done
+
+
 async def test_a_rewrite_cannot_be_carried_out_on_the_database(production: Database) -> None:
     """It is made in the program."""
     with pytest.raises(UsageError, match="rewrite"):
@@ -217,7 +256,7 @@ async def test_a_query_that_cannot_run_is_told_and_others_go_on(production: Data
     notes = {one.label: " ".join(one.notes) for one in told.statements}
     assert "nonsense" in notes["orders.find total"]
     assert "nowhere" in notes["nowhere.find a"]
-    assert _index_on(told, "orders", "status")
+    assert _index_on(told, "orders", "status").ddl
 
 
 async def test_the_profiler_is_read_and_never_switched(production: Database) -> None:

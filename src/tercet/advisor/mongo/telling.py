@@ -199,7 +199,7 @@ def _proof(found: Found, draft: Draft) -> Proof:
 
 
 def _notes(found: Found, draft: Draft, *, told: bool) -> list[str]:
-    notes = list(draft.notes)
+    notes = list(dict.fromkeys(draft.notes))
     name = draft.fingerprint
     if draft.runs and not told:
         notes.append(_left_alone(found, draft))

@@ -214,7 +214,7 @@ async def _pairs(trying: Trying, draft: Draft, form: int, built: Sequence[Tried]
         proved.examples[name, example] = one
     with_all = await desk.answer(draft.forms[form].commands[0])
     await _show(trying, mine, hidden=True)
-    without = await desk.answer(draft.forms[0].commands[0])
+    without = await desk.answer(draft.forms[0].commands[0]) if draft.before[0, 0].whole else None
     await _show(trying, mine, hidden=False)
     if with_all is None or without is None:
         proved.same[name], proved.rows[name] = None, 0

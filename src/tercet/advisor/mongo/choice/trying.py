@@ -65,8 +65,9 @@ class Trying:
         """Measure one form of a query as things stand."""
         for example, command in enumerate(draft.forms[form].commands):
             try:
-                told = await self.desk.explain(command)
                 cost = await self.desk.cost(command, runs=self._runs + 1)
+                # What takes too long is not waited for twice.
+                told = await self.desk.explain(command, run=cost.whole)
             except RUN_ERRORS as error:
                 if example == 0:
                     draft.notes.append(f"it cannot be run: {error}")
@@ -125,10 +126,10 @@ class Trying:
             first = one.candidate.index.collection not in joined(command)
             if first and name not in await self.desk.chosen(command):
                 continue
-            told = await self.desk.explain(command)
+            cost = await self.desk.cost(command, runs=self._runs)
+            told = await self.desk.explain(command, run=cost.whole)
             if name in told.indexes:
-                one.costs[place] = (await self.desk.cost(command, runs=self._runs)).ms
-                one.told[place] = told
+                one.costs[place], one.told[place] = cost.ms, told
 
     async def _judge(self, one: Tried, name: str, drafts: Sequence[Draft]) -> None:
         """Throw it out if it makes a query dearer, or nothing cheaper."""

@@ -56,7 +56,7 @@ class Desk:
     """Commands of one database; one run may take `run_ms`."""
 
     def __init__(self, database: AsyncDatabase[dict[str, Any]], *, run_ms: int = RUN_MS) -> None:
-        self.database, self._run_ms = database, run_ms
+        self.database, self.run_ms = database, run_ms
         self._raw = database.with_options(codec_options=bson.codec_options.CodecOptions(document_class=RawBSONDocument))
         self.runs = 0
 
@@ -71,7 +71,7 @@ class Desk:
         """Milliseconds of one run by the clock, where others work too; None if it takes too long."""
         began = time.perf_counter()
         try:
-            with pymongo.timeout(self._run_ms / 1e3):
+            with pymongo.timeout(self.run_ms / 1e3):
                 await self._count(command, None)
         except PyMongoError as error:
             if not error.timeout:
@@ -81,10 +81,10 @@ class Desk:
 
     async def explain(self, command: Command, *, run: bool = True) -> Told:
         """The plan that the server chooses by itself, and what it read, unless that is not wanted or takes too long."""
-        asked = {"explain": spoken(command), "verbosity": "executionStats", "maxTimeMS": self._run_ms}
+        asked = {"explain": spoken(command), "verbosity": "executionStats", "maxTimeMS": self.run_ms}
         if run:
             try:
-                with pymongo.timeout(self._run_ms / 1e3):
+                with pymongo.timeout(self.run_ms / 1e3):
                     return read(await self.database.command(asked))
             except PyMongoError as error:
                 if not error.timeout:
@@ -150,7 +150,7 @@ class Desk:
             except OperationFailure as error:
                 if error.code != _TOO_LONG:
                     raise
-                return Cost(self._run_ms, self._run_ms, 0, whole=False)
+                return Cost(self.run_ms, self.run_ms, 0, whole=False)
             runs += 1
             self.runs += 1
             wall = (time.perf_counter() - began) * 1e3
@@ -164,7 +164,7 @@ class Desk:
         return sum([1 async for _ in self._rows(command, hint, decoded=False)])
 
     async def _rows(self, command: Command, hint: Any, *, decoded: bool) -> Any:
-        asked = {**spoken(command, hint), "maxTimeMS": self._run_ms}
+        asked = {**spoken(command, hint), "maxTimeMS": self.run_ms}
         place = self.database if decoded else self._raw
         if "cursor" in asked or "find" in asked:
             async for row in await place.cursor_command(asked):

@@ -19,7 +19,7 @@ from pymongo.errors import PyMongoError
 from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStartedEvent, CommandSucceededEvent
 
 from tercet.advisor.advice import MongoChange, Piece
-from tercet.advisor.mongo import apply, undo
+from tercet.advisor.mongo import apply, mongo_apply, undo
 from tercet.advisor.mongo.mongo_guard import Guard
 from tercet.servers.folder import Site
 from tercet.servers.mongo import MongoServer
@@ -54,6 +54,7 @@ class Heard(CommandListener):
 
     def __init__(self) -> None:
         self.commands: list[dict[str, Any]] = []
+        self.failures: list[str] = []
 
     def started(self, event: CommandStartedEvent) -> None:
         """Keep it."""
@@ -63,7 +64,8 @@ class Heard(CommandListener):
         """Nothing."""
 
     def failed(self, event: CommandFailedEvent) -> None:
-        """Nothing."""
+        """Keep its name."""
+        self.failures.append(event.command_name)
 
 
 class Own:
@@ -286,9 +288,34 @@ async def test_beside_a_build_of_somebody_elses_it_is_said_what_waits(own: Own) 
         await asyncio.sleep(LOOK_SECONDS)
     waits = await apply(database, LET_GO)
     assert not waits.done
-    assert "another index of things is being built: a_1 stays as it is" in waits.why
+    assert "another index of things is being built: a_1 may be hidden" in waits.why
     assert await _state(database) == "shown"
     await _halt(database, on=False)
     await other
     await database.things.drop_index("b_1")
     assert (await apply(database, LET_GO, commands=())).done
+
+
+async def test_a_transaction_that_has_the_collection_in_hand_is_waited_for_in_short_steps(
+    own: Own, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever comes behind such a request would wait with it, so it is given up and made again; at last it is told."""
+    database = own.client()
+    assert (await apply(database, MAKE)).done
+    own.heard.failures.clear()
+    async with database.client.start_session() as session:
+        await session.start_transaction()
+        await database.things.insert_one({"a": 7}, session=session)
+        with monkeypatch.context() as patched:
+            patched.setattr(mongo_apply, "PATIENCE_SECONDS", 0.0)
+            refused = await apply(database, LET_GO, commands=())
+        assert not refused.done
+        assert "a transaction has things in hand: a_1 may be there still" in refused.why
+        assert await _state(database) == "shown"
+        tries = own.heard.failures.count("dropIndexes")
+        work = asyncio.create_task(apply(database, LET_GO, commands=()))
+        while own.heard.failures.count("dropIndexes") == tries:
+            await asyncio.sleep(LOOK_SECONDS)
+        await session.abort_transaction()
+    assert (await work).done
+    assert await _state(database) == "absent"

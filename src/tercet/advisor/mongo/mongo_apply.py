@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,14 @@ _NOT_FOUND = 27
 _BUILDING = 12_587
 # A cancelled build is looked at so often, until the server says that nothing of it is under way.
 _LOOK_SECONDS = 0.1
+# A transaction that has written to the collection keeps others from showing, hiding or dropping an index. It ends after
+# a minute unless the server was told otherwise; while such a request waits, so does everybody behind it.
+PATIENCE_SECONDS = 90.0
+_LOCK_MS = 1_000
+_PAUSE_SECONDS = 1.0
+# A server that does not even say that it was too long does not answer.
+_ANSWER_SECONDS = 30.0
+_TOO_LONG = 50
 _JSON = json_util.JSONOptions(tz_aware=True)
 
 
@@ -100,15 +109,31 @@ class _Work:
     async def hide(self, hidden: bool) -> None:
         """Let the planner see it, or not."""
         index = {"name": self.change.name, "hidden": hidden}
-        await self.database.command({"collMod": self.change.collection, "index": index})
+        await self._gently({"collMod": self.change.collection, "index": index})
 
     async def drop(self) -> None:
         """Take it away, also while it is being built."""
         try:
-            await self.database.command({"dropIndexes": self.change.collection, "index": self.change.name})
+            await self._gently({"dropIndexes": self.change.collection, "index": self.change.name})
         except OperationFailure as error:
             if error.code != _NOT_FOUND:
                 raise
+
+    async def _gently(self, asked: dict[str, Any]) -> None:
+        """Ask for what wants the collection for itself, behind whose request everybody else's would wait."""
+        ends = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            try:
+                # Without the client's own limit, which would take the place of this one.
+                with pymongo.timeout(0):
+                    async with asyncio.timeout(_ANSWER_SECONDS):
+                        await self.database.command({**asked, "maxTimeMS": _LOCK_MS})
+            except OperationFailure as error:
+                if error.code != _TOO_LONG or time.monotonic() > ends:
+                    raise
+            else:
+                return
+            await asyncio.sleep(_PAUSE_SECONDS)
 
     def told(self, why: str, *, done: bool = True) -> Applied:
         """With what was seen."""
@@ -125,12 +150,13 @@ class _Making(_Work):
         await self.guard.begin()
         self.remains = f"the server builds {name} on, or will when it is back: hidden, so that no query takes it"
         await self._build(ours=found is None)
+        self.remains = f"{name} is there, hidden, unless it could be taken away again"
         try:
             await self.hide(False)
-            self.remains = f"{name} is there and shown, and was not looked at to the end"
+            self.remains = f"{name} is there, and was not looked at to the end"
             worse = await self.guard.worse(name, lambda on: self.hide(not on))
         except BaseException as error:
-            if not isinstance(error, ConnectionFailure):
+            if not isinstance(error, (ConnectionFailure, TimeoutError)):
                 await asyncio.shield(self._undone(ours=found is None))
             raise
         if worse:
@@ -161,14 +187,14 @@ class _Making(_Work):
             await asyncio.wait({building})
             return
         while not building.done():
-            with suppress(PyMongoError):
+            with suppress(PyMongoError, TimeoutError):
                 await self.drop()
             await asyncio.wait({building}, timeout=_LOOK_SECONDS)
         if building.exception() is None:
             await self._undone(ours=True)
 
     async def _undone(self, *, ours: bool) -> None:
-        with suppress(PyMongoError):
+        with suppress(PyMongoError, TimeoutError):
             await (self.drop() if ours else self.hide(True))
 
 
@@ -182,7 +208,7 @@ class _LettingGo(_Work):
                 missed = await self._missed()
                 if missed:
                     return self.told(f"{name} was left: without it {missed}", done=False)
-        self.remains = f"{name} may be there still"
+        self.remains = f"{name} may be there still" if found is False else f"{name} may be there still, hidden"
         await self.drop()
         return self.told(f"{name} is gone")
 
@@ -192,7 +218,7 @@ class _LettingGo(_Work):
             await self.hide(True)
             missed = await self.guard.worse(self.change.name, self.hide)
         except BaseException as error:
-            if not isinstance(error, ConnectionFailure):
+            if not isinstance(error, (ConnectionFailure, TimeoutError)):
                 await asyncio.shield(self.hide(False))
             raise
         if missed:
@@ -204,15 +230,19 @@ async def _told(work: _Work) -> Applied:
     """Do it; a server that goes away in the middle, or is busy with another index, is told with what remains."""
     try:
         return await work.run()
-    except ConnectionFailure as error:
+    except (ConnectionFailure, TimeoutError) as error:
         if not work.remains:
             raise
-        return work.told(f"the connection ended ({error}): {work.remains}. Apply it again, or undo it", done=False)
+        return work.told(
+            f"the server does not answer ({str(error) or 'in time'}): {work.remains}. Apply it again, or undo it",
+            done=False,
+        )
     except OperationFailure as error:
-        if error.code != _BUILDING:
+        if error.code not in {_BUILDING, _TOO_LONG}:
             raise
-        which = f"another index of {work.change.collection} is being built"
-        return work.told(f"{which}: {work.change.name} stays as it is. Apply it again when that has ended", done=False)
+        busy = "another index of {} is being built" if error.code == _BUILDING else "a transaction has {} in hand"
+        why = f"{busy.format(work.change.collection)}: {work.remains}. Apply it again when that has ended"
+        return work.told(why, done=False)
 
 
 def _change(piece: Piece) -> MongoChange:

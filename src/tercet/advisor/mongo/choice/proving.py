@@ -106,17 +106,29 @@ async def _beside(
             found = await trying.all_of([one.candidate for one in again], second, progress)
         finally:
             await _take_away(trying, built)
-        more = choose(second, found, trying.ratios, room)
-        if not more:
-            break
-        both = await _stands(trying, drafts, (*proved.picked, *more), progress)
-        if both is None or _falls_behind(both, proved):
-            # They stand without the new ones, whatever was said of them in that company.
-            for one in proved.picked:
-                one.rejected = ""
+        both = await _joined_by(trying, drafts, proved, choose(second, found, trying.ratios, room), progress)
+        if both is None:
             break
         proved = both
     return proved
+
+
+async def _joined_by(
+    trying: Trying, drafts: Sequence[Draft], proved: Proved, more: Sequence[Tried], progress: Progress
+) -> Proved | None:
+    """How all fares with these as well, without those of them at fault; None if none can stay."""
+    both = None
+    while more and both is None:
+        both = await _stands(trying, drafts, (*proved.picked, *more), progress, proved)
+        if both is not None and _fallen_behind(drafts, more, both, proved):
+            both = None
+        stay = [one for one in more if not one.rejected]
+        if both is None:
+            # None of the new ones is at fault by itself, and what was there before stands without them.
+            more = [] if len(stay) == len(more) else stay
+    for one in proved.picked:
+        one.rejected = ""
+    return both
 
 
 def _open(one: Tried, proved: Proved, drafts: Sequence[Draft]) -> bool:
@@ -135,22 +147,32 @@ def _reached(proved: Proved) -> dict[Place, float]:
     return {(name, proved.forms[name], at): min(one.after) for (name, at), one in proved.examples.items()}
 
 
-def _falls_behind(both: Proved, proved: Proved) -> bool:
-    """Whether a query is dearer in the greater company than it was in the smaller one."""
-    return any(
-        place in proved.examples and dearer([min(proved.examples[place].after)], [min(one.after)])
-        for place, one in both.examples.items()
-    )
+def _fallen_behind(drafts: Sequence[Draft], more: Sequence[Tried], both: Proved, proved: Proved) -> bool:
+    """Mark those of the new ones by which a query is dearer than it was without them; whether there are any."""
+    labels = {draft.fingerprint: draft.query.label for draft in drafts}
+    found = False
+    for place, now in both.examples.items():
+        then = proved.examples.get(place)
+        users = [one for one in more if one.candidate.index.called in now.indexes]
+        if then is not None and users and dearer([min(then.after)], [min(now.after)]):
+            for one in users:
+                figures = times(min(then.after), min(now.after))
+                one.rejected = f"{labels[place[0]]} is quicker by what is there already: {figures}"
+                found = True
+    return found
 
 
 async def _stands(
-    trying: Trying, drafts: Sequence[Draft], picked: Sequence[Tried], progress: Progress
+    trying: Trying, drafts: Sequence[Draft], picked: Sequence[Tried], progress: Progress, known: Proved | None = None
 ) -> Proved | None:
-    """How all fares with these; None, and those at fault are marked, if something is dearer or needless."""
+    """How all fares with these; None, and those at fault are marked, if something is dearer or needless.
+
+    What goes by the same indexes as in `known` is not judged again: the same question twice brings chance twice.
+    """
     built = await _build(trying, picked)
     try:
         proved = await _run(trying, drafts, built, progress)
-        if _at_fault(drafts, built, proved):
+        if _at_fault(drafts, built, proved, known or Proved()):
             return None
     finally:
         await _take_away(trying, built)
@@ -237,17 +259,18 @@ async def _show(trying: Trying, built: Sequence[Tried], *, hidden: bool) -> None
         await trying.desk.show(one.candidate.index.collection, one.candidate.index.called, hidden=hidden)
 
 
-def _at_fault(drafts: Sequence[Draft], built: Sequence[Tried], proved: Proved) -> bool:
+def _at_fault(drafts: Sequence[Draft], built: Sequence[Tried], proved: Proved, known: Proved) -> bool:
     """Mark what makes a query dearer or is used by none; whether there was any."""
     found = False
     labels = {draft.fingerprint: draft.query.label for draft in drafts}
     for one in built:
         called = one.candidate.index.called
         users = {place: pairs for place, pairs in proved.examples.items() if called in pairs.indexes}
-        for (name, _), pairs in users.items():
-            if dearer(pairs.before, pairs.after):
+        for place, pairs in users.items():
+            judged = place in known.examples and known.examples[place].indexes == pairs.indexes
+            if not judged and dearer(pairs.before, pairs.after):
                 figures = times(min(pairs.before), min(pairs.after))
-                one.rejected = f"beside the others it makes {labels[name]} dearer: {figures}"
+                one.rejected = f"beside the others it makes {labels[place[0]]} dearer: {figures}"
         if not users and not one.rejected:
             one.rejected = "no plan uses it any more once the others are there"
         found = found or bool(one.rejected)

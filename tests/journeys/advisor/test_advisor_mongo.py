@@ -216,6 +216,18 @@ async def test_an_index_that_is_missed_is_not_let_go(production: Database, advic
         assert (await undo(production, piece)).done
 
 
+async def test_another_index_of_that_name_is_not_touched(production: Database) -> None:
+    """Also where only the order of its fields differs; and where there is no collection, there is nothing to undo."""
+    change = MongoChange("elsewhere", "both", '{"key": {"a": 1, "b": 1}, "name": "both"}')
+    piece = Piece("index", "", value=change)
+    assert (await undo(production, piece)).done
+    await production.elsewhere.create_index([("b", 1), ("a", 1)], name="both")
+    for work in (apply, undo):
+        with pytest.raises(UsageError, match="it is another one"):
+            await work(production, piece)
+    await production.drop_collection("elsewhere")
+
+
 async def test_a_rewrite_cannot_be_carried_out_on_the_database(production: Database) -> None:
     """It is made in the program."""
     with pytest.raises(UsageError, match="rewrite"):

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from tercet.advisor.mongo.explained import Told
     from tercet.advisor.mongo.shape import Command
 
-_NOT_FOUND = 27
+# No such index, no such collection.
+_NOT_FOUND = (27, 26)
 # Another index of the same collection is being built: until then none can be shown, hidden or dropped.
 _BUILDING = 12_587
 # A cancelled build is looked at so often, until the server says that nothing of it is under way.
@@ -97,7 +98,7 @@ class _Work:
         """Whether it is hidden; None if it is not there. Raises UsageError if the name is another index's."""
         async for one in await self.database[self.change.collection].list_indexes():
             if one["name"] == self.change.name:
-                if dict(one["key"]) != _spec(self.change)["key"]:
+                if list(one["key"].items()) != list(_spec(self.change)["key"].items()):
                     raise UsageError(
                         f"{self.change.collection} has an index called {self.change.name} already, and it is another "
                         "one.",
@@ -116,7 +117,7 @@ class _Work:
         try:
             await self._gently({"dropIndexes": self.change.collection, "index": self.change.name})
         except OperationFailure as error:
-            if error.code != _NOT_FOUND:
+            if error.code not in _NOT_FOUND:
                 raise
 
     async def _gently(self, asked: dict[str, Any]) -> None:

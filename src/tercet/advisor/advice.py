@@ -46,11 +46,15 @@ class CachePolicy:
 
 @dataclass(frozen=True, slots=True)
 class MongoChange:
-    """An index of MongoDB to be made or taken away: `spec` is what createIndexes takes, as extended JSON."""
+    """An index of MongoDB to be made or taken away: `spec` is what createIndexes takes, as extended JSON.
+
+    `commands`, of the same form, are those that it must not make dearer.
+    """
 
     collection: str
     name: str
     spec: str
+    commands: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

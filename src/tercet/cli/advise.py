@@ -119,7 +119,7 @@ def advise(
     asked_of_mongo = advise_mongo.mongo_address(address)
     if asked_of_mongo is not None:
         given = advise_mongo.MongoWish(
-            asked_of_mongo, options["collections"], options["pipelines"], logs,
+            asked_of_mongo, folder, options["collections"], options["pipelines"], logs,
             options["budget"], not options["quick"], options["verify"],
         )  # fmt: skip
         with Screen().bars() as bars:
@@ -159,8 +159,9 @@ def _later(address: str | None, folder: Path, options: dict[str, Any]) -> int:
     if options["into"] is not None:
         save_advice(folder, options["into"], screen)
     if options["apply_numbers"] is not None and advise_mongo.is_for_mongo(last(folder)):
-        advise_mongo.apply(last(folder), address, options["apply_numbers"], screen)
-    elif options["apply_numbers"] is not None:
+        stand = advise_mongo.apply(last(folder), address, folder, options["apply_numbers"], screen)
+        return 0 if stand else FAILED
+    if options["apply_numbers"] is not None:
         apply(Wish(address, folder, options["apply_numbers"], options["wait"], options["measure"]), screen)
     return 0
 

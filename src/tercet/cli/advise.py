@@ -157,7 +157,7 @@ def _later(address: str | None, folder: Path, options: dict[str, Any]) -> int:
         undo = review_advice(address, folder, options["replicas"], options["days"], screen)
         return FAILED if undo and options["fail_on_advice"] else 0
     if options["into"] is not None:
-        save_advice(folder, options["into"], screen)
+        save_advice(address, folder, options["into"], screen)
     if options["apply_numbers"] is not None and advise_mongo.is_for_mongo(last(folder)):
         advise_mongo.apply(last(folder), address, options["apply_numbers"], screen)
     elif options["apply_numbers"] is not None:

@@ -75,6 +75,16 @@ class MakeRollup:
 
 
 @dataclass(frozen=True, slots=True)
+class DropView:
+    """A view or rollup to let go with all that keeps it; `undo` makes it again, as far as statements can."""
+
+    name: str
+    why: str
+    drop: tuple[str, ...]
+    undo: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Remark:
     """What no statement can do: it is said, so that it is not lost."""
 
@@ -82,7 +92,7 @@ class Remark:
     lines: tuple[str, ...]
 
 
-Step = BuildIndex | RebuildIndex | DropIndex | MakeView | MakeRollup | Remark
+Step = BuildIndex | RebuildIndex | DropIndex | MakeView | MakeRollup | DropView | Remark
 
 
 def has_expression(index: Index) -> bool:

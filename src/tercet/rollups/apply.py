@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tercet.rollups.blocks import blocks
 from tercet.rollups.kept.build import create_rollup, drop_named
 from tercet.rollups.kept.of_view import rollup_of
 from tercet.rollups.kept.rollup import Rollup
+from tercet.rollups.kept.script import SCRIPT
+from tercet.rollups.kept.statements import drops
 from tercet.rollups.memory import forget
 from tercet.rollups.relation import find
 from tercet.rollups.views import create_view
-from tercet.sql import identifier
+from tercet.sql import identifier, literal
 
 if TYPE_CHECKING:
-    from tercet.advisor.views.policy import Policy
     from collections.abc import Callable
 
+    from tercet.advisor.views.policy import Policy
     from tercet.migrations import Database
     from tercet.rollups.keeper import Keeper
     from tercet.rollups.kept.ranges import Range
@@ -55,6 +58,14 @@ async def apply_view(
         concurrently = {"plain": False, "concurrently": True}.get(policy.way)
         keeper.keep(what, every=policy.every, concurrently=concurrently)
     return created
+
+
+def taken_back(name: Name, *, rollup: bool) -> tuple[str, ...]:
+    """The statements by which drop_kept takes it away, for one transaction of somebody's own."""
+    if not rollup:
+        return (f"drop materialized view if exists {identifier(name)}",)
+    forgotten = blocks(*SCRIPT)["forget"].format_map({"name": literal(identifier(name))})
+    return (*drops(name), forgotten)
 
 
 async def drop_kept(database: Database, name: Name) -> None:

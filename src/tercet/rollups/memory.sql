@@ -70,6 +70,16 @@ where c.relkind = 'm' and obj_description(c.oid, 'pg_class') like 'tercet sha256
 select name, state, extract(epoch from clock_timestamp() - as_of)::float8, seconds, (to_jsonb(r) ->> 'every')::float8
 from tercet.rollups r
 
+-- name: may_pause
+-- Whether what we read can be left out of the counters.
+select current_setting('is_superuser') = 'on'
+
+-- name: pause
+set local track_counts = off
+
+-- name: drift
+select tercet_groups, tercet_wrong from {differ}(null, null, null)
+
 -- name: stand
 -- $1 names, $2 tables of groups, $3 logs, $4 trigger functions, $5 names of locks.
 select x.name, v.relkind::text, k.oid is not null, l.oid is not null,

@@ -25,6 +25,8 @@ _LATE = 1.5
 _SLACK_SECONDS = 5.0
 # Catalogues and counters only.
 _WITHIN = "10s"
+# Every group is counted again; a table that takes longer is looked at by check, range by range.
+_DRIFT_SECONDS = 30.0
 _WORRIES = frozenset({"overdue", "half filled", "empty", "unwatched"})
 _PART = re.compile(r'"((?:[^"]|"")+)"')
 
@@ -90,6 +92,22 @@ async def standing(database: Database) -> tuple[Standing, ...]:
         upkeep = {row[0]: row[8] for row in (await connection.exec_driver_sql(sql["stand"], locks)).all()}
     told = (_told(tuple(row), rows[row[0]], at_work=row[8] or upkeep[row[0]]) for row in found)
     return tuple(one for one in told if one is not None)
+
+
+async def drift(database: Database, name: Name, *, within: str | float = _DRIFT_SECONDS) -> tuple[int, int] | None:
+    """How many groups a rollup has, and how many are not what its table says; of one snapshot. Only reads.
+
+    None where our reading would be counted as somebody's use of it: that takes a superuser to leave out.
+    """
+    sql = blocks("tercet.rollups", "memory.sql")
+    async with database.transaction(within=within) as connection:
+        await connection.exec_driver_sql("set transaction read only")
+        if not (await connection.exec_driver_sql(sql["may_pause"])).all()[0][0]:
+            return None
+        await connection.exec_driver_sql(sql["pause"])
+        text = sql["drift"].format(differ=identifier(beside(name, "differ")))
+        groups, wrong = (await connection.exec_driver_sql(text)).all()[0]
+        return groups, wrong
 
 
 def _told(row: tuple[object, ...], remembered: tuple[object, ...], *, at_work: bool) -> Standing | None:

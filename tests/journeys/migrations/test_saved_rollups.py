@@ -107,7 +107,8 @@ async def _steps(url: str) -> tuple[MakeRollup, ...]:
 async def _objects(connection: asyncpg.Connection) -> list[tuple[str, ...]]:
     """All that is there by name: relations, functions, triggers, and what is remembered."""
     rows = await connection.fetch("""
-        select 'relation', relname::text from pg_class where relnamespace = 'public'::regnamespace and relname !~ '^alembic'
+        select 'relation', relname::text from pg_class
+        where relnamespace = 'public'::regnamespace and relname !~ '^alembic'
         union all select 'function', proname::text from pg_proc where pronamespace = 'public'::regnamespace
         union all select 'trigger', tgrelid::regclass::text || ' ' || tgname from pg_trigger where not tgisinternal
         order by 1, 2

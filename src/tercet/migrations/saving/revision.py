@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from tercet.migrations.steps import (
     BuildIndex,
     DropIndex,
+    DropView,
     MakeRollup,
     MakeView,
     RebuildIndex,
@@ -129,6 +130,9 @@ def _up(step: Step) -> Iterator[str]:
         case MakeRollup():
             yield from _said(step.why)
             yield from _rollup(step)
+        case DropView():
+            yield from _said(step.why)
+            yield from _drop_kept(step.drop)
         case Remark():
             yield from _said(f"{step.title} (nothing that a migration could do):")
             for line in step.lines:
@@ -144,8 +148,9 @@ def _down(step: Step) -> Iterator[str]:
         case MakeView():
             yield from _call("_drop_view", (("view", step.view.qualified),))
         case MakeRollup():
-            yield from _call("_run", (("", "set local lock_timeout = '5s'"),))
-            for statement in step.drop:
+            yield from _drop_kept(step.drop)
+        case DropView():
+            for statement in step.undo:
                 yield from _call("_run", (("", statement),))
         case RebuildIndex() | Remark():
             # A broken index is not made again, and what was only said is not taken back.
@@ -164,6 +169,11 @@ def _view(view: View, mark: str, comment: str) -> Iterator[str]:
     for index in view.all_indexes:
         yield from _build(index, comment if index == view.unique_index else "")
     yield from _call("_analyze", (("table", view.qualified),))
+
+
+def _drop_kept(statements: Sequence[str]) -> Iterator[str]:
+    for statement in ("set local lock_timeout = '5s'", *statements):
+        yield from _call("_run", (("", statement),))
 
 
 def _rollup(step: MakeRollup) -> Iterator[str]:

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from tercet.rollups.kept.rollup import Rollup
     from tercet.sql import Index
 
-_OWN = ("tercet.rollups.kept", "script.sql")
+# Its file of statements.
+SCRIPT = ("tercet.rollups.kept", "script.sql")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,7 @@ async def script(database: Database, rollup: Rollup) -> Script:
 async def _types(connection: Connection, rollup: Rollup) -> dict[str, tuple[str, bool, bool]]:
     names = [*rollup.keys, *rollup.stored.values()]
     asked = ", ".join(f"pg_typeof(x.{identifier(name)})::oid::bigint" for name in names)
-    sql = blocks(*_OWN)
+    sql = blocks(*SCRIPT)
     text = sql["asked_types"].format_map({**names_of(rollup), "types_of": asked})
     oids = list((await connection.exec_driver_sql(text)).all()[0])
     rows = (await connection.exec_driver_sql(sql["known_types"], (oids,))).all()
@@ -77,7 +78,7 @@ async def _types(connection: Connection, rollup: Rollup) -> dict[str, tuple[str,
 
 
 def _script(known: Statements) -> Script:
-    rollup, sql = known.rollup, blocks(*_OWN)
+    rollup, sql = known.rollup, blocks(*SCRIPT)
     probe, probe_index = probes(rollup)
     parent = [rollup.parent.table] if rollup.parent else []
     tables = [literal(identifier(one)) for one in (rollup.table, *parent)]

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, cast
 
 from tercet.advisor.candidates import doubles
 from tercet.advisor.reading import read
-from tercet.advisor.report import schema_digest
+from tercet.advisor.report import schema_digest, table_digests
 from tercet.advisor.report.words import what
 from tercet.cli.advise_measure import Helped
+from tercet.cli.advise_since import since
 from tercet.cli.advise_stale import check, made_by, standing
 from tercet.cli.advise_steps import numbers, picked, step
 from tercet.cli.advise_views import declared, instead, is_there, keeping, make
@@ -97,7 +98,9 @@ async def _apply(wish: Wish, kept: Kept, pieces: Sequence[Piece], screen: Screen
                 screen.result(line)
             if same:
                 # What we have done ourselves does not make the rest of the advice old.
-                kept = replace(kept, schema=await schema_digest(db.postgres, without=made_by(kept.advice)))
+                ours = made_by(kept.advice)
+                schema = await schema_digest(db.postgres, without=ours)
+                kept = replace(kept, schema=schema, tables=await table_digests(db.postgres, without=ours))
                 keep(kept, wish.folder)
     # The server counts what our connections have read when they end: that was nobody's use of it.
     async with opened(settings) as db, db.postgres.autocommit() as connection:
@@ -120,6 +123,9 @@ class _Applier:
         """Do it, and tell what was done."""
         head = f"{piece.number}  {piece.kind.partition('_')[0]}  {what(piece)}"
         catalog = await read(self._database)
+        other = await since(piece, self._kept, self._database, catalog)
+        if other:
+            self._screen.aside(f"{piece.number}  {other}")
         there = check(piece, self._kept.advice, catalog, same=same)
         if there:
             return [f"{head}: nothing to do, {there}"]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from tercet.advisor.advice import Advice, Piece
 from tercet.advisor.reading import read
-from tercet.advisor.report import Kept, schema_digest
+from tercet.advisor.report import Kept, schema_digest, table_digests
 from tercet.cli.advise_views import kept_words
 from tercet.cli.keeping import keep
 from tercet.cli.opening import opened, place_of, settings_of
@@ -70,7 +70,8 @@ async def _look(
         others = [Settings.read({"postgres": one}) for one in replicas] or list(settings.replicas)
         places = [(await stack.enter_async_context(opened(one))).postgres for one in others]
         found = await review(db.postgres, places)
-        catalog, schema = await read(db.postgres), await schema_digest(db.postgres)
+        catalog = await read(db.postgres)
+        schema, tables = await schema_digest(db.postgres), await table_digests(db.postgres)
         told = {one.qualified: await _freshness(db.postgres, one) for one in found if one.view}
     today = datetime.now(UTC).date()
     unused = [one for one in found if one.unused(today, days)]
@@ -79,7 +80,7 @@ async def _look(
         *_views([*filter(_viewed, unused)], today),
     )
     numbered = tuple(replace(piece, number=at) for at, piece in enumerate(pieces, 1))
-    return Kept(Advice((), numbered, None, "review"), place_of(settings), time.time(), schema), found, told
+    return Kept(Advice((), numbered, None, "review"), place_of(settings), time.time(), schema, tables), found, told
 
 
 def _viewed(one: Reviewed) -> bool:

@@ -66,6 +66,19 @@ def _statement(dice: Random) -> str:
     return " ".join(part for part in parts if part)
 
 
+def _within(statement: str, dice: Random) -> str:
+    """The statement as it is, or in another: in FROM, as a CTE that is used twice, or summed up once more."""
+    columns = statement.count(" as c")
+    order = ", ".join(f"{place + 1}" for place in range(columns))
+    return dice.choice((
+        statement,
+        statement,
+        f"select * from ({statement}) s order by {order}",
+        f"with s as ({statement}) select a.*, b.c0 as d from s a left join s b on b.c0 = a.c0 order by {order}, d",
+        f"select s.c0, count(*) as d from ({statement}) s where s.c0 is not null group by s.c0 order by 1",
+    ))  # fmt: skip
+
+
 async def _answer(connection: asyncpg.Connection, sql: str) -> str:
     """Columns, types and rows, as they are written: 1.0 is not 1.00."""
     prepared = await connection.prepare(sql)
@@ -84,7 +97,7 @@ async def test_whatever_is_asked_is_asked_of_the_view_alike(seed: int, postgres_
         async with Tercet(postgres=postgres_url) as db:
             catalog = await reading.read(db.postgres)
         for _ in range(4):
-            texts = [_statement(dice) for _ in range(7)]
+            texts = [_within(_statement(dice), dice) for _ in range(7)]
             queries = {one.fingerprint: Query(one, (Example(one.text),), ms=9.0) for one in map(Statement, texts)}
             transaction = connection.transaction()
             await transaction.start()

@@ -20,6 +20,7 @@ from tercet.cli.advise_apply import Wish, apply
 from tercet.cli.advise_review import review_advice
 from tercet.cli.advise_save import save_advice
 from tercet.cli.advise_since import changed_since
+from tercet.cli.advise_views import keeping
 from tercet.cli.keeping import keep, last
 from tercet.cli.main import FAILED
 from tercet.cli.opening import opened, place_of, settings_of
@@ -179,6 +180,8 @@ def _explain(address: str | None, folder: Path, number: int) -> None:
         since = asyncio.run(changed_since(piece, kept, address, folder))
         if since:
             screen.aside(since)
+        if piece.kind == "view":
+            screen.aside(f"--apply makes it so that it is {keeping(piece).words}")
     screen.lines(lines)
 
 

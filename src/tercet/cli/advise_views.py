@@ -13,6 +13,7 @@ from tercet.errors import DefinitionMismatch, StoreError, TercetError, UsageErro
 from tercet.migrations import MakeRollup
 from tercet.migrations.sqlstate import sqlstate
 from tercet.rollups import Rollup, apply_view, planned, script, standing, taken_back
+from tercet.rollups.keeper import EVERY_SECONDS_MIN
 from tercet.sql import View, identifier
 from tercet.sql.identifier import table_parts
 from tercet.units import duration, size
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from tercet.rollups.kept.ranges import Range
     from tercet.sql.identifier import Name
 
+# From here on nobody minds a part of a second.
+_WHOLE_SECONDS = 100.0
 # No refresh comes more often than this, however quick it is.
 _EVERY_SECONDS_MIN = 1.0
 # Whoever has just seen a failure waits no longer for what it has left.
@@ -100,7 +103,9 @@ def declared(keeping: Keeping) -> list[str]:
     if policy.every is None:
         return [*lines, f"# after each load: await refresh_view(db.postgres, {name}), of tercet.rollups"]
     how = {"plain": ", concurrently=False", "concurrently": ", concurrently=True"}.get(policy.way, "")
-    return [*lines, f'db.keep({name}, every="{policy.every:.3g}s"{how if isinstance(what, View) else ""})']
+    every = max(policy.every, EVERY_SECONDS_MIN)
+    shown = f"{every:.0f}s" if every >= _WHOLE_SECONDS else f"{every:.3g}s"
+    return [*lines, f'db.keep({name}, every="{shown}"{how if isinstance(what, View) else ""})']
 
 
 def instead(piece: Piece, advice: Advice) -> Iterator[str]:

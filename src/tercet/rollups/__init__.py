@@ -8,7 +8,7 @@ from tercet.rollups.kept.check import Checked, check, repair
 from tercet.rollups.kept.merge import Merged, merge
 from tercet.rollups.kept.of_view import rollup_of
 from tercet.rollups.kept.rollup import Measure, Parent, Rollup
-from tercet.rollups.kept.script import Script, script
+from tercet.rollups.kept.script import RollupScript, script
 from tercet.rollups.memory import Known
 from tercet.rollups.standing import Standing, drift, standing
 from tercet.rollups.summaries import create_summary, drop_summary
@@ -26,7 +26,7 @@ __all__ = [
     "Parent",
     "Refreshed",
     "Rollup",
-    "Script",
+    "RollupScript",
     "Standing",
     "Summary",
     "age",

@@ -15,12 +15,14 @@ from tercet import Tercet
 from tercet.advisor import Advice, Piece, StatementAdvice
 from tercet.advisor.report import Kept, schema_digest
 from tercet.advisor.views import Policy
+from tercet.cli.advise_views import Keeping, declared
 from tercet.cli.keeping import keep, last
 from tercet.cli.main import FAILED, run
 from tercet.cli.opening import place_of
 from tercet.rollups import Rollup, check, planned
 from tercet.settings import Settings
 from tercet.sql import Index, Key, Statement, View
+from tercet.units import seconds
 
 NAME = ("public", "spent by user")
 SPENT = View(
@@ -67,7 +69,7 @@ def _objects(url: str) -> list[tuple[Any, ...]]:
     )
 
 
-def _advise(url: str, *views: tuple[View, Policy], seconds: float | None = None) -> None:
+def _advise(url: str, *views: tuple[View, Policy], refresh: float | None = None) -> None:
     """Keep these views as the last advice for the database as it is now."""
 
     async def digest() -> str:
@@ -79,7 +81,7 @@ def _advise(url: str, *views: tuple[View, Policy], seconds: float | None = None)
     )
     pieces = tuple(
         Piece("view", "It is added up.", (f"{view.create()};",), (f"{view.drop()};",), ".".join(view.name), value=view,
-              policy=policy, refresh_seconds=seconds, helps=(told.fingerprint,), number=at)
+              policy=policy, refresh_seconds=refresh, helps=(told.fingerprint,), number=at)
         for at, (view, policy) in enumerate(views, 1)
     )  # fmt: skip
     place = place_of(Settings.read({"postgres": url}))
@@ -255,13 +257,23 @@ def test_a_view_whose_query_fails_leaves_nothing(url: str, capsys: pytest.Captur
 
 def test_a_view_that_writers_cannot_keep_is_refreshed_instead(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     """The reason is said, and it is refreshed as often as that can be done."""
-    _advise(url, (THREE, LOGGED), seconds=3.0)
+    _advise(url, (THREE, LOGGED), refresh=3.0)
     assert run(["advise", url, "--apply", "1"]) == 0
     out = capsys.readouterr().out
     assert "cannot be kept by what writers do" in out
     values, kept = _pasted(out)
     assert values == [THREE]
     assert kept == [(THREE, {"every": "12s", "concurrently": True})]
+
+
+@pytest.mark.parametrize(
+    ("every", "shown"), [(0.05, "0.1s"), (0.25, "0.25s"), (99.54, "99.5s"), (86_399.6, "86400s"), (2e7, "20000000s")]
+)
+def test_an_interval_is_written_as_the_keeper_reads_it(every: float, shown: str) -> None:
+    """However short or long it is."""
+    line = declared(Keeping(SPENT, Policy("plain", "", every)))[-1]
+    assert line == f'db.keep(SPENT_BY_USER, every="{shown}", concurrently=False)'
+    assert seconds(shown) == pytest.approx(max(every, 0.1), rel=0.01)
 
 
 def test_views_are_saved_as_what_keeps_them(url: str, capsys: pytest.CaptureFixture[str]) -> None:

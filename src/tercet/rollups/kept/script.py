@@ -33,7 +33,7 @@ SCRIPT = ("tercet.rollups.kept", "script.sql")
 
 
 @dataclass(frozen=True, slots=True)
-class Script:
+class RollupScript:
     """The statements in their order; each is one transaction. What they make is what create_rollup makes.
 
     `served` asks whether an index is in the order of the first key: then it is filled range by range, each from
@@ -54,7 +54,7 @@ class Script:
     drop: tuple[str, ...]
 
 
-async def script(database: Database, rollup: Rollup) -> Script:
+async def script(database: Database, rollup: Rollup) -> RollupScript:
     """How `rollup` is made on a database like this one; only reads. Raises as create_rollup does."""
     rollup = await located(database, rollup)
     async with database.transaction() as connection:
@@ -77,7 +77,7 @@ async def _types(connection: Connection, rollup: Rollup) -> dict[str, tuple[str,
     return {name: (kind, foreign, array) for name, (kind, foreign, array) in zip(names, rows, strict=True)}
 
 
-def _script(known: Statements) -> Script:
+def _script(known: Statements) -> RollupScript:
     rollup, sql = known.rollup, blocks(*SCRIPT)
     probe, probe_index = probes(rollup)
     parent = [rollup.parent.table] if rollup.parent else []
@@ -111,7 +111,7 @@ def _script(known: Statements) -> Script:
         "first_column": literal(rollup.first_column or ""),
     }  # fmt: skip
     words["readers"] = " intersect ".join(sql["readers"].format_map({"table_literal": one}) for one in tables)
-    return Script(
+    return RollupScript(
         rollup.qualified,
         identifier(rollup.place),
         identifier(rollup.beside("kept_key")),

@@ -106,7 +106,7 @@ def _views(unused: Sequence[Reviewed], today: date) -> Iterator[Piece]:
     """The views and rollups that nobody reads, as advice."""
     for one in unused:
         why = f"{'.'.join(one.read_as)} was not read once in {one.age_days(today)} days, and is kept up all the same"
-        value = View(one.read_as, one.query, _key(one.definition))
+        value = View(one.read_as, one.query, ("only",) if one.rollup else _key(one.definition))
         drop = tuple(f"{each};" for each in taken_back(one.read_as, rollup=one.rollup))
         undo = () if one.rollup else (f"{value.create()};", f"{one.definition};")
         yield Piece(

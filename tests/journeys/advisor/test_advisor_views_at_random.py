@@ -23,6 +23,8 @@ FROM = (
     ("orders o", "o"),
     ("orders o left join products p on p.id = o.product_id", "op"),
     ("orders o join users u on o.buyer_id = u.id join products p on o.product_id = p.id", "uop"),
+    ("(select * from users where credit is not null) u left join orders o on o.user_id = u.id", "uo"),
+    ("(select o.* from orders o join products q on q.id = o.product_id where q.id < 5) o", "o"),
 )
 KEYS = {
     "u": ("u.id", "u.status", "u.country", "u.name", "lower(u.country)"),

@@ -6,12 +6,13 @@ import time
 from collections.abc import Iterable
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
 
 from tercet.advisor.advice import Engine
 from tercet.advisor.flow.draft import Draft, Wishes
 from tercet.advisor.flow.engines import engine_for
-from tercet.advisor.flow.indexing import indexes
+from tercet.advisor.flow.indexing import again, indexes
 from tercet.advisor.flow.leaving import why_alone
 from tercet.advisor.flow.proving import prove
 from tercet.advisor.flow.rewriting import forms
@@ -156,9 +157,12 @@ async def advised(
             await _plans(draft, engine, picked)
             draft.alone = await why_alone(draft, indexing.candidates, catalog, engine, wishes)
         told = await _engine(engine, workload, catalog, indexing.choice.tried)
-        choice, proved = await prove(drafts, indexing.choice, stand, catalog, wishes)
+        anew = partial(again, drafts, catalog, engine, wishes, workload.seconds, indexing)
+        way, proved = await prove(drafts, indexing.choice, anew, stand, catalog, wishes)
+        for draft in drafts if way.names != picked else ():
+            await _plans(draft, engine, way.names)
         found = Found(
-            workload, catalog, wishes, drafts, replace(indexing, choice=choice), candidates, proved, stand,
+            workload, catalog, wishes, drafts, replace(indexing, choice=way.choice), candidates, proved, stand,
             others=queries[EXAMINED_MAX:],
         )  # fmt: skip
         found.engine = replace(

@@ -234,3 +234,28 @@ async def test_a_database_of_a_thousand_tables(postgres_url: str) -> None:
     assert (piece.table, piece.columns) == ("public.t7", ("a",))
     assert len(advice.statements) == 311
     assert sum("others take more time" in "".join(one.notes) for one in advice.statements) == 11
+
+
+async def test_what_a_run_takes_away_leads_to_another_choice(shop: Tercet) -> None:
+    """An index whose plans turn out slower is withdrawn and said, and the next best one is run in its place."""
+    sql = "select sum(total) from orders where user_id = 77 and total > 900"
+    first: list[str] = []
+
+    def figure(plan: Plan) -> float:
+        """The first index that is ever seen in a plan proves bad."""
+        used = [name for name in plan.indexes if name != "orders_pkey"]
+        first[:] = first or used[:1]
+        return 1e6 if first and first[0] in used else pages(plan)
+
+    catalog = await read(shop.postgres)
+    wishes = Wishes(thorough=True, seconds=60.0, verify="sample", figure=figure)
+    async with await shadow(shop.postgres, catalog) as engine:
+        advice = await advised(shop.postgres, catalog, Workload((asked(sql, 20.0),), "one"), engine, wishes)
+    (piece,) = [one for one in advice.pieces if one.kind == "index"]
+    assert isinstance(piece.value, Index)
+    assert piece.value.name != first[0]
+    assert any(note.startswith(f"withdrawn after running: index {first[0]}") for note in advice.notes)
+    (statement,) = advice.statements
+    assert statement.pieces == (piece.number,)
+    assert statement.plan_after is not None
+    assert statement.plan_after.indexes == (piece.value.name,)

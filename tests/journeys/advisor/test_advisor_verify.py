@@ -341,3 +341,15 @@ async def _indexes(place: Database, table: str) -> list[str]:
     )
     async with place.autocommit() as connection:
         return [row[0] for row in (await connection.exec_driver_sql(question, (table,))).all()]
+
+
+async def test_what_is_clear_is_not_run_on(sandbox: Sandbox) -> None:
+    """Five pairs that agree by far are enough, whatever may be run; on the way, each trial is told with what it had."""
+    index = Index("users_email", "users", ("email",))
+    bounds = Bounds(pairs=9, write_rows=0, each=False)
+    verdicts = await verify(sandbox, [query(BY_MAIL)], [index], bounds=bounds, figure=pages)
+    (told,) = verdicts.statements
+    assert told.before is not None
+    assert len(told.before.ms) == 5
+    assert {trial.changes for trial in verdicts.trials} == {(index,)}
+    assert verdicts.trials[-1].verified == told

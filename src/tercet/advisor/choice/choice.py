@@ -70,7 +70,7 @@ async def choose(
     worst, after so many `seconds`. `window` is over how many seconds the calls of the queries were counted, None if
     nobody knows. `suspects` are what housekeeping has found: those are dropped without which no statement is slower.
     `run`: everything is run afterwards, so that what is in doubt may be picked. `observed` is what came of running
-    earlier choices (see `settle`). Nothing is changed.
+    earlier choices. Nothing is changed.
     """
     clock = clock or SystemClock()
     since = clock.monotonic()

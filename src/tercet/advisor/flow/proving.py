@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from tercet.advisor.advice import Rewrite
 from tercet.advisor.candidate import index_name
 from tercet.advisor.candidates import extensions
+from tercet.advisor.flow.settling import Way, picked, settle
 from tercet.advisor.flow.stand import table_of, tables_of
-from tercet.advisor.verify.change import Drop, Verdicts
+from tercet.advisor.verify.change import Drop, Verdicts, title
 from tercet.advisor.verify.verify import verify
 from tercet.errors import StoreError
 from tercet.sql import Index
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from tercet.advisor.catalog import Catalog, Qualified
     from tercet.advisor.choice import Choice, Picked
@@ -43,47 +44,79 @@ class Proved:
 
 
 async def prove(
-    drafts: Sequence[Draft], choice: Choice, stand: Stand, catalog: Catalog, wishes: Wishes
-) -> tuple[Choice, Proved]:
+    drafts: Sequence[Draft],
+    choice: Choice,
+    again: Callable[[Sequence[Way]], Awaitable[Choice]],
+    stand: Stand,
+    catalog: Catalog,
+    wishes: Wishes,
+) -> tuple[Way, Proved]:
     """Run before and after where the user has said; every other statement on the touched tables is watched.
 
-    The choice comes back without rules that the rows do not keep.
+    Where an index does not hold, it is chosen `again`. The way that did best comes back, without rules that the
+    rows do not keep.
     """
     views = tuple(dict.fromkeys(draft.view for draft in drafts if draft.view is not None))
-    settled, verdicts = _unruly(choice), list[Verdicts]()
     if wishes.verify == "off" or not (_changes(drafts, choice) or views):
-        return settled, Proved()
+        return Way(_unruly(choice), picked(choice)), Proved()
+    settling = _Settling(drafts, stand, catalog, wishes)
+    verdicts = list[Verdicts]()
     try:
-        settled = await _ruled(drafts, choice, stand, catalog)
         if stand.builds:
-            await _built(drafts, settled, views, stand, catalog, wishes, verdicts)
+            await settle(choice, settling.run, again, settling.ways)
+            for view in views:
+                verdicts.append(await settling.over(view))
         else:
             await _read(drafts, stand, catalog, wishes, verdicts)
     except StoreError as error:
         stand.notes.append(f"not all was run, and what was not is told as it was planned: {error}")
-    return settled, Proved(tuple(verdicts))
+    best = settling.best(Way(_unruly(choice), picked(choice)))
+    return best, Proved((*([best.verdicts] if best.verdicts is not None else []), *verdicts))
 
 
-async def _built(
-    drafts: Sequence[Draft],
-    choice: Choice,
-    views: Sequence[View],
-    stand: Stand,
-    catalog: Catalog,
-    wishes: Wishes,
-    verdicts: list[Verdicts],
-) -> None:
-    """All of it, made in the copy."""
-    changes = _changes(drafts, choice)
-    watched = _watched(drafts, changes, catalog)
-    answered = [draft for draft in drafts if draft.view is not None]
-    needs = [one for change in changes if isinstance(change, Index) for one in extensions(change, catalog)]
-    place = await stand.place([*watched, *answered], needs=dict.fromkeys(needs))
-    if watched:
-        verdicts.append(await _together(place, watched, changes, wishes))
-    for view in views:
-        found = await _over(place, [one for one in answered if one.view == view], view, wishes)
-        verdicts.append(found)
+@dataclass(slots=True)
+class _Settling:
+    """Choices that are made in the copy and run there, all statements that they might touch being watched."""
+
+    drafts: Sequence[Draft]
+    stand: Stand
+    catalog: Catalog
+    wishes: Wishes
+    ways: list[Way] = field(default_factory=list)
+
+    async def run(self, choice: Choice) -> Way:
+        """One of them."""
+        names, choice = picked(choice), await _ruled(self.drafts, choice, self.stand, self.catalog)
+        changes = _changes(self.drafts, choice)
+        watched = _watched(self.drafts, changes, self.catalog)
+        if not watched:
+            return Way(choice, names)
+        place = await self._place(watched, changes)
+        return Way(choice, names, await _together(place, watched, choice, changes, self.wishes))
+
+    async def over(self, view: View) -> Verdicts:
+        """A view with the statements that it answers."""
+        answered = [draft for draft in self.drafts if draft.view == view]
+        return await _over(await self._place(answered, ()), answered, view, self.wishes)
+
+    def best(self, unrun: Way) -> Way:
+        """The way that saves most, in which the drafts then are; what the others had to withdraw is noted."""
+        best = max(self.ways, key=lambda way: way.saved, default=unrun)
+        told_of = [one.candidate.index for one in best.choice.picked]
+        for way in self.ways:
+            gone = [one for one in way.withdrawn if one.change not in told_of]
+            told = [f"withdrawn after running: {title(one.change)}: {one.why}" for one in gone]
+            self.stand.notes += [note for note in told if note not in self.stand.notes]
+        for draft in self.drafts:
+            draft.outlook = best.choice.outlook(draft.asked.fingerprint)
+            draft.verified = best.verdicts.statement(draft.fingerprint) if best.verdicts is not None else draft.verified
+        return best
+
+    async def _place(self, drafts: Sequence[Draft], changes: Sequence[Change]) -> Place:
+        """Where these run, for which the copy is made with the tables of all that will be."""
+        views = [draft for draft in self.drafts if draft.view is not None]
+        needs = [one for change in changes if isinstance(change, Index) for one in extensions(change, self.catalog)]
+        return await self.stand.place([*drafts, *views], needs=dict.fromkeys(needs))
 
 
 async def _read(
@@ -94,7 +127,10 @@ async def _read(
     changes = [draft.rewrite for draft in rewritten if draft.rewrite is not None]
     if not changes:
         return
-    found = await _together(await stand.place(rewritten), _watched(drafts, changes, catalog), changes, wishes)
+    watched = _watched(drafts, changes, catalog)
+    found = await _together(await stand.place(rewritten), watched, None, changes, wishes)
+    for draft in watched:
+        draft.verified = found.statement(draft.fingerprint)
     different = {one.fingerprint for one in found.statements if one.outcome == "different"}
     waiting = {draft.fingerprint for draft in rewritten if draft.forms[0].indexes} - different
 
@@ -134,19 +170,16 @@ def _plain(one: Picked, why: str) -> Picked:
     return replace(one, candidate=replace(one.candidate, index=named, why=told))
 
 
-async def _together(place: Place, drafts: Sequence[Draft], changes: Sequence[Change], wishes: Wishes) -> Verdicts:
-    estimates = {
-        draft.fingerprint: (draft.outlook.ms_before, draft.outlook.ms_after)
+async def _together(
+    place: Place, drafts: Sequence[Draft], choice: Choice | None, changes: Sequence[Change], wishes: Wishes
+) -> Verdicts:
+    outlooks = {
+        draft.fingerprint: choice.outlook(draft.asked.fingerprint) if choice is not None else draft.outlook
         for draft in drafts
-        if draft.outlook is not None
     }
+    estimates = {who: (one.ms_before, one.ms_after) for who, one in outlooks.items() if one is not None}
     queries = [draft.query for draft in drafts]
-    found = await verify(
-        place, queries, changes, estimates=estimates, figure=wishes.figure, on_progress=wishes.progress
-    )
-    for draft in drafts:
-        draft.verified = found.statement(draft.fingerprint)
-    return found
+    return await verify(place, queries, changes, estimates=estimates, figure=wishes.figure, on_progress=wishes.progress)
 
 
 async def _over(place: Place, drafts: Sequence[Draft], view: View, wishes: Wishes) -> Verdicts:

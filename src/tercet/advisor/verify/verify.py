@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from tercet.advisor.advice import Rewrite
 from tercet.advisor.verify.building import Building
-from tercet.advisor.verify.change import Bounds, Drop, Held, Verdicts
+from tercet.advisor.verify.change import Bounds, Drop, Held, Trial, Verdicts
 from tercet.advisor.verify.examine import Examiner
 from tercet.advisor.verify.paired import PAIRS_FOR_A_TEST
 from tercet.advisor.verify.runs import Runs
@@ -73,6 +73,7 @@ async def verify(
         runs=runs.count,
         seconds=monotonic() - began,
         notes=trial.notes(),
+        trials=tuple(trial.trials),
     )
 
 
@@ -96,6 +97,7 @@ class _Proving:
     # What stays with the others, though no run could be brought to an end that would prove it.
     doubted: dict[int, str] = field(default_factory=dict)
     helps: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    trials: list[Trial] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         # One query a fingerprint: that is what results are known by.
@@ -133,7 +135,8 @@ class _Proving:
         for done, query in enumerate(self.queries):
             if self.on_progress is not None:
                 self.on_progress(f"running {query.label or query.fingerprint}", done, len(self.queries))
-            self.results[query.fingerprint] = await self.examiner.examine(query, self.active)
+            found = self.results[query.fingerprint] = await self.examiner.examine(query, self.active)
+            self.trials.append(Trial(tuple(self.built[at].change for at in sorted(self.active)), found.verified))
 
     def _fault(self, query: Query) -> tuple[int, str] | None:
         """The change to take out for this statement's sake, and why."""

@@ -15,7 +15,7 @@ from tercet import Tercet
 from tercet.advisor import Advice, Piece, StatementAdvice
 from tercet.advisor.report import Kept, schema_digest
 from tercet.advisor.views import Policy
-from tercet.cli.advise_views import Keeping, declared
+from tercet.cli.advise_views import Keeping, declared, keeping, make
 from tercet.cli.keeping import keep, last
 from tercet.cli.main import FAILED, run
 from tercet.cli.opening import place_of
@@ -200,6 +200,11 @@ def test_an_unread_view_is_taken_back_by_the_review(url: str, capsys: pytest.Cap
     _sql(url, f"comment on index \"spent by user_key\" is '{day}'", "select 1")
     assert run(["advise", url, "--review", "--fail-on-advice"]) == FAILED
     undo = last(Path(".tercet")).advice.pieces[0].undo
+    capsys.readouterr()
+    assert run(["advise", url, "--save", "made"]) == 0
+    up, _, down = Path(capsys.readouterr().out.strip()).read_text().partition("def downgrade")
+    assert "drop materialized view if exists" in up
+    assert "create materialized view" in down
     assert run(["advise", url, "--apply", "1"]) == 0
     assert "dropped with all that kept it" in capsys.readouterr().out
     assert _objects(url) == before
@@ -293,3 +298,23 @@ def test_views_are_saved_as_what_keeps_them(url: str, capsys: pytest.CaptureFixt
     assert _sql(url, "select to_regclass('tercet.rollups')") == [(None,)]
     assert run(["advise", url, "--save", "made"]) == 0
     assert "were saved there before" in capsys.readouterr().err
+
+
+async def test_who_is_interrupted_is_told_what_remains(url: str) -> None:
+    """Ctrl-C between two steps: what was begun is said, and the same call goes on with it."""
+    said: list[str] = []
+    kept = keeping(Piece("view", "", value=SPENT, policy=LOGGED))
+
+    def interrupt(_: int) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+
+    async with Tercet(postgres=url) as db:
+        made = asyncio.create_task(make(db.postgres, kept, SPENT, interrupt, said.append))
+        with pytest.raises(asyncio.CancelledError):
+            await made
+        assert "not filled to the end" in said[0]
+        assert not (await make(db.postgres, kept, SPENT, lambda _: None, said.append)).existed
+        assert isinstance(kept.what, Rollup)
+        assert (await check(db.postgres, kept.what)).wrong == 0

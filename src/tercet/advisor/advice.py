@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from tercet.advisor.views.policy import Policy
     from tercet.sql import Index, Plan, View
 
-Kind = Literal["index", "drop_index", "rewrite", "view", "cache", "none"]
+# A view is let go by a review only.
+Kind = Literal["index", "drop_index", "rewrite", "view", "drop_view", "cache", "none"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,8 @@ class Piece:
 class Proof:
     """How a claim was checked. `interval` holds the two ends of the speed-up, `same_rows` None where nobody compared.
 
+    `rows` is how many rows were compared: of two empty answers none, so that `same_rows` is None.
+
     method: "run" on the same data, "sample" on a part of it, "plan" where only the planner was asked.
     """
 
@@ -104,6 +107,7 @@ class Proof:
     buffers_after: int | None = None
     # "same 100 rows", or what did not hold.
     sentence: str = ""
+    rows: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +163,7 @@ class Advice:
     @property
     def size_bytes(self) -> int:
         """What all pieces together take on the disk; below zero if they give some back."""
-        return sum(-piece.size_bytes if piece.kind == "drop_index" else piece.size_bytes for piece in self.pieces)
+        return sum(-piece.size_bytes if piece.kind.startswith("drop") else piece.size_bytes for piece in self.pieces)
 
     def piece(self, number: int) -> Piece | None:
         """The piece of this number, if there is one."""

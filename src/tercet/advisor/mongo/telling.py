@@ -188,12 +188,15 @@ def _proof(found: Found, draft: Draft) -> Proof:
     before, told = draft.told[0, 0], proved.told[name]
     rows, same = proved.rows[name], proved.same[name]
     said = f"same {rows:,} {'row' if rows == 1 else 'rows'}"
-    if same is None:
+    if same and not rows:
+        same, said = None, "both answers are empty, so nothing was compared"
+    elif same is None:
         said = "its order leaves open which rows come" if rows else "its rows were not compared"
     return Proof(
         "sample",
         same_rows=same,
         interval=proved.interval(name),
+        rows=rows if same is not None or not rows else None,
         sentence="" if same is False else f"{said}, {before.docs:,} → {told.docs:,} documents read",
     )
 

@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from tercet.advisor.marked import marked
 from tercet.advisor.workload.classes import examples
 from tercet.advisor.workload.literals import askable, parameters
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 # PREPARE parses and looks names up; it neither plans nor runs. A lock that is held against it is not waited for long.
 _WITHIN = "5s"
 _LIMITS = "set local transaction read only", "set local lock_timeout = '1s'"
-_TYPES = "select array_to_string(p.parameter_types, '|') from pg_prepared_statements p where p.name = $1 /* tercet */"
+_TYPES = "select array_to_string(p.parameter_types, '|') from pg_prepared_statements p where p.name = $1"
 _NAME = "tercet_types"
 
 
@@ -59,7 +60,7 @@ async def parameter_types(database: Database, query: Query) -> Mapping[int, str]
 async def _types(database: Database, sql: str, search_path: tuple[str, ...]) -> Mapping[int, str] | None:
     """The types of a text's parameters; None if the server refuses it."""
     try:
-        async with database.transaction(within=_WITHIN) as connection:
+        async with marked(database).transaction(within=_WITHIN) as connection:
             for limit in _LIMITS:
                 await connection.exec_driver_sql(limit)
             if search_path:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from pymongo import AsyncMongoClient
+from pymongo import AsyncMongoClient, WriteConcern
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
 from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStartedEvent, CommandSucceededEvent
@@ -89,9 +89,11 @@ class Own:
         self.clients.append(AsyncMongoClient(url, timeoutMS=60_000, event_listeners=[self.heard]))
         return self.clients[-1]["shop"]
 
-    async def kill(self) -> None:
-        """kill -9."""
+    async def kill(self, database: Database) -> None:
+        """kill -9, once the journal has what was done: the last moments before it would be forgotten."""
         assert self._running is not None
+        journaled = database.get_collection("others", write_concern=WriteConcern(w="majority", j=True))
+        await journaled.insert_one({})
         os.kill(self._running.process.pid, signal.SIGKILL)
 
     async def stop(self) -> None:
@@ -170,7 +172,7 @@ async def test_a_server_killed_in_the_middle_builds_on_and_nobody_takes_it_for_d
     await _halt(database, on=True)
     work = asyncio.create_task(apply(database, MAKE))
     await _until(database, "half built")
-    await own.kill()
+    await own.kill(database)
     cut = await work
     assert not cut.done
     assert "hidden, so that no query takes it" in cut.why
@@ -252,7 +254,7 @@ async def test_a_server_killed_while_a_drop_is_looked_at_is_told_and_both_ways_g
     assert (await apply(database, MAKE)).done
 
     async def killed(self: Guard, name: str, change: Any) -> str:
-        await own.kill()
+        await own.kill(database)
         await change(True)
         return ""
 

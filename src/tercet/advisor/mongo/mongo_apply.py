@@ -149,7 +149,8 @@ class _Making(_Work):
         if found is False:
             return Applied(True, f"{name} {self.done or 'is there'}")
         await self.guard.begin()
-        self.remains = f"the server builds {name} on, or will when it is back: hidden, so that no query takes it"
+        begun = "also by a server that comes back, if its journal had got so far"
+        self.remains = f"{name} is built on, {begun}: hidden, so that no query takes it"
         await self._build(ours=found is None)
         self.remains = f"{name} is there, hidden, unless it could be taken away again"
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterable
 from contextlib import AsyncExitStack
@@ -15,7 +16,7 @@ from tercet.advisor.flow.engines import engine_for
 from tercet.advisor.flow.indexing import again, indexes
 from tercet.advisor.flow.leaving import why_alone
 from tercet.advisor.flow.proving import prove
-from tercet.advisor.flow.rewriting import forms
+from tercet.advisor.flow.rewriting import forms, think
 from tercet.advisor.flow.running import run_off
 from tercet.advisor.flow.stand import Stand
 from tercet.advisor.flow.telling.telling import Found, tell
@@ -113,10 +114,18 @@ async def advise(
     given = await with_values(database, given or await from_statistics(database), catalog)
     began = time.perf_counter()
     async with AsyncExitStack() as stack:
-        planner = await engine_for(database, catalog, wishes)
-        stack.push_async_callback(planner.close)
-        advice = await advised(database, catalog, given, planner, wishes, replica=replica, began=began)
+        starting = asyncio.create_task(engine_for(database, catalog, wishes))
+        stack.push_async_callback(_ended, starting)
+        advice = await advised(database, catalog, given, starting, wishes, replica=replica, began=began)
     return advice if here or not thorough else replace(advice, notes=(*advice.notes, _NOT_RUN))
+
+
+async def _ended(starting: asyncio.Task[WhatIf]) -> None:
+    """Close the engine, or what there is of it."""
+    starting.cancel()
+    await asyncio.wait([starting])
+    if not starting.cancelled() and starting.exception() is None:
+        await starting.result().close()
 
 
 def _given(workload: object) -> Workload | None:
@@ -136,18 +145,20 @@ async def advised(
     database: Database,
     catalog: Catalog,
     workload: Workload,
-    engine: WhatIf,
+    engine: WhatIf | asyncio.Task[WhatIf],
     wishes: Wishes,
     *,
     replica: Database | None = None,
     began: float | None = None,
 ) -> Advice:
-    """The same with an engine that is there already, and stays; `began` is when its making did."""
+    """The same with an engine that is there already or is being started, and stays; `began` is when its making did."""
     began = time.perf_counter() if began is None else began
     queries = [_with_example(query) for query in workload.queries]
     drafts = [Draft(query) for query in queries[:EXAMINED_MAX]]
     stand = Stand(database, replica, catalog, wishes)
     try:
+        await think(drafts, catalog, wishes)
+        engine = await engine if isinstance(engine, asyncio.Task) else engine
         await forms(drafts, catalog, engine, wishes)
         indexing = await indexes(drafts, catalog, engine, wishes, workload.seconds)
         if await run_off(drafts, stand, catalog, wishes):
@@ -184,8 +195,9 @@ def _with_example(query: Query) -> Query:
 
 async def _plans(draft: Draft, engine: WhatIf, picked: frozenset[str]) -> None:
     """The plans before and after, as the engine has them; what was run replaces them."""
-    before = await engine.plan(draft.query.examples[0].sql)
-    after = await engine.plan(draft.asked.examples[0].sql, using=picked)
+    path = draft.query.search_path
+    before = await engine.plan(draft.query.examples[0].sql, search_path=path)
+    after = await engine.plan(draft.asked.examples[0].sql, using=picked, search_path=path)
     draft.refused = before.why if isinstance(before, Refused) else ""
     draft.plan_before = None if isinstance(before, Refused) else before
     draft.plan_after = None if isinstance(after, Refused) else after

@@ -58,11 +58,15 @@ class Planner:
     async def suppose_view(self, view: View, *, rows: float) -> Supposed | Refused:
         return Refused(view.qualified, f"no views, not of {rows:g} rows")
 
-    async def cost(self, sql: str, *, using: Collection[str] = (), hiding: Collection[str] = ()) -> Costed | Refused:
+    async def cost(
+        self, sql: str, *, using: Collection[str] = (), hiding: Collection[str] = (), search_path: Sequence[str] = ()
+    ) -> Costed | Refused:
         plan = await self.plan(sql, using=using, hiding=hiding)
         return plan if isinstance(plan, Refused) else Costed(plan.root.cost, frozenset(plan.indexes))
 
-    async def plan(self, sql: str, *, using: Collection[str] = (), hiding: Collection[str] = ()) -> Plan | Refused:
+    async def plan(
+        self, sql: str, *, using: Collection[str] = (), hiding: Collection[str] = (), search_path: Sequence[str] = ()
+    ) -> Plan | Refused:
         self.asked += 1
         match = _ASKED.search(sql)
         if match is None:

@@ -99,6 +99,14 @@ def test_what_is_chosen_again_is_not_run_again() -> None:
     assert (lab.settle(), lab.heard) == (["ab"], [1])
 
 
+def test_what_promised_next_to_nothing_is_not_looked_for_again() -> None:
+    """One of the two milliseconds that fifteen were to be saved by is much, a hundredth of one is not."""
+    much = way("ab", {}, gone="b")
+    first, second = much.choice.picked
+    little = replace(much, choice=replace(much.choice, picked=(first, replace(second, benefit_ms=0.01))))
+    assert (much.broken, little.broken, way("ab", {}).broken) == (True, False, False)
+
+
 def test_the_way_that_saves_most_counts_calls() -> None:
     """What is called twice saves twice."""
     ways = [way("a", {"often": 5.0, "once": 10.0}), way("b", {"often": 9.0, "once": 2.0})]

@@ -23,7 +23,7 @@ from tercet.advisor.views import Answer, ViewCandidate
 from tercet.sql import Index, Statement, View
 
 if TYPE_CHECKING:
-    from tercet.advisor import WhatIf
+    from tercet.advisor import Advice, WhatIf
     from tercet.sql.port import Database
 
 TABLE = ("public", "orders")
@@ -76,17 +76,20 @@ def told(
     held: tuple[Held, ...] = (),
     known: Catalog | None = None,
     others: tuple[Query, ...] = (),
+    budget: int | None = None,
+    sizes: tuple[Supposed, ...] = (),
 ) -> Found:
     """What the stages would have come to."""
     known = known or catalog()
-    wishes = Wishes()
+    wishes = Wishes(budget_bytes=budget)
     outlooks = tuple(one.outlook for one in drafts if one.outlook is not None)
     choice = Choice(picks, dropped, outlooks, 1.0, 1.0, 1, 0.0, notes=("one note", "one note"))
     verdicts = (Verdicts("sandbox", (), held, "run"),) if held else ()
     stand = Stand(cast("Database", None), None, known, wishes)
     workload = Workload(tuple(one.query for one in drafts), "test")
+    indexing = Indexing(choice, (), findings, {one.name: one for one in sizes})
     return Found(
-        workload, known, wishes, drafts, Indexing(choice, findings=findings), views, Proved(verdicts), stand,
+        workload, known, wishes, drafts, indexing, views, Proved(verdicts), stand,
         others=others,
     )  # fmt: skip
 
@@ -179,6 +182,27 @@ def test_a_foreign_key_and_a_candidate_for_its_columns_are_one_index() -> None:
     assert (alone.statements[0].ms_after, alone.statements[0].proof) == (None, None)
 
 
+def test_an_index_of_a_foreign_key_is_bound_by_the_budget_too() -> None:
+    """It is advised as long as there is room beside the chosen ones, else told with the sentence that there is none."""
+    findings = housekeeping(catalog(), [])
+    one = draft("select * from orders where total = 1", 90, 1)
+    deleting = draft("delete from users where id = 1", 10, 10)
+
+    def advised(budget: int, *sizes: Supposed) -> Advice:
+        chosen = (picked(BY_TOTAL, one),)
+        return tell(told([one, deleting], chosen, findings=findings, budget=budget, sizes=sizes))
+
+    needed = Supposed(BY_USER.name, 8192)
+    fits = advised(16_384, needed)
+    assert [piece.columns for piece in fits.pieces] == [("total",), ("user_id",)]
+    for without in (advised(16_383, needed), advised(16_384)):
+        assert [piece.columns for piece in without.pieces] == [("total",)]
+        (note,) = [note for note in without.notes if "no room" in note]
+        assert note.startswith("left out: index on public.orders (user_id): foreign key orders_user_fk has no index")
+        assert any("no room" in note for note in without.statements[1].notes)
+    assert not any("no room" in note for note in fits.notes)
+
+
 def test_a_broken_index_is_built_anew_and_not_made_twice() -> None:
     """The candidate that equals an invalid index becomes its rebuilding, with what it helps."""
     broken = Standing(Index("orders_u", TABLE, ("user_id",)), "create", 7, valid=False)
@@ -225,8 +249,8 @@ def test_statements_for_which_there_was_no_time_are_told() -> None:
 class Fixed:
     """An engine for which every index makes half of it."""
 
-    async def cost(self, sql: str, *, using: tuple[str, ...] = (), hiding: tuple[str, ...] = ()) -> Costed:
-        _ = sql, hiding
+    async def cost(self, sql: str, *, using: tuple[str, ...] = (), search_path: tuple[str, ...] = ()) -> Costed:
+        _ = sql, search_path
         return Costed(50.0 if "orders_user_id_idx" in using else 100.0, frozenset(using))
 
 

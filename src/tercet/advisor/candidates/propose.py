@@ -50,6 +50,8 @@ class _Thought:
     """A draft with those for which it was made, and what it promises."""
 
     index: Index
+    # What makes it, by which two are told apart.
+    ddl: str
     draft: Draft
     kind: str
     table: Table
@@ -63,7 +65,7 @@ class _Thought:
 
     @property
     def rank(self) -> tuple[float, str]:
-        return -self.total, self.index.create()
+        return -self.total, self.ddl
 
 
 def propose(queries: Sequence[Query], catalog: Catalog) -> tuple[Candidate, ...]:
@@ -132,7 +134,7 @@ def _thought(draft: Draft, kind: str, table: Table, scans_: Mapping[str, Scan]) 
         )  # fmt: skip
     except SchemaInvalid:  # a name or a combination that no index can have
         return
-    thought = _Thought(index, draft, kind, table, draft.why)
+    thought = _Thought(index, index.create(), draft, kind, table, draft.why)
     for query, scan in scans_.items():
         thought.promise[query] += _promise(draft, scan)
     yield thought
@@ -150,7 +152,7 @@ def _promise(draft: Draft, scan: Scan) -> float:
 
 def _add(thoughts: dict[str, _Thought], thought: _Thought) -> None:
     """Of two that make the same index, the first is kept, with what the other promises."""
-    same = thoughts.setdefault(thought.index.create(), thought)
+    same = thoughts.setdefault(thought.ddl, thought)
     if same is not thought:
         for query, promise in thought.promise.items():
             same.promise[query] = max(same.promise[query], promise)
@@ -195,16 +197,17 @@ def _contained(there: Index, wanted: Index) -> bool:
 def _cut(due: Sequence[_Thought]) -> list[_Thought]:
     """The most promising of each statement; where all are too many, what comes first for some statement stays."""
     per_query: dict[str, list[_Thought]] = defaultdict(list)
+    due = sorted(due, key=lambda one: one.rank)
     for thought in due:
         for query in thought.promise:
             per_query[query].append(thought)
     # The best place that each has among those of a statement.
     places: dict[int, int] = {}
     for query, found in per_query.items():
-        best = sorted(found, key=lambda one: (-one.promise[query], one.rank))
+        best = sorted(found, key=lambda one: -one.promise[query])
         for place, one in enumerate(best[:PER_QUERY_MAX]):
             places[id(one)] = min(place, places.get(id(one), place))
-    kept = sorted((one for one in due if id(one) in places), key=lambda one: (places[id(one)], one.rank))
+    kept = sorted((one for one in due if id(one) in places), key=lambda one: places[id(one)])
     return sorted(kept[:ALL_MAX], key=lambda one: one.rank)
 
 

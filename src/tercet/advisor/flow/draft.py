@@ -70,6 +70,8 @@ class Draft:
     query: Query
     # What is to be known of the question itself, in sentences.
     notes: list[str] = field(default_factory=list)
+    # What else it may be asked by, as the rules have it.
+    others: tuple[Rewrite, ...] = ()
     # The texts that may be the quickest; the first is the one that indexes are chosen for.
     forms: list[Form] = field(default_factory=list)
     # Whether running has told which of them is.

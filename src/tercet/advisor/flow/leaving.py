@@ -37,7 +37,8 @@ async def why_alone(
     if not own:
         return serves or "it asks for nothing by which an index could leave rows out"
     sql = draft.asked.examples[0].sql
-    before, after = await engine.cost(sql), await engine.cost(sql, using=own)
+    path = draft.asked.search_path
+    before, after = await engine.cost(sql, search_path=path), await engine.cost(sql, using=own, search_path=path)
     if isinstance(before, Refused) or isinstance(after, Refused) or after.total * GAIN_MIN >= before.total:
         tried = f"none of {len(own)} indexes that were tried makes it a tenth faster"
         return f"{serves}, and {tried}" if serves else tried

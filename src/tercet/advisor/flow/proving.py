@@ -17,13 +17,14 @@ from tercet.sql import Index
 from tercet.units import duration
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Sequence
 
     from tercet.advisor.catalog import Catalog, Qualified
     from tercet.advisor.choice import Choice, Picked
     from tercet.advisor.flow.draft import Draft, Wishes
     from tercet.advisor.flow.stand import Stand
     from tercet.advisor.verify.change import Change, Held
+    from tercet.advisor.verify.duel import Duel
     from tercet.advisor.verify.port import Place
     from tercet.sql import View
 
@@ -68,7 +69,7 @@ async def prove(
             for view in views:
                 verdicts.append(await settling.over(view))
         else:
-            await _read(drafts, stand, catalog, wishes, verdicts)
+            verdicts += await settling.read()
     except StoreError as error:
         stand.notes.append(f"not all was run, and what was not is told as it was planned: {error}")
     if not stand.allowance.left:
@@ -89,6 +90,8 @@ class _Settling:
     catalog: Catalog
     wishes: Wishes
     ways: list[Way] = field(default_factory=list)
+    # What was run for one of them is not run for the next.
+    known: dict[object, Duel] = field(default_factory=dict)
 
     async def run(self, choice: Choice) -> Way:
         """One of them."""
@@ -98,7 +101,21 @@ class _Settling:
         if not watched:
             return Way(choice, names)
         place = await self._place(watched, changes)
-        return Way(choice, names, await _together(place, watched, choice, changes, self.stand, self.wishes))
+        return Way(choice, names, await self._together(place, watched, changes, choice))
+
+    async def read(self) -> Sequence[Verdicts]:
+        """Where nothing is built, only other texts are proved, and how quick they are only without new indexes."""
+        rewritten = [draft for draft in self.drafts if draft.rewrite is not None]
+        changes = [draft.rewrite for draft in rewritten if draft.rewrite is not None]
+        if not changes:
+            return ()
+        watched = _watched(self.drafts, changes, self.catalog)
+        found = await self._together(await self.stand.place(rewritten), watched, changes)
+        for draft in watched:
+            draft.verified = found.statement(draft.fingerprint)
+        different = {one.fingerprint for one in found.statements if one.outcome == "different"}
+        waiting = {draft.fingerprint for draft in rewritten if draft.forms[0].indexes} - different
+        return (replace(found, changes=tuple(_early(held, waiting) for held in found.changes)),)
 
     async def over(self, view: View) -> Verdicts:
         """A view with the statements that it answers."""
@@ -118,6 +135,20 @@ class _Settling:
             draft.verified = best.verdicts.statement(draft.fingerprint) if best.verdicts is not None else draft.verified
         return best
 
+    async def _together(
+        self, place: Place, drafts: Sequence[Draft], changes: Sequence[Change], choice: Choice | None = None
+    ) -> Verdicts:
+        outlooks = {
+            draft.fingerprint: choice.outlook(draft.asked.fingerprint) if choice is not None else draft.outlook
+            for draft in drafts
+        }
+        estimates = {who: (one.ms_before, one.ms_after) for who, one in outlooks.items() if one is not None}
+        return await verify(
+            place, [draft.query for draft in drafts], changes,
+            bounds=Bounds(total_seconds=self.stand.allowance.left), estimates=estimates,
+            figure=self.wishes.figure, known=self.known, on_progress=self.wishes.progress,
+        )  # fmt: skip
+
     async def _place(self, drafts: Sequence[Draft], changes: Sequence[Change]) -> Place:
         """Where these run, for which the copy is made with the tables of all that will be."""
         views = [draft for draft in self.drafts if draft.view is not None]
@@ -125,26 +156,11 @@ class _Settling:
         return await self.stand.place([*drafts, *views], needs=dict.fromkeys(needs))
 
 
-async def _read(
-    drafts: Sequence[Draft], stand: Stand, catalog: Catalog, wishes: Wishes, verdicts: list[Verdicts]
-) -> None:
-    """Where nothing is built, only other texts can be proved, and how quick they are only without new indexes."""
-    rewritten = [draft for draft in drafts if draft.rewrite is not None]
-    changes = [draft.rewrite for draft in rewritten if draft.rewrite is not None]
-    if not changes:
-        return
-    watched = _watched(drafts, changes, catalog)
-    found = await _together(await stand.place(rewritten), watched, None, changes, stand, wishes)
-    for draft in watched:
-        draft.verified = found.statement(draft.fingerprint)
-    different = {one.fingerprint for one in found.statements if one.outcome == "different"}
-    waiting = {draft.fingerprint for draft in rewritten if draft.forms[0].indexes} - different
-
-    def told(held: Held) -> Held:
-        early = isinstance(held.change, Rewrite) and held.change.fingerprint in waiting and held.state == "withdrawn"
-        return replace(held, state="unproved", why=f"its indexes are not there yet: {held.why}") if early else held
-
-    verdicts.append(replace(found, changes=tuple(told(one) for one in found.changes)))
+def _early(held: Held, waiting: Collection[str]) -> Held:
+    """What was withdrawn of a statement whose indexes are still to come has not been refuted."""
+    if isinstance(held.change, Rewrite) and held.change.fingerprint in waiting and held.state == "withdrawn":
+        return replace(held, state="unproved", why=f"its indexes are not there yet: {held.why}")
+    return held
 
 
 async def _ruled(drafts: Sequence[Draft], choice: Choice, stand: Stand, catalog: Catalog) -> Choice:
@@ -174,26 +190,6 @@ def _plain(one: Picked, why: str) -> Picked:
     named = replace(index, name=index_name(index))
     told = f"{one.candidate.why}; not made unique: {why}"
     return replace(one, candidate=replace(one.candidate, index=named, why=told))
-
-
-async def _together(
-    place: Place,
-    drafts: Sequence[Draft],
-    choice: Choice | None,
-    changes: Sequence[Change],
-    stand: Stand,
-    wishes: Wishes,
-) -> Verdicts:
-    outlooks = {
-        draft.fingerprint: choice.outlook(draft.asked.fingerprint) if choice is not None else draft.outlook
-        for draft in drafts
-    }
-    estimates = {who: (one.ms_before, one.ms_after) for who, one in outlooks.items() if one is not None}
-    queries = [draft.query for draft in drafts]
-    return await verify(
-        place, queries, changes, bounds=Bounds(total_seconds=stand.allowance.left), estimates=estimates,
-        figure=wishes.figure, on_progress=wishes.progress,
-    )  # fmt: skip
 
 
 async def _over(place: Place, drafts: Sequence[Draft], view: View, stand: Stand, wishes: Wishes) -> Verdicts:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 # How often it is chosen again. Each takes as long as running the statements does, and most end without one.
 ROUNDS_AGAIN = 2
+# It is, where this share of what was promised has not held. Below it there is little to be found in its place.
+BROKEN_SHARE = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,13 @@ class Way:
         return tuple(one for one in gone if isinstance(one.change, Index))
 
     @property
+    def broken(self) -> bool:
+        """Whether what did not hold had promised so much that something else is worth looking for."""
+        gone = {held.change for held in self.withdrawn}
+        lost = sum(one.benefit_ms for one in self.choice.picked if one.candidate.index in gone)
+        return lost > 0 and lost >= BROKEN_SHARE * (self.choice.ms_before - self.choice.ms_after)
+
+    @property
     def saved(self) -> float:
         """Milliseconds that all calls save by what has held."""
         calls = {one.fingerprint: one.calls for one in self.choice.outlooks}
@@ -52,13 +61,13 @@ async def settle(
     going: Callable[[], bool] = lambda: True,
     rounds: int = ROUNDS_AGAIN,
 ) -> None:
-    """Run a choice; where an index was withdrawn, choose `again` with what is known by then, and run that.
+    """Run a choice; where it breaks its promise, choose `again` with what is known by then, and run that.
 
     All that were run are added to `ways`, whatever ends it: also that it is `going` on no longer.
     """
     ways.append(await run(choice))
     for _ in range(rounds):
-        if not ways[-1].withdrawn or not going():
+        if not ways[-1].broken or not going():
             return
         choice = await again(ways)
         if picked(choice) in [way.names for way in ways]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from tercet.advisor.port import Refused
 from tercet.advisor.shadow import explained
+from tercet.sql import identifier
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -39,7 +40,7 @@ class Deviation:
 
 
 async def deviation(
-    database: Database, queries: Sequence[Query], explain: Callable[[str], Awaitable[str | Refused]]
+    database: Database, queries: Sequence[Query], explain: Callable[[str, tuple[str, ...]], Awaitable[str | Refused]]
 ) -> Deviation:
     """Plan each query's first example on production, only reading and under limits, and compare."""
     began = time.monotonic()
@@ -52,8 +53,8 @@ async def deviation(
         if not query.reading:
             continue
         sql = query.examples[0].sql if query.examples else query.sql
-        real = await _production(database, sql)
-        mine = await explain(sql) if real is not None else None
+        real = await _production(database, sql, query.search_path)
+        mine = await explain(sql, query.search_path) if real is not None else None
         if real is None or mine is None or isinstance(mine, Refused):
             continue
         there, here = explained.read(real), explained.read(mine)
@@ -68,12 +69,15 @@ async def deviation(
     )
 
 
-async def _production(database: Database, sql: str) -> str | None:
+async def _production(database: Database, sql: str, search_path: Sequence[str]) -> str | None:
     """Production's own EXPLAIN; None where it does not give one, for whatever reason."""
     try:
         async with database.transaction(within=_STATEMENT_SECONDS) as connection:
             await connection.exec_driver_sql("set transaction read only")
             await connection.exec_driver_sql("select set_config('lock_timeout', $1, true)", (_LOCK_MS,))
+            if search_path:
+                path = ", ".join(identifier(schema) for schema in search_path)
+                await connection.exec_driver_sql(f"set local search_path = {path}")
             if _PARAMETER.search(sql):
                 return await _generic(connection, sql)
             return await _text(connection, sql)

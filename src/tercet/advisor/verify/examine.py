@@ -51,7 +51,7 @@ class Examiner:
     bounds: Bounds
     estimates: Mapping[str, tuple[float, float]]
     allowance: Allowance
-    _known: dict[object, Duel] = field(default_factory=dict)
+    known: dict[object, Duel] = field(default_factory=dict)
     _verdicts: dict[object, Examined] = field(default_factory=dict)
 
     async def examine(self, query: Query, active: frozenset[int], base: frozenset[int] = frozenset()) -> Examined:
@@ -154,12 +154,12 @@ class Examiner:
     async def _duel(self, query: Query, arms: tuple[Arm, Arm], plans: tuple[Plan, Plan]) -> Duel:
         """The same two plans of the same two texts are the same two ways, whatever else is there."""
         key = (query.search_path, arms[0].sql, arms[1].sql, _shape(plans[0]), _shape(plans[1]))
-        if key not in self._known:
+        if key not in self.known:
             fought = await duel(self.runs, *arms, self.bounds)
             if arms[0].sql == arms[1].sql and fought.answers is not None and fought.answers.same is False:
                 fought = replace(fought, answers=_UNDETERMINED)
-            self._known[key] = fought
-        return self._known[key]
+            self.known[key] = fought
+        return self.known[key]
 
 
 _UNDETERMINED = Sameness(None, "its rows differ between two runs of the same text: what it asks for is not determined")

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from tercet.advisor.query import Query
     from tercet.advisor.verify.building import Built
     from tercet.advisor.verify.change import Change
+    from tercet.advisor.verify.duel import Duel
     from tercet.advisor.verify.examine import Examined
     from tercet.advisor.verify.port import Place
     from tercet.sql import Plan
@@ -44,6 +45,7 @@ async def verify(
     bounds: Bounds | None = None,
     estimates: Mapping[str, tuple[float, float]] | None = None,
     figure: Callable[[Plan], float] | None = None,
+    known: dict[object, Duel] | None = None,
     monotonic: Callable[[], float] = time.monotonic,
     on_progress: Progress | None = None,
 ) -> Verdicts:
@@ -51,7 +53,8 @@ async def verify(
 
     In a sandbox indexes and views are really made, and taken away at the end. Elsewhere everything is READ ONLY:
     rewrites are compared, all else stays unproved. `estimates` are (before, after) by fingerprint, in any unit, to be
-    told beside what was measured. `figure` takes the time of a run from its plan (EXPLAIN's own, unless given).
+    told beside what was measured. `figure` takes the time of a run from its plan (EXPLAIN's own, unless given). What is
+    `known` of runs on the same rows is not run again, and what is run is added to it.
     """
     bounds = _gentle(bounds or Bounds(), place)
     began = monotonic()
@@ -61,7 +64,7 @@ async def verify(
     costs: dict[int, WriteCost] = {}
     try:
         built = await building.build(changes)
-        examiner = Examiner(runs, built, bounds, estimates or {}, allowance)
+        examiner = Examiner(runs, built, bounds, estimates or {}, allowance, {} if known is None else known)
         trial = _Proving(queries, built, examiner, on_progress)
         await trial.run()
         weighed = place.kind == "sandbox" and bounds.write_rows > 0

@@ -10,7 +10,7 @@ from tercet.advisor.candidates.same import serves
 from tercet.advisor.flow.summing import floor
 from tercet.advisor.flow.telling import pieces as made
 from tercet.advisor.flow.telling.keeping import base_tables, view_policy, worth_keeping
-from tercet.units import duration
+from tercet.units import duration, size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -78,6 +78,8 @@ class _Teller:
         self._found = found
         self._choice, self._proved = found.indexing.choice, found.proved
         self._withdrawn: dict[str, list[Rejected]] = {}
+        # What there was no room for within the budget, by the statements that it would be for.
+        self._left_out: dict[str, list[str]] = {}
         self._lacking = {one.index for one in found.indexing.findings if one.action == "create"}
         self._by = {draft.asked.fingerprint: draft.fingerprint for draft in found.drafts}
 
@@ -136,14 +138,34 @@ class _Teller:
                 yield made.drop_piece(one, suspects.get((_qualified(one), one.standing.index.name)))
 
     def _findings(self, told: Sequence[Piece]) -> Iterator[Piece]:
-        """Those that no piece says already."""
+        """Those that no piece says already; new indexes only while the budget has room for them, too."""
         rebuilt = {piece.value for piece in told}
+        taken = sum(piece.size_bytes for piece in told if piece.kind == "index")
         for one in self._found.indexing.findings:
             if one.action == "drop" or one.index in rebuilt:
                 continue
             if one.action == "create" and any(_leads(piece, one) for piece in told):
                 continue
-            yield made.finding_piece(one, self._found.indexing.sizes.get(one.index.name), self._deleting(one))
+            piece = made.finding_piece(one, self._found.indexing.sizes.get(one.index.name), self._deleting(one))
+            if one.action == "create":
+                taken += piece.size_bytes
+                if not self._room(piece, taken):
+                    taken -= piece.size_bytes
+                    continue
+            yield piece
+
+    def _room(self, piece: Piece, taken: int) -> bool:
+        """Whether the budget holds with an index that is not of the choice; where it does not, that is told."""
+        budget = self._found.wishes.budget_bytes
+        # Of what no size is known, nobody can say that it fits.
+        if budget is None or (piece.size_bytes and taken <= budget):
+            return True
+        much = f"its {size(piece.size_bytes)}" if piece.size_bytes else "it, whose size is not known,"
+        why = f"{piece.why}; there is no room for {much} within the budget of {size(budget)}"
+        self._found.notes.append(f"left out: index on {piece.table} ({', '.join(piece.columns)}): {why}")
+        for fingerprint in piece.helps:
+            self._left_out.setdefault(fingerprint, []).append(why)
+        return False
 
     def _deleting(self, one: Finding) -> tuple[str, ...]:
         """The statements that delete from what a foreign key refers to."""
@@ -169,6 +191,7 @@ class _Teller:
         notes = [*draft.notes, *(f"not {one.what}: {one.why}" for one in self._withdrawn.get(draft.fingerprint, ()))]
         summed = floor(draft)
         notes += [summed] if summed else []
+        notes += self._left_out.get(draft.fingerprint, ())
         if not mine:
             after, notes = before, [f"left alone: {self._alone(draft)}", *notes]
         elif "view" in kinds:

@@ -167,7 +167,7 @@ async def advised(
         picked = frozenset(one.candidate.name for one in indexing.choice.picked)
         for draft in drafts:
             await _plans(draft, engine, picked)
-            draft.alone = await why_alone(draft, indexing.candidates, catalog, engine, wishes)
+            draft.alone = why_alone(draft, indexing.candidates, catalog, indexing.choice)
         told = await _engine(engine, workload, catalog, indexing.choice.tried)
         anew = partial(again, drafts, catalog, engine, wishes, workload.seconds, indexing)
         way, proved = await prove(drafts, indexing.choice, anew, stand, catalog, wishes)

@@ -77,3 +77,36 @@ async def test_the_choice_holds_over_a_shadow(postgres_url: str) -> None:
 def _as_if_slower(choice: Choice) -> list[Observation]:
     names = frozenset(one.candidate.name for one in choice.picked)
     return [Observation(one.fingerprint, names, 20.0, 10.0) for one in choice.outlooks if one.used & names]
+
+
+RULED = """
+create table parcels (id int primary key, tracking int not null, note text not null);
+create table scans (id int primary key, tracking int not null, place text not null);
+insert into parcels select i, i * 7, repeat('n', 100) from generate_series(1, 40000) i;
+insert into scans select i, (i % 40000) * 7, 'p' || i % 30 from generate_series(1, 80000) i;
+"""
+
+
+@pytest.mark.asyncio
+async def test_an_index_is_unique_only_where_the_planner_gains_by_it(postgres_url: str) -> None:
+    """A LEFT JOIN to at most one row whose columns nobody reads falls away by the rule; a look-up gains nothing."""
+    connection = await asyncpg.connect(postgres_url)
+    await connection.execute(RULED)
+    await connection.execute("vacuum analyze")
+    await connection.close()
+    joined = "select sum(s.id) from scans s left join parcels p on p.tracking = s.tracking"
+    found = "select note from parcels where tracking = 7007"
+    async with Tercet(postgres=postgres_url) as db:
+        catalog = await read(db.postgres)
+        async with await shadow(db.postgres, catalog) as engine:
+
+            async def unique(sql: str) -> list[bool]:
+                queries = [Query(Statement(sql), (Example(sql),), calls=100.0)]
+                choice = await choose(
+                    queries, propose(queries, catalog), engine, catalog,
+                    budget_bytes=None, thorough=True, seconds=SECONDS, clock=StoppedClock(), run=True,
+                )  # fmt: skip
+                return [one.candidate.index.unique for one in choice.picked]
+
+            assert await unique(joined) == [True]
+            assert await unique(found) == [False]

@@ -47,11 +47,12 @@ create table children (id int primary key, parent int references parents, other 
 insert into children select n, 1 + n % 20000, 1 + n * 7 % 20000, repeat('c', 60) from generate_series(1, 60000) n;
 create view glad as select * from parents where mood = 'glad';
 create view twice as select * from glad;
-create table parted (id int, day int, primary key (id, day)) partition by range (day);
+create table parted (id int, day int, seen bigint generated always as identity, primary key (id, day))
+partition by range (day);
 create table parted_1 partition of parted for values from (0) to (10);
 create table parted_2 partition of parted for values from (10) to (20);
 create index parted_day on parted (day);
-insert into parted select n, n % 20 from generate_series(1, 2000) n;
+insert into parted (id, day) select n, n % 20 from generate_series(1, 2000) n;
 create table going (id int primary key);
 vacuum (analyze)
 """

@@ -58,6 +58,10 @@ class _Thought:
     why: str
     replaces: tuple[str, ...] = ()
     promise: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    # What it does for each statement.
+    reasons: dict[str, str] = field(default_factory=dict)
+    # Whether it gives an order of which one of them reads the beginning.
+    ordered: bool = False
 
     @property
     def total(self) -> float:
@@ -100,6 +104,7 @@ def _worthy(scan: Scan) -> bool:
 
 def _of_table(found: Sequence[Scan], catalog: Catalog) -> Iterator[_Thought]:
     made: dict[Draft, set[str]] = defaultdict(set)
+    whys: dict[Draft, str] = {}
     table, around = found[0].table, Around.of(catalog, found)
     for scan in found:
         drafted: list[Draft] = []
@@ -109,11 +114,13 @@ def _of_table(found: Sequence[Scan], catalog: Catalog) -> Iterator[_Thought]:
                     continue
                 drafted.append(draft)
                 if _due(draft, scan):
-                    made[replace(draft, why="")].add(scan.query)
+                    bare = replace(draft, why="")
+                    made[bare].add(scan.query)
+                    whys.setdefault(bare, draft.why)
                     yield from _thought(draft, kind.name, catalog.tables[draft.table or table.name], {scan.query: scan})
     by_query = {scan.query: scan for scan in found}
     for kind in CANDIDATES:
-        listed = [Made(draft, frozenset(queries)) for draft, queries in made.items()]
+        listed = [Made(replace(draft, why=whys[draft]), frozenset(queries)) for draft, queries in made.items()]
         for one in kind.of_table(table, listed, catalog) if kind.of_table else ():
             yield from _thought(one.draft, kind.name, table, {query: by_query[query] for query in sorted(one.queries)})
 
@@ -137,6 +144,8 @@ def _thought(draft: Draft, kind: str, table: Table, scans_: Mapping[str, Scan]) 
     thought = _Thought(index, index.create(), draft, kind, table, draft.why)
     for query, scan in scans_.items():
         thought.promise[query] += _promise(draft, scan)
+        thought.reasons[query] = draft.why
+        thought.ordered |= draft.ordered and scan.limited
     yield thought
 
 
@@ -153,9 +162,11 @@ def _promise(draft: Draft, scan: Scan) -> float:
 def _add(thoughts: dict[str, _Thought], thought: _Thought) -> None:
     """Of two that make the same index, the first is kept, with what the other promises."""
     same = thoughts.setdefault(thought.ddl, thought)
+    same.ordered |= thought.ordered
     if same is not thought:
         for query, promise in thought.promise.items():
             same.promise[query] = max(same.promise[query], promise)
+            same.reasons.setdefault(query, thought.reasons[query])
 
 
 def _beside(thought: _Thought) -> _Thought | None:
@@ -166,7 +177,9 @@ def _beside(thought: _Thought) -> _Thought | None:
             return None
         if not one.valid and serves(one.index, wanted) and serves(wanted, one.index):
             replaces.append(one.index.name)
-            thought.why += f"; {one.index.name} is this index, but invalid: rebuild it or drop it"
+            broken = f"; {one.index.name} is this index, but invalid: rebuild it or drop it"
+            thought.why += broken
+            thought.reasons = {query: f"{why}{broken}" for query, why in thought.reasons.items()}
         elif one.valid and not one.needed and not one.index.unique and _contained(one.index, wanted):
             replaces.append(one.index.name)
     thought.replaces = tuple(sorted(replaces))
@@ -221,7 +234,8 @@ def _named(found: Iterable[_Thought], catalog: Catalog) -> Iterator[Candidate]:
         taken.add(name)
         index = replace(thought.index, name=name)
         queries = frozenset(thought.promise)
-        yield Candidate(index, thought.kind, thought.why, queries, thought.replaces)
+        reasons = tuple(sorted(thought.reasons.items()))
+        yield Candidate(index, thought.kind, thought.why, queries, thought.replaces, reasons, thought.ordered)
 
 
 def _told_apart(name: str, index: Index) -> str:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tercet.advisor.choice.timing.reckoner import Reckoner
     from tercet.advisor.port import Supposed, WhatIf
     from tercet.advisor.query import Example, Query
+    from tercet.sql import Plan
 
 Names = frozenset[str]
 
@@ -285,11 +286,19 @@ class Ledger:
         ms = reckoner.ms(plan)
         # Only loops are looked at with more rows.
         ms_off = reckoner.ms(plan, off=OFF) if plan.nodes("Nested Loop") else ms
-        used = frozenset(plan.indexes)
+        used = frozenset(plan.indexes) | self._ruling(plan, using)
         asked = Asked(using, hiding, ms, ms_off, plan.root.cost, used, used & using)
         known.append(asked)
         self.liked |= asked.needs
         return asked
+
+    def _ruling(self, plan: Plan, using: Names) -> Names:
+        """The unique ones whose table is not read: a join to at most one row, of which nothing is asked, falls away."""
+        read = {node.relation for node in plan.walk()}
+        return frozenset(
+            name for name in using
+            if (index := self.candidates[name].index).unique and table_parts(index.table)[-1] not in read
+        )  # fmt: skip
 
     @staticmethod
     def _matters(candidate: Candidate, query: Query, words: Names) -> bool:

@@ -35,7 +35,7 @@ class Worth:
 
     def __init__(self, ledger: Ledger, writes: Writes, *, share: float = STATEMENT_SHARE_MIN) -> None:
         """`share` is what some statement must gain by an index."""
-        self._share = share
+        self.share = share
         self.ledger = ledger
         self.writes = writes
         self._weights = tuple(max(query.calls, 0.0) for query in ledger.queries)
@@ -84,8 +84,12 @@ class Worth:
                 found[at] = self.ledger.guess(at, using) if guessing else await self.ledger.need(at, using)
         every = tuple(found)
         size = self.ledger.size(using)
-        total = self.ms(every) + size * self._rent + sum(map(self.price, sorted(using)))
+        total = self.ms(every) + self.rent(size) + sum(map(self.price, sorted(using)))
         return Score(total + SLOWER_WEIGHT * self._lost(every), total, every, size)
+
+    def rent(self, size_bytes: int) -> float:
+        """What so many bytes have to save."""
+        return size_bytes * self._rent
 
     def price(self, name: str) -> float:
         """What writers pay for an index while the workload runs once."""
@@ -108,7 +112,7 @@ class Worth:
         if without.total - score.total <= self.least:
             return False
         return any(
-            gone.ms - one.ms > max(self._share * gone.ms, STATEMENT_MS_MIN)
+            gone.ms - one.ms > max(self.share * gone.ms, STATEMENT_MS_MIN)
             for one, gone in zip(score.found, without.found, strict=True)
         )
 

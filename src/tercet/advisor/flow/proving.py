@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from tercet.advisor.advice import Rewrite
-from tercet.advisor.candidate import index_name
+from tercet.advisor.candidate import plain
 from tercet.advisor.candidates import extensions
 from tercet.advisor.flow.settling import Way, picked, settle
 from tercet.advisor.flow.stand import table_of, tables_of
@@ -27,6 +27,12 @@ if TYPE_CHECKING:
     from tercet.advisor.verify.duel import Duel
     from tercet.advisor.verify.port import Place
     from tercet.sql import View
+
+# Said of a unique index: why it is one, and what that asks of the program.
+_RULE = (
+    "unique, since a statement gains by that rule what no plain index gives: all rows were looked at and keep it, "
+    "and from then on a row that breaks it is refused"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +170,7 @@ def _early(held: Held, waiting: Collection[str]) -> Held:
 
 
 async def _ruled(drafts: Sequence[Draft], choice: Choice, stand: Stand, catalog: Catalog) -> Choice:
-    """The choice with those unique indexes as plain ones whose values are not all different."""
+    """The choice with those unique indexes as plain ones whose values are not proved to be all different."""
     return replace(choice, picked=tuple([await _proved(one, drafts, stand, catalog) for one in choice.picked]))
 
 
@@ -174,22 +180,17 @@ async def _proved(one: Picked, drafts: Sequence[Draft], stand: Stand, catalog: C
         return one
     watched = _watched(drafts, (index,), catalog)
     if watched and await stand.all_different(index, await stand.place(watched)):
-        return replace(one, candidate=replace(one.candidate, why=f"{one.candidate.why}: all rows were looked at"))
-    return _plain(one, "that its values are all different was not to be proved")
+        return replace(one, candidate=replace(one.candidate, why=f"{one.candidate.why}; {_RULE}"))
+    return _plain(one)
 
 
 def _unruly(choice: Choice) -> Choice:
     """The choice with plain indexes in place of unique ones."""
-    return replace(choice, picked=tuple(_plain(one, "nothing was run") for one in choice.picked))
+    return replace(choice, picked=tuple(map(_plain, choice.picked)))
 
 
-def _plain(one: Picked, why: str) -> Picked:
-    if not one.candidate.index.unique:
-        return one
-    index = replace(one.candidate.index, unique=False)
-    named = replace(index, name=index_name(index))
-    told = f"{one.candidate.why}; not made unique: {why}"
-    return replace(one, candidate=replace(one.candidate, index=named, why=told))
+def _plain(one: Picked) -> Picked:
+    return replace(one, candidate=plain(one.candidate)) if one.candidate.index.unique else one
 
 
 async def _over(place: Place, drafts: Sequence[Draft], view: View, stand: Stand, wishes: Wishes) -> Verdicts:

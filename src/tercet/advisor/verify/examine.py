@@ -14,6 +14,7 @@ from tercet.advisor.verify.judge import judged, unproved, untouched
 from tercet.advisor.verify.runs import Arm, Stopped
 from tercet.advisor.verify.values import filled, parametric
 from tercet.sql import Index
+from tercet.sql.identifier import table_parts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -89,11 +90,21 @@ class Examiner:
                 duels.append(_refused(one, other))
                 continue
             uses |= self._in(other, active - base, Index) - self._in(one, active - base, Index)
+            uses |= self._ruling(one, other, active - base)
             misses |= self._in(one, active - base, Drop)
             if before != after or _shape(one) != _shape(other):
                 duels.append(await self._duel(query, (old, new), (one, other)))
         verified = self._verdict(query, duels, texts, active)
         return Examined(verified, frozenset(uses), frozenset(misses))
+
+    def _ruling(self, one: Plan, other: Plan, among: frozenset[int]) -> set[int]:
+        """The unique indexes by whose rule a join to their table has fallen away: no plan shows them."""
+        gone = {node.relation for node in one.walk()} - {node.relation for node in other.walk()}
+        return {
+            at for at in among
+            if isinstance(index := self.built[at].change, Index)
+            and index.unique and table_parts(index.table)[-1] in gone
+        }  # fmt: skip
 
     def _verdict(
         self, query: Query, duels: Sequence[Duel], texts: Sequence[tuple[str, str]], active: frozenset[int]

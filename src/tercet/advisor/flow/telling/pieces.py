@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from tercet.advisor.advice import Piece
 from tercet.advisor.candidates import extensions
+from tercet.advisor.flow.stand import table_of
 from tercet.sql.identifier import table_parts
 
 if TYPE_CHECKING:
@@ -23,6 +24,12 @@ if TYPE_CHECKING:
     from tercet.advisor.views import Policy, ViewCandidate
     from tercet.sql import Index
 
+# Said of an index of a partitioned table.
+_WHOLE = (
+    "a partitioned table takes none concurrently: this statement holds up those who write to it while it runs, and "
+    "tercet advise --apply builds it part by part without that"
+)
+
 
 def index_piece(one: Picked, held: Held | None, catalog: Catalog, *, scale: float = 1.0) -> Piece:
     """An index to make, and before it what it rests on; its size as it was built, if it was."""
@@ -37,9 +44,15 @@ def index_piece(one: Picked, held: Held | None, catalog: Catalog, *, scale: floa
     measured = held.insert_percent if held is not None else None
     if measured == 0.0:
         why += "; what it costs to write is below the noise of a run"
+    table = table_of(index, catalog)
+    whole = table is not None and catalog.tables[table].kind == "p"
+    if whole:
+        why += f"; {_WHOLE}"
     return Piece(
-        "index", why, (*(f"{each};" for each in extensions(index, catalog)), f"{index.create()};"),
-        (f"{index.drop()};",), dotted(index), keys(index), tuple(index.include), index.where, index.method,
+        "index", why,
+        (*(f"{each};" for each in extensions(index, catalog)), f"{index.create(concurrently=not whole)};"),
+        (f"{index.drop(concurrently=not whole)};",), dotted(index), keys(index),
+        tuple(index.include), index.where, index.method,
         round(built * scale) if built else one.supposed.size_bytes,
         measured if measured is not None else cost.percent,
         None, tuple(helps), one.rejected, bool(one.fragile), index,
@@ -145,7 +158,9 @@ def keys(index: Index) -> tuple[str, ...]:
 
 
 def _lost(cost: WriteCost) -> str:
-    lost = f"; updates that set its columns leave their page ({len(cost.hot_lost)} statements)" if cost.hot_lost else ""
+    count = len(cost.hot_lost)
+    told = f"{count} statement{'' if count == 1 else 's'}"
+    lost = f"; updates that set its columns leave their page ({told})" if count else ""
     return f"{lost}{'; ' + cost.note if cost.note else ''}"
 
 

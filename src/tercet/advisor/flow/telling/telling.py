@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tercet.advisor.advice import Engine, Kind, Piece
     from tercet.advisor.candidates import Finding
     from tercet.advisor.catalog import Catalog
-    from tercet.advisor.choice import Dropped
+    from tercet.advisor.choice import Dropped, Picked
     from tercet.advisor.flow.draft import Draft, Wishes
     from tercet.advisor.flow.indexing import Indexing
     from tercet.advisor.flow.proving import Proved
@@ -27,6 +27,12 @@ if TYPE_CHECKING:
     from tercet.advisor.query import Query, Workload
     from tercet.advisor.verify.change import Held
     from tercet.advisor.views import Policy, ViewCandidate
+
+# Counters that were never reset do not say since when they run.
+_WRITES_UNKNOWN = (
+    "nobody knows for how long the tables' writes were counted: new indexes were weighed against the writes of these "
+    "statements only"
+)
 
 
 @dataclass(slots=True)
@@ -54,6 +60,8 @@ def tell(found: Found) -> Advice:
     statements = [teller.statement(draft, pieces) for draft in found.drafts]
     ordered = sorted(statements, key=lambda one: -_saved(one))
     notes = [*found.notes, *found.indexing.choice.notes, *found.stand.notes, *found.proved.notes]
+    if any(one.write_cost.ms_a_second is None for one in found.indexing.choice.picked):
+        notes.append(_WRITES_UNKNOWN)
     notes += [f"left out: {one.why}: {one.sql[:80]}" for one in found.workload.skipped]
     return Advice(
         (*ordered, *map(_unexamined, found.others)), pieces, found.engine, found.workload.source,
@@ -99,13 +107,27 @@ class _Teller:
         for picked in self._choice.picked:
             index = picked.candidate.index
             held = self._proved.held(index)
-            helps = self._asked(held.helps if held is not None and held.helps else picked.helps)
+            helps = self._helped(picked, held)
             if not self._holds(held, f"index {picked.candidate.name}", helps):
                 continue
             scale = self._found.stand.scale(index)
             piece = replace(made.index_piece(picked, held, self._found.catalog, scale=scale), helps=helps)
             broken = next((one for one in rebuilds if _same_table(one, piece) and serves(one.index, index)), None)
             yield piece if broken is None else made.rebuilt_piece(broken, piece)
+
+    def _helped(self, picked: Picked, held: Held | None) -> tuple[str, ...]:
+        """Whom an index makes faster: shown by running it alone, or by what was run with it, or else by plan."""
+        if held is None or not held.helps:
+            return self._asked(picked.helps)
+        name, more = picked.candidate.index.name, []
+        for draft in self._found.drafts:
+            ran = draft.verified
+            if ran is None or ran.outcome == "unproved":
+                more += [draft.fingerprint] if draft.asked.fingerprint in picked.helps else []
+            elif ran.outcome == "faster" and ran.after is not None and ran.after.plan is not None:
+                # Another index may do as well in its place: without this one alone, nothing was slower.
+                more += [draft.fingerprint] if name in ran.after.plan.indexes else []
+        return self._asked((*held.helps, *more))
 
     def _rewrites(self) -> Iterator[Piece]:
         for draft in self._found.drafts:
@@ -239,6 +261,10 @@ class _Teller:
     def _alone(self, draft: Draft) -> str:
         if self._withdrawn.get(draft.fingerprint):
             return "what the planner promised did not hold when it was run"
+        picked = {one.candidate.name for one in self._choice.picked}
+        used = sorted(draft.outlook.used & picked) if draft.outlook is not None else []
+        if used and draft.verified is not None and draft.verified.outcome == "same":
+            return f"run with {', '.join(used)}, which the planner takes for it, it is not a tenth faster"
         return draft.alone or "nothing that was tried is worth its price"
 
 

@@ -11,6 +11,7 @@ from tercet.advisor.verify.port import Live
 from tercet.advisor.verify.runs import Arm, Run, Runs
 from tercet.advisor.workload import with_values
 from tercet.advisor.workload.literals import parameters
+from tercet.errors import SqlInvalid
 from tercet.sql import Plan, Statement
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ class Helped:
         self._runs = Runs(Live(database))
         self._told = told
         self._texts: dict[str, str] = {}
+        # Why a text cannot be read.
+        self._unread: dict[str, str] = {}
         self._rewritten, self._run = rewritten, run
         self._before: dict[str, Look] = {}
 
@@ -54,7 +57,11 @@ class Helped:
         told = [one for one in advice.statements if one.fingerprint in piece.helps]
         helped = cls(database, told[:_STATEMENTS_MAX], rewritten=piece.kind == "view", run=run)
         for one in helped._told:
-            query = Query(Statement(one.sql), (Example(one.sql),))
+            try:
+                query = Query(Statement(one.sql), (Example(one.sql),))
+            except SqlInvalid as error:
+                helped._unread[one.fingerprint] = error.says
+                continue
             if not query.reading:
                 continue
             workload = await with_values(database, Workload((query,), "advice"), catalog)
@@ -71,6 +78,8 @@ class Helped:
         """A line for each: planned and measured now, against before and against what was promised."""
         lines = []
         for one in self._told:
+            if one.fingerprint in self._unread:
+                lines.append(_line(one, Look(why=self._unread[one.fingerprint]), Look()))
             if one.fingerprint in self._before:
                 # Rewritten text has no other values than it was advised with.
                 text = (

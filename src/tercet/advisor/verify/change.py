@@ -121,7 +121,7 @@ class Held:
     helps: tuple[str, ...] = ()
     size_bytes: int = 0
     build_seconds: float | None = None
-    # How many percent dearer a batch of inserts, and of updates of its columns, became on its table.
+    # How many percent dearer a batch of inserts, and of updates of its columns, became on its table; 0: lost in noise.
     insert_percent: float | None = None
     update_percent: float | None = None
 

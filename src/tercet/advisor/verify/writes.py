@@ -20,13 +20,15 @@ if TYPE_CHECKING:
     from tercet.advisor.verify.runs import Runs
     from tercet.sql.port import Connection
 
-# One pair to warm up, and as many more as a median of their ratios needs on a busy machine.
-_PAIRS = 8
+# One pair to warm up, and as many more as the median of their ratios needs on a busy machine.
+_PAIRS = 12
+# A batch of less than this says more about the clock than about the index.
+_MS_MIN = 0.001
 
 
 @dataclass(frozen=True, slots=True)
 class WriteCost:
-    """How many percent dearer a batch became; None where it could not be tried."""
+    """How many percent dearer a batch became; None where it could not be tried, 0 where it is below the noise."""
 
     insert_percent: float | None
     update_percent: float | None
@@ -79,11 +81,8 @@ class Writes:
                 ms = await self._batch(arm, prepared)
                 if ms is None:
                     return None
-                taken[side].append(ms)
-        # The first pair has warmed what both read.
-        paired = compare_pairs(taken[0][1:], taken[1][1:])
-        # What an index costs is told of a new one; of one that goes, what its absence saves.
-        return (paired.ratio if isinstance(one.change, Drop) else 1 / paired.ratio) * 100 - 100
+                taken[side].append(max(ms, _MS_MIN))
+        return percent(taken[0], taken[1], drops=isinstance(one.change, Drop))
 
     async def _batch(self, arm: Arm, prepared: Sequence[str]) -> float | None:
         try:
@@ -98,6 +97,19 @@ class Writes:
         for step in prepared:
             await connection.exec_driver_sql(step)
         return await self.runs.timed(connection, statement)
+
+
+def percent(without: Sequence[float], with_: Sequence[float], *, drops: bool) -> float:
+    """How many percent dearer a batch is with an index, by batches taken in turns; 0 where that may be chance.
+
+    Of one that goes it is below zero: what its absence saves. No index makes a write cheaper, so that what seems so
+    is noise as well.
+    """
+    # The first pair has warmed what both read.
+    paired = compare_pairs(without[1:], with_[1:])
+    if paired.ratio >= 1 or not paired.surely_slower(1.0):
+        return 0.0
+    return paired.ratio * 100 - 100 if drops else 100 / paired.ratio - 100
 
 
 # Rows are found by their places, and what refers to rows that are away for a moment does not mind.

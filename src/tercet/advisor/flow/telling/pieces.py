@@ -41,6 +41,9 @@ def index_piece(one: Picked, held: Held | None, catalog: Catalog, *, scale: floa
     if held is not None and held.state == "unproved":
         why += f"; not proved: {held.why}"
     built = held.size_bytes if held is not None else 0
+    measured = held.insert_percent if held is not None else None
+    if measured == 0.0:
+        why += "; what it costs to write is below the noise of a run"
     table = table_of(index, catalog)
     whole = table is not None and catalog.tables[table].kind == "p"
     if whole:
@@ -51,8 +54,7 @@ def index_piece(one: Picked, held: Held | None, catalog: Catalog, *, scale: floa
         (f"{index.drop(concurrently=not whole)};",), dotted(index), keys(index),
         tuple(index.include), index.where, index.method,
         round(built * scale) if built else one.supposed.size_bytes,
-        # An index makes no write cheaper: what was measured below zero is noise.
-        max(held.insert_percent, 0.0) if held is not None and held.insert_percent is not None else cost.percent,
+        measured if measured is not None else cost.percent,
         None, tuple(helps), one.rejected, bool(one.fragile), index,
     )  # fmt: skip
 

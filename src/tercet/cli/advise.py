@@ -221,7 +221,7 @@ async def _advise(wish: _Wish, workload: Workload | None, told: Progress) -> Kep
         settings = await settings_of(wish.address, wish.folder)
         db = await stack.enter_async_context(opened(settings))
         replica = None
-        if wish.verify == "replica":
+        if wish.verify == "replica" or wish.replica is not None:
             replica = (await stack.enter_async_context(opened(_of_the_replica(settings, wish)))).postgres
         if workload is None:
             workload = await from_statistics(db.postgres)

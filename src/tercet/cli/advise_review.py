@@ -14,7 +14,7 @@ from tercet.advisor.advice import Advice, Piece
 from tercet.advisor.reading import read
 from tercet.advisor.report import Kept, schema_digest
 from tercet.cli.keeping import keep
-from tercet.cli.opening import opened, place_of, settings_of
+from tercet.cli.opening import opened, place_of, refuse_replica, settings_of
 from tercet.migrations import review
 from tercet.settings import Settings
 from tercet.sql import identifier
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _HEADER = ("", "what", "on", "since", "reads", "size", "promised", "verdict")
 _FIGURES = (4, 5, 6)
+_OF_A_REPLICA = "What only its primary reads is not counted here: give the primary's URL, and this one with --replica."
 
 
 def review_advice(address: str | None, folder: Path, replicas: Sequence[str], days: int, screen: Screen) -> bool:
@@ -65,6 +66,7 @@ async def _look(
     async with AsyncExitStack() as stack:
         settings = await settings_of(address, folder)
         db = await stack.enter_async_context(opened(settings))
+        await refuse_replica(db.postgres, _OF_A_REPLICA)
         others = [Settings.read({"postgres": one}) for one in replicas] or list(settings.replicas)
         places = [(await stack.enter_async_context(opened(one))).postgres for one in others]
         found = await review(db.postgres, places)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from tercet.sql.port import Database
+
 # The questions of one advice come one after the other, and the search asks while statistics are read.
 _POOL = 4
 
@@ -45,3 +47,11 @@ async def opened(settings: Settings) -> AsyncIterator[Tercet]:
     alone = replace(settings, mongo_url=None, redis_url=None, postgres_replica_url=(), postgres_pool_size=_POOL)
     async with Tercet.of(alone) as db:
         yield db
+
+
+async def refuse_replica(database: Database, mend: str) -> None:
+    """Raise UsageError where it is a replica: it takes no writes, and counts only what was read there."""
+    async with database.transaction() as connection:
+        replica = (await connection.exec_driver_sql("select pg_is_in_recovery()")).all()[0][0]
+    if replica:
+        raise UsageError("This database is a replica.", mend)

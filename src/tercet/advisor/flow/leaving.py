@@ -29,8 +29,8 @@ async def why_alone(
     served = ", ".join(draft.plan_before.indexes) if draft.plan_before is not None else ""
     serves = f"{served} {'serve' if ',' in served else 'serves'} it already" if served else ""
     tables = [whole(catalog.tables[name], catalog) for name in tables_of(draft.asked, catalog)]
-    if not tables and (hidden := _hidden(draft, catalog)):
-        return f"this login may not read {', '.join(hidden)}, so nothing is known of what it asks"
+    if hidden := _hidden(draft, catalog):
+        return f"this login may not read {', '.join(hidden)}, so nothing is known of what it asks there"
     if tables and all(0 <= table.pages <= TINY_PAGES for table in tables):
         return f"its tables have at most {TINY_PAGES} pages, which are read at once whatever the indexes"
     own = [one.name for one in candidates if draft.asked.fingerprint in one.queries]

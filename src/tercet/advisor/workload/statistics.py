@@ -46,6 +46,8 @@ async def from_statistics(database: Database, *, top: int = TOP, share: float = 
         schema, seconds, dropped = await _place(connection)
         asked = blocks(*_SQL)["heaviest"].format_map({"schema": schema})
         rows = (await connection.exec_driver_sql(asked, (_UTILITY, top * _SPARE))).all()
+        if not rows:
+            await _counting(connection)
     folding, hidden = Folding(), 0.0
     fingerprints, whole = (rows[0][4], rows[0][5]) if rows else (0, 0.0)
     for sql, calls, ms, count, _, _ in rows:
@@ -89,6 +91,16 @@ async def _place(connection: Connection) -> tuple[str, float | None, int]:
             "or give statements with --query, --workload or --log",
         ) from error
     return schema, seconds, dropped
+
+
+async def _counting(connection: Connection) -> None:
+    """Raise StatisticsMissing where nothing is counted."""
+    if (await connection.exec_driver_sql(blocks(*_SQL)["track"])).all()[0][0] == "none":
+        raise StatisticsMissing(
+            "pg_stat_statements is told to count nothing",
+            mend="Run there: alter system set pg_stat_statements.track = 'top'; select pg_reload_conf(); "
+            "or give statements with --query, --workload or --log",
+        )
 
 
 def _say_hidden(folding: Folding, ms: float, whole: float) -> None:

@@ -16,6 +16,9 @@ where e.extname = 'pg_stat_statements' /* tercet */
 select extract(epoch from now() - i.stats_reset)::float8, i.dealloc
 from {schema}.pg_stat_statements_info() i /* tercet */
 
+-- name: track
+select current_setting('pg_stat_statements.track', true) /* tercet */
+
 -- name: heaviest
 -- Sorted and cut by the server: only the statements that are taken travel. One statement of several users, or of
 -- the top level and of functions, is one. Utility statements begin with one of these words.

@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import re
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from tercet.advisor.port import Refused
 from tercet.advisor.shadow import explained
+from tercet.advisor.together import Question, about, together
+from tercet.advisor.workload.literals import parameters
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from tercet.advisor.query import Query
-    from tercet.sql.port import Connection, Database
+    from tercet.sql.port import Database
 
 # More statements say nothing that these do not, and each is planned on production once.
 STATEMENTS_MAX = 100
-# What all of them together may take there, and one alone.
-_ALL_SECONDS = 10.0
-_STATEMENT_SECONDS = 2.0
-_LOCK_MS = "500"
-
-_PARAMETER = re.compile(r"\$([1-9]\d*)")
+# What those that are asked together may take there.
+_SECONDS = 2.0
+# No name of a user's is like it; it is taken back at once.
+_NAME = "tercet_deviation"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +44,9 @@ async def deviation(
     began = time.monotonic()
     errors: list[float] = []
     found = Deviation()
-    for query in queries[:STATEMENTS_MAX]:
-        if time.monotonic() - began > _ALL_SECONDS:
-            break
-        # Even to plan a write takes a lock that others can see.
-        if not query.reading:
-            continue
-        sql = query.examples[0].sql if query.examples else query.sql
-        real = await _production(database, sql)
+    # Even to plan a write takes a lock that others can see.
+    asked = [query.examples[0].sql if query.examples else query.sql for query in queries if query.reading]
+    for sql, real in zip(asked, await _production(database, asked[:STATEMENTS_MAX]), strict=False):
         mine = await explain(sql) if real is not None else None
         if real is None or mine is None or isinstance(mine, Refused):
             continue
@@ -68,34 +62,22 @@ async def deviation(
     )
 
 
-async def _production(database: Database, sql: str) -> str | None:
-    """Production's own EXPLAIN; None where it does not give one, for whatever reason."""
+async def _production(database: Database, asked: Sequence[str]) -> list[str | None]:
+    """Production's own EXPLAIN of each; None where it does not give one, for whatever reason."""
+    questions = [(at, one) for at, sql in enumerate(asked) if (one := _question(sql)) is not None]
+    found: list[str | None] = [None] * len(asked)
     try:
-        async with database.transaction(within=_STATEMENT_SECONDS) as connection:
-            await connection.exec_driver_sql("set transaction read only")
-            await connection.exec_driver_sql("select set_config('lock_timeout', $1, true)", (_LOCK_MS,))
-            if _PARAMETER.search(sql):
-                return await _generic(connection, sql)
-            return await _text(connection, sql)
-    except Exception:  # noqa: BLE001 - a statement that cannot be planned there is nothing to compare with
-        return None
+        told = await together(database, [one for _, one in questions], within=_SECONDS)
+    except Exception:  # noqa: BLE001 - what cannot be planned there is nothing to compare with
+        return found
+    for (at, _), plan in zip(questions, told, strict=True):
+        found[at] = plan
+    return found
 
 
-async def _generic(connection: Connection, sql: str) -> str:
-    # Prepared and taken back within the transaction; no name of a user's is like it.
-    await connection.exec_driver_sql("set local plan_cache_mode = force_generic_plan")
-    await connection.exec_driver_sql(f"prepare tercet_deviation as {sql}")
-    try:
-        count = (await connection.exec_driver_sql(_COUNT)).all()[0][0]
-        nothing = ", ".join(["null"] * count)
-        return await _text(connection, f"execute tercet_deviation({nothing})" if count else sql)
-    finally:
-        await connection.exec_driver_sql("deallocate tercet_deviation")
-
-
-async def _text(connection: Connection, sql: str) -> str:
-    value = (await connection.exec_driver_sql(f"explain (format json) {sql}")).all()[0][0]
-    return value if isinstance(value, str) else explained.written(value)
-
-
-_COUNT = "select cardinality(parameter_types) from pg_prepared_statements where name = 'tercet_deviation'"
+def _question(sql: str) -> Question | None:
+    numbers = parameters(sql)
+    if not numbers:
+        return Question(None, f"explain (format json) {sql}")
+    nothing = ", ".join(["null"] * numbers[-1])
+    return about(_NAME, sql, f"explain (format json) execute {_NAME}({nothing})")

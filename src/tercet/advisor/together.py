@@ -10,7 +10,7 @@ import msgspec
 
 from tercet.advisor.blocks import blocks
 from tercet.advisor.failure import sqlstate, timed_out
-from tercet.errors import SqlInvalid
+from tercet.errors import SqlInvalid, StoreUnreachable
 from tercet.sql import Statement, identifier
 
 if TYPE_CHECKING:
@@ -70,7 +70,8 @@ class _Asking:
         try:
             return await self.at_once(questions)
         except Exception as error:
-            if not sqlstate(error) and not timed_out(error):
+            # A session that was ended has a code of the server's, too.
+            if isinstance(error, StoreUnreachable) or not (sqlstate(error) or timed_out(error)):
                 raise
         if len(questions) == 1:
             return [None]

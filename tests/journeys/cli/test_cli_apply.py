@@ -243,6 +243,8 @@ def test_what_is_unused_after_some_days_can_be_taken_back(url: str, capsys: pyte
     assert run(["advise", url, "--apply", "1,2"]) == 0
     assert run(["advise", url, "--review", "--fail-on-advice"]) == 0
     assert "not read yet: say again in 7 days" in capsys.readouterr().out
+    if _sql(url, "select stats_reset is not null from pg_stat_database where datname = current_database()")[0][0]:
+        pytest.skip("this server (before 15) counts since the database was made, which is today")
     day = "comment on index {} is 'tercet advice: 2024-01-01 size=81920 reads=0 helps='"
     _sql(url, day.format("orders_by_user"), day.format("orders_lower"), "set enable_seqscan = off", ASKED)
     assert run(["advise", url, "--review", "--fail-on-advice"]) == FAILED

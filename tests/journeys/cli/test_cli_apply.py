@@ -303,3 +303,17 @@ def test_advice_for_another_database_is_not_applied(url: str, capsys: pytest.Cap
     other = url.rpartition("/")[0] + "/postgres"
     assert run(["advise", other, "--apply", "1"]) == MISUSED
     assert "and not for" in capsys.readouterr().err
+
+
+def test_what_the_server_refuses_is_a_sentence(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A login that does not own the table: no page of a driver's, nothing left, and the mend."""
+    _sql(url, "create role nobody_much login", "grant select on orders to nobody_much", "select 1")
+    try:
+        other = url.replace("postgres@", "nobody_much@")
+        _advise(other, [_build(BY_USER)])
+        assert run(["advise", other, "--apply", "1"]) == FAILED
+        err = " ".join(capsys.readouterr().err.split())
+        assert "PostgreSQL says no: must be owner of table orders. It takes the rights of the owner" in err
+        assert _index(url, "orders_by_user") is None
+    finally:
+        _sql(url, "drop owned by nobody_much", "drop role nobody_much", "select 1")

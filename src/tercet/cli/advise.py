@@ -75,7 +75,11 @@ _file = click.Path(path_type=Path)
 )
 @click.option("--verify", type=click.Choice(("on", "replica", "sample", "off")), help="Where what is said is run.")
 @click.option(
-    "--replica", "replicas", metavar="URL", multiple=True, help="For --verify replica and --review; or by settings."
+    "--replica",
+    "replicas",
+    metavar="URL",
+    multiple=True,
+    help="Its reads count, too; for --verify replica and --review.",
 )
 @click.option("--explain", "number", metavar="NUMBER", type=int, help="All about one piece of the last advice.")
 @click.option("--apply", "apply_numbers", metavar="NUMBERS", help="Do pieces of the last advice: 1,2.")

@@ -28,6 +28,7 @@ from tercet.migrations import (
     build_index,
     drop_index,
     put_mark,
+    rebuild_index,
 )
 from tercet.migrations.steps import has_expression
 from tercet.rollups import create_view
@@ -156,10 +157,9 @@ class _Applier:
                 )
                 return [f"dropped, {size(piece.size_bytes)} given back", f"to take it back: {_closed(todo.undo)}"]
             case RebuildIndex():
-                async with self._database.autocommit() as connection:
-                    await connection.exec_driver_sql("set lock_timeout = 0")
-                    await connection.exec_driver_sql(f"reindex index concurrently {todo.index.qualified}")
-                    await connection.exec_driver_sql("reset lock_timeout")
+                await rebuild_index(
+                    self._database, todo.index, patience=self._wish.wait, on_waiting=self._on_waiting(todo.index.name)
+                )
                 return ["built anew"]
             case MakeView():
                 return await self._view(todo, piece)

@@ -12,7 +12,7 @@ import pytest_asyncio
 
 from tercet import Tercet
 from tercet.errors import BuildBlocked
-from tercet.migrations import Blocker, build_index
+from tercet.migrations import Blocker, build_index, rebuild_index
 from tercet.servers import Servers
 from tercet.sql import Index
 
@@ -63,6 +63,8 @@ async def test_it_is_named_with_its_mend_before_anything_is_locked(url: str, con
     async with Tercet(postgres=url) as db:
         with pytest.raises(BuildBlocked, match='the prepared transaction "it\'s there"') as refused:
             await build_index(db.postgres, BY_USER, patience=0)
+        with pytest.raises(BuildBlocked, match=r"[Tt]he rebuild of the index orders_pkey"):
+            await rebuild_index(db.postgres, Index("orders_pkey", "orders", ("id",)), patience=0)
     assert "rollback prepared 'it''s there'" in str(refused.value)
     assert await connection.fetchval("select to_regclass('by_user')") is None
 

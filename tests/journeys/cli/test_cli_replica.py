@@ -45,11 +45,12 @@ def test_a_replica_is_advised_and_never_changed(
 ) -> None:
     """What it cannot know is said; what is built belongs on its primary, and so does the review."""
     monkeypatch.chdir(tmp_path)
-    Path("q.sql").write_text("select * from orders where user_id = 7;")
+    Path("q.sql").write_text("select * from orders where user_id = $1;")
     assert run(["advise", replica, "--query", "q.sql", "--quick"]) == 0
     out = " ".join(capsys.readouterr().out.split())
     assert "1 index public.orders (user_id)" in out
     assert "this is a replica: it counts only its own reads" in out
+    assert "1 of 1 plans as in production" in out
     for asked, says in ((["--apply", "1"], "Ask its primary"), (["--review"], "give the primary's URL")):
         assert run(["advise", replica, *asked]) == MISUSED
         err = " ".join(capsys.readouterr().err.split())

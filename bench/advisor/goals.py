@@ -170,6 +170,14 @@ def _documents(met: Callable[[Mapping[str, Any]], bool]) -> Any:
     return count
 
 
+def _let_pass(questions: Answers) -> float | None:
+    applied = at("mongo", "applied")(questions)
+    if applied is None:
+        return None
+    wrong = [one for one in applied["refused"].values() if one["done"]]
+    return float(len(wrong) + sum(not one["done"] for one in applied["stands"].values()))
+
+
 GOALS = (
     Goal("shadow, TPC-H without indexes: the same plan", "22 of 22", _lowest("shadow", "tpch", "without", "same_plan"),
          at_least(22)),
@@ -187,7 +195,7 @@ GOALS = (
     Goal("TPC-H, 19 statements, ≤ 226 MB: real size", "≤ 226 MB", _side(OURS[226], "real_mb"), at_most(226.0), "MB"),
     Goal("… time beside Dexter's choice", "< 1×", _beside(OURS[226], "dexter-50", "total_ms"),
          lambda value: value < 1, "×"),
-    Goal("… without Q1 and Q18, which no index changes", "< 1×",
+    Goal("… without Q1 and Q18, half of the time without indexes", "< 1×",
          _beside(OURS[226], "dexter-50", "without_q1_q18_ms"), lambda value: value < 1, "×"),
     Goal("… statements more than 10 % slower than without indexes", "0", _slower(OURS[226]), at_most(0)),
     Goal("… time saved beside Extend's choice (222 MB)", "> 1×", _saved(OURS[226], "extend-500"),
@@ -195,7 +203,7 @@ GOALS = (
     Goal("≤ 500 MB: real size", "≤ 500 MB", _side(OURS[500], "real_mb"), at_most(500.0), "MB"),
     Goal("… time saved beside Extend's choice", "> 1×", _saved(OURS[500], "extend-500"), lambda value: value > 1, "×"),
     Goal("… statements more than 10 % slower than without indexes", "0", _slower(OURS[500]), at_most(0)),
-    Goal("quick: the search", "≤ 2 s", _each("tpch", _quick, max), at_most(2.0), "s"),
+    Goal("quick, from the first question to the last", "≤ 2 s", _each("tpch", _quick, max), at_most(2.0), "s"),
     Goal("Q17 with the index that it needs", f"≥ {MENDED:.0f}× faster", _mended(17), at_least(MENDED), "×"),
     Goal("Q20 with the index that it needs", f"≥ {MENDED:.0f}× faster", _mended(20), at_least(MENDED), "×"),
     Goal("reference query, 1M/5M: rung 1 beside the best by hand", "≤ 1.1×", at("reference", "rung_1_to_hand"),
@@ -225,4 +233,5 @@ GOALS = (
     Goal("MongoDB, 1M/3M: pipelines that are not served as well as by the best candidate", "0",
          _documents(lambda one: bool(one["as_good"])), at_most(0)),
     Goal("… pipelines that an advised index made slower", "0", _documents(lambda one: not one["slower"]), at_most(0)),
+    Goal("… known regressions that the real server let pass, or advice that it refused", "0", _let_pass, at_most(0)),
 )  # fmt: skip

@@ -54,10 +54,23 @@ def block(path: Path) -> str:
     """What stands between the README's two marks: the goals, met or not, and where the figures come from."""
     whole = REPORT.full(path)
     return (
-        f"{goals_table(whole)}\n\n{goal.said(GOALS, whole['questions'])} {goal.place(whole)} "
+        f"{_climb(whole['questions'])}\n\n{goals_table(whole)}\n\n"
+        f"{goal.said(GOALS, whole['questions'])} {goal.place(whole)} "
         f"Every figure is from [`bench/results/{path.name}`](bench/results/{path.name}); "
         f"[all of them](bench/results/{page(path).name}).\n"
     )
+
+
+def _climb(questions: Mapping[str, Any]) -> str:
+    """The reference query: what the advisor found beside the best by hand."""
+    answer = questions["reference"]
+    hand = f"by hand: {answer['best_by_hand']}"
+    names = {"as written": "as written", "usual indexes": "the usual two indexes", hand: "the best by hand",
+             "advisor: rung 1": "as advised: index and rewrite", "advisor: rung 2": "as advised: view"}  # fmt: skip
+    rows = {said: answer["ways"][name] for name, said in names.items() if name in answer["ways"]}
+    head = f"the reference query, {answer['users']:,} users, {answer['orders']:,} orders"
+    columns = {"ms_best": "best ms", "ms_median": "median ms", "cpu_ms": "server CPU ms", "same_rows": "same rows"}
+    return _cells(head, rows, columns)
 
 
 def _plain(answer: Mapping[str, Any]) -> Iterator[str]:

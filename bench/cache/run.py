@@ -6,20 +6,22 @@
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
 import sys
-import tempfile
-from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+
+# Where what all benchmarks share lies.
+sys.path.append(str(Path(__file__).parents[1]))
 
 import payload
 import peers
 import report
+from asking import Asking, script
 
-from tercet.proof import describe_machine
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from asking import Answers
 
 HERE = Path(__file__).parent
 
@@ -34,37 +36,17 @@ QUICK_LIMIT_SECONDS = 240
 def main() -> None:
     """Ask, write, and say which goals are met."""
     options = _options()
-    unknown = set(options.questions) - set(QUESTIONS)
-    if unknown:
-        raise SystemExit(f"No such question: {', '.join(sorted(unknown))}. There are: {', '.join(QUESTIONS)}")
-    path = options.results / f"cache-{datetime.now(UTC):%Y-%m-%d}.json"
-    before = _answers_of(path, options) if options.questions else {}
-    answers = before | {name: _asked(name, options) for name in options.questions or QUESTIONS}
-    whole = {
-        "format": report.FORMAT,
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "quick": options.quick,
-        "machine": asdict(describe_machine(sorted({one["server"] for one in answers.values() if "server" in one}))),
-        "payload": {"json": payload.JSON, "small_bytes": payload.PROFILE_BYTES, "large_rows": payload.ROWS},
-        **_told_of_peers(answers),
-        "questions": answers,
-    }
-    options.results.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
-    print(f"\n{report.goals_table(whole)}\nWritten: {path}")
-    failed = [name for name, one in answers.items() if "failed" in one]
-    if failed:
-        raise SystemExit(f"These questions could not be asked: {', '.join(failed)}")
+    asking = Asking(report.REPORT, QUESTIONS, lambda name: _asked(name, options), options.quick, _told)
+    asking.run(options.questions, options.results)
 
 
-def _answers_of(path: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """What was answered today already, which questions asked anew are put in place of."""
-    whole = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"quick": None}
-    answers: dict[str, Any] = whole["questions"] if whole["quick"] == options.quick else {}
-    return answers
+def _told(answers: Mapping[str, Answers]) -> Answers:
+    """What was stored, and of those who took part."""
+    stored = {"json": payload.JSON, "small_bytes": payload.PROFILE_BYTES, "large_rows": payload.ROWS}
+    return {"payload": stored, **_told_of_peers(answers)}
 
 
-def _told_of_peers(answers: dict[str, Any]) -> dict[str, Any]:
+def _told_of_peers(answers: Mapping[str, Answers]) -> Answers:
     """Who took part in which version, who could not be installed, where each one's setting comes from."""
     found = peers.load()
     wanted = {name for one in answers.values() for name in one.get("versions", ())}
@@ -76,22 +58,9 @@ def _told_of_peers(answers: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _asked(name: str, options: argparse.Namespace) -> dict[str, Any]:
-    """One question's answers; what it says goes on to whoever watches."""
-    limit = QUICK_LIMIT_SECONDS if options.quick else LIMIT_SECONDS
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "answers.json"
-        command = [sys.executable, str(HERE / f"{name}.py"), "--json", str(path)]
-        command += ["--quick"] if options.quick else []
-        command += ["--only", options.only] if options.only else []
-        try:
-            done = subprocess.run(command, check=False, timeout=limit)  # noqa: S603 - our own files
-        except subprocess.TimeoutExpired:
-            return {"failed": f"it took longer than {limit} s"}
-        if done.returncode or not path.exists():
-            return {"failed": f"it ended with {done.returncode}"}
-        answers: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return answers
+def _asked(name: str, options: argparse.Namespace) -> Answers:
+    arguments = [*(["--quick"] if options.quick else []), *(["--only", options.only] if options.only else [])]
+    return script(HERE / f"{name}.py", arguments, QUICK_LIMIT_SECONDS if options.quick else LIMIT_SECONDS)
 
 
 def _options() -> argparse.Namespace:

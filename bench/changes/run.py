@@ -12,14 +12,15 @@ import argparse
 import json
 import subprocess
 import sys
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import report
+# Where what all benchmarks share lies.
+sys.path.append(str(Path(__file__).parents[1]))
 
-from tercet.proof import describe_machine
+import report
+from asking import Asking
 
 HERE = Path(__file__).parent
 
@@ -57,41 +58,8 @@ QUICK_STORM_SECONDS = 1.0
 def main() -> None:
     """Ask, write, and say which goals are met."""
     options = _options()
-    unknown = set(options.questions) - set(QUESTIONS)
-    if unknown:
-        raise SystemExit(f"No such question: {', '.join(sorted(unknown))}. There are: {', '.join(QUESTIONS)}")
-    path = options.results / f"changes-{datetime.now(UTC):%Y-%m-%d}.json"
-    answers = _answers_of(path, options) if options.questions else {}
-    options.results.mkdir(parents=True, exist_ok=True)
-    for name in options.questions or QUESTIONS:
-        print(f"-- {name}", flush=True)
-        answers[name] = _asked(name, options)
-        # At once: the storm is long, and what was measured before it is not to be lost.
-        _write(path, answers, options)
-    print(f"\n{report.goals_table(report.REPORT.read(path))}\nWritten: {path}")
-    failed = [name for name, one in answers.items() if "failed" in one]
-    if failed:
-        raise SystemExit(f"These questions could not be asked: {', '.join(failed)}")
-
-
-def _write(path: Path, answers: dict[str, Any], options: argparse.Namespace) -> None:
-    servers = {server for one in answers.values() for server in one.get("servers", ())}
-    whole = {
-        "format": report.FORMAT,
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "quick": options.quick,
-        "machine": asdict(describe_machine(sorted(servers))),
-        "questions": {name: answers[name] for name in QUESTIONS if name in answers},
-    }
-    path.write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
-
-
-def _answers_of(path: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """What was answered today already, which questions asked anew are put in place of."""
-    if not path.exists():
-        return {}
-    whole: dict[str, Any] = report.REPORT.read(path)
-    return whole["questions"] if whole["quick"] == options.quick else {}
+    asking = Asking(report.REPORT, tuple(QUESTIONS), lambda name: _asked(name, options), quick=options.quick)
+    asking.run(options.questions, options.results)
 
 
 def _asked(name: str, options: argparse.Namespace) -> dict[str, Any]:

@@ -204,6 +204,8 @@ VALUES = (
     "tercet.advisor.views.policy",
     "tercet.advisor.views.propose",
     "tercet.advisor.views.statement.adapt",
+    "tercet.advisor.views.statement.flat",
+    "tercet.advisor.views.statement.inner",
     "tercet.advisor.views.statement.look",
     "tercet.advisor.views.statement.measure",
     "tercet.advisor.views.statement.safety",

@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from tercet.advisor.views.policy import Policy
     from tercet.sql import Index, Plan, View
 
-Kind = Literal["index", "drop_index", "rewrite", "view", "cache", "none"]
+# A view is let go by a review only.
+Kind = Literal["index", "drop_index", "rewrite", "view", "drop_view", "cache", "none"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +47,15 @@ class CachePolicy:
 
 @dataclass(frozen=True, slots=True)
 class MongoChange:
-    """An index of MongoDB to be made or taken away: `spec` is what createIndexes takes, as extended JSON."""
+    """An index of MongoDB to be made or taken away: `spec` is what createIndexes takes, as extended JSON.
+
+    `commands`, of the same form, are those that it must not make dearer.
+    """
 
     collection: str
     name: str
     spec: str
+    commands: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +94,8 @@ class Piece:
 class Proof:
     """How a claim was checked. `interval` holds the two ends of the speed-up, `same_rows` None where nobody compared.
 
+    `rows` is how many rows were compared: of two empty answers none, so that `same_rows` is None.
+
     method: "run" on the same data, "sample" on a part of it, "plan" where only the planner was asked.
     """
 
@@ -100,6 +107,7 @@ class Proof:
     buffers_after: int | None = None
     # "same 100 rows", or what did not hold.
     sentence: str = ""
+    rows: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +163,7 @@ class Advice:
     @property
     def size_bytes(self) -> int:
         """What all pieces together take on the disk; below zero if they give some back."""
-        return sum(-piece.size_bytes if piece.kind == "drop_index" else piece.size_bytes for piece in self.pieces)
+        return sum(-piece.size_bytes if piece.kind.startswith("drop") else piece.size_bytes for piece in self.pieces)
 
     def piece(self, number: int) -> Piece | None:
         """The piece of this number, if there is one."""

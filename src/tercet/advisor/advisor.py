@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterable
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
 
 from tercet.advisor.advice import Engine
 from tercet.advisor.flow.draft import Draft, Wishes
 from tercet.advisor.flow.engines import engine_for
-from tercet.advisor.flow.indexing import indexes
+from tercet.advisor.flow.indexing import again, indexes
 from tercet.advisor.flow.leaving import why_alone
 from tercet.advisor.flow.proving import prove
-from tercet.advisor.flow.rewriting import forms
+from tercet.advisor.flow.rewriting import forms, think
 from tercet.advisor.flow.running import run_off
 from tercet.advisor.flow.stand import Stand
 from tercet.advisor.flow.telling.telling import Found, tell
 from tercet.advisor.flow.viewing import views
+from tercet.advisor.marked import marked
 from tercet.advisor.port import Refused
 from tercet.advisor.query import Example, Workload
 from tercet.advisor.reading import read
@@ -94,7 +97,7 @@ async def advise(
     """
     if verify == "replica" and replica is None:
         raise SettingInvalid("replica", where="advise()", shown="None", wanted="a database to run on")
-    database = cast("Database", getattr(db, "postgres", db))
+    database = marked(cast("Database", getattr(db, "postgres", db)))
     here = verify is not None or await is_here(database)
     wishes = Wishes(
         budget_bytes=size_bytes(budget) if isinstance(budget, str) else budget,
@@ -111,10 +114,18 @@ async def advise(
     given = await with_values(database, given or await from_statistics(database), catalog)
     began = time.perf_counter()
     async with AsyncExitStack() as stack:
-        planner = await engine_for(database, catalog, wishes)
-        stack.push_async_callback(planner.close)
-        advice = await advised(database, catalog, given, planner, wishes, replica=replica, began=began)
+        starting = asyncio.create_task(engine_for(database, catalog, wishes))
+        stack.push_async_callback(_ended, starting)
+        advice = await advised(database, catalog, given, starting, wishes, replica=replica, began=began)
     return advice if here or not thorough else replace(advice, notes=(*advice.notes, _NOT_RUN))
+
+
+async def _ended(starting: asyncio.Task[WhatIf]) -> None:
+    """Close the engine, or what there is of it."""
+    starting.cancel()
+    await asyncio.wait([starting])
+    if not starting.cancelled() and starting.exception() is None:
+        await starting.result().close()
 
 
 def _given(workload: object) -> Workload | None:
@@ -134,18 +145,20 @@ async def advised(
     database: Database,
     catalog: Catalog,
     workload: Workload,
-    engine: WhatIf,
+    engine: WhatIf | asyncio.Task[WhatIf],
     wishes: Wishes,
     *,
     replica: Database | None = None,
     began: float | None = None,
 ) -> Advice:
-    """The same with an engine that is there already, and stays; `began` is when its making did."""
+    """The same with an engine that is there already or is being started, and stays; `began` is when its making did."""
     began = time.perf_counter() if began is None else began
     queries = [_with_example(query) for query in workload.queries]
     drafts = [Draft(query) for query in queries[:EXAMINED_MAX]]
     stand = Stand(database, replica, catalog, wishes)
     try:
+        await think(drafts, catalog, wishes)
+        engine = await engine if isinstance(engine, asyncio.Task) else engine
         await forms(drafts, catalog, engine, wishes)
         indexing = await indexes(drafts, catalog, engine, wishes, workload.seconds)
         if await run_off(drafts, stand, catalog, wishes):
@@ -154,11 +167,14 @@ async def advised(
         picked = frozenset(one.candidate.name for one in indexing.choice.picked)
         for draft in drafts:
             await _plans(draft, engine, picked)
-            draft.alone = await why_alone(draft, indexing.candidates, catalog, engine, wishes)
+            draft.alone = why_alone(draft, indexing.candidates, catalog, indexing.choice)
         told = await _engine(engine, workload, catalog, indexing.choice.tried)
-        choice, proved = await prove(drafts, indexing.choice, stand, catalog, wishes)
+        anew = partial(again, drafts, catalog, engine, wishes, workload.seconds, indexing)
+        way, proved = await prove(drafts, indexing.choice, anew, stand, catalog, wishes)
+        for draft in drafts if way.names != picked else ():
+            await _plans(draft, engine, way.names)
         found = Found(
-            workload, catalog, wishes, drafts, replace(indexing, choice=choice), candidates, proved, stand,
+            workload, catalog, wishes, drafts, replace(indexing, choice=way.choice), candidates, proved, stand,
             others=queries[EXAMINED_MAX:],
         )  # fmt: skip
         found.engine = replace(
@@ -179,8 +195,9 @@ def _with_example(query: Query) -> Query:
 
 async def _plans(draft: Draft, engine: WhatIf, picked: frozenset[str]) -> None:
     """The plans before and after, as the engine has them; what was run replaces them."""
-    before = await engine.plan(draft.query.examples[0].sql)
-    after = await engine.plan(draft.asked.examples[0].sql, using=picked)
+    path = draft.query.search_path
+    before = await engine.plan(draft.query.examples[0].sql, search_path=path)
+    after = await engine.plan(draft.asked.examples[0].sql, using=picked, search_path=path)
     draft.refused = before.why if isinstance(before, Refused) else ""
     draft.plan_before = None if isinstance(before, Refused) else before
     draft.plan_after = None if isinstance(after, Refused) else after

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from tercet.sql import Expression
 from tercet.sql.identifier import NAME_BYTES_MAX, table_parts
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from tercet.sql import Index
 
 # Eight hexadecimal digits tell apart what is cut to the same beginning.
@@ -32,11 +34,26 @@ class Candidate:
     why: str
     queries: frozenset[str]
     replaces: tuple[str, ...] = ()
+    # What it does for each of these, where that is not the same for all.
+    reasons: tuple[tuple[str, str], ...] = ()
+    # Whether a statement is to read its first rows only, in this order.
+    ordered: bool = False
+
+    def why_for(self, queries: Iterable[str]) -> str:
+        """What it does for the first of these that it was thought of for."""
+        known = dict(self.reasons)
+        return next((known[query] for query in queries if query in known), self.why)
 
     @property
     def name(self) -> str:
         """What engines know it by; unique among candidates, and the name that is proposed to the user."""
         return self.index.name
+
+
+def plain(candidate: Candidate) -> Candidate:
+    """The same index without the rule that its values differ."""
+    index = replace(candidate.index, unique=False)
+    return replace(candidate, index=replace(index, name=index_name(index)))
 
 
 def index_name(index: Index) -> str:

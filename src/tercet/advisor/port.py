@@ -49,7 +49,8 @@ class WhatIf(Protocol):
     """Plans statements as the database would if other indexes were there.
 
     Indexes are made known once (`suppose`) and switched by each question: `using` names the supposed ones that are
-    there, `hiding` the real ones that are not. Nothing of it is seen by production. One question at a time.
+    there, `hiding` the real ones that are not, and `search_path` is that of the statement where it is not the
+    connection's. Nothing of it is seen by production. One question at a time.
     """
 
     kind: EngineKind
@@ -64,11 +65,15 @@ class WhatIf(Protocol):
         """Make a materialized view known with its indexes, as if it held so many rows; queries may name it then."""
         ...
 
-    async def cost(self, sql: str, *, using: Collection[str] = (), hiding: Collection[str] = ()) -> Costed | Refused:
+    async def cost(
+        self, sql: str, *, using: Collection[str] = (), hiding: Collection[str] = (), search_path: Sequence[str] = ()
+    ) -> Costed | Refused:
         """The planner's cost of a statement; one with $1 in it is planned generically."""
         ...
 
-    async def plan(self, sql: str, *, using: Collection[str] = (), hiding: Collection[str] = ()) -> Plan | Refused:
+    async def plan(
+        self, sql: str, *, using: Collection[str] = (), hiding: Collection[str] = (), search_path: Sequence[str] = ()
+    ) -> Plan | Refused:
         """The whole plan of a statement."""
         ...
 

@@ -10,6 +10,7 @@ import msgspec
 
 from tercet.advisor.blocks import blocks
 from tercet.advisor.failure import sqlstate, timed_out
+from tercet.advisor.marked import MARK, marked
 from tercet.errors import SqlInvalid, StoreUnreachable
 from tercet.sql import Statement, identifier
 
@@ -80,8 +81,10 @@ class _Asking:
 
     async def at_once(self, questions: Sequence[Question]) -> list[str | None]:
         sql = blocks("tercet.advisor", "together.sql")
-        async with self.database.transaction(within=self.within) as connection:
-            asked = msgspec.json.encode(questions).decode()
+        async with marked(self.database).transaction(within=self.within) as connection:
+            # What is asked inside of a block may be counted by itself.
+            texts = [[text and f"{text}\n{MARK}" for text in question] for question in questions]
+            asked = msgspec.json.encode(texts).decode()
             await connection.exec_driver_sql(sql["settings"], (asked, _LOCK_MS))
             if self.search_path:
                 path = ", ".join(map(identifier, self.search_path))

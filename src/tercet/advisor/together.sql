@@ -1,10 +1,10 @@
 -- name: settings
 -- Of this transaction only; $1 holds what is to be asked, $2 how many milliseconds a lock is waited for.
 select set_config('transaction_read_only', 'on', true), set_config('lock_timeout', $2, true),
-       set_config('plan_cache_mode', 'force_generic_plan', true), set_config('tercet.asked', $1, true) /* tercet */
+       set_config('plan_cache_mode', 'force_generic_plan', true), set_config('tercet.asked', $1, true)
 
 -- name: search_path
-select set_config('search_path', $1, true) /* tercet */
+select set_config('search_path', $1, true)
 
 -- name: ask
 -- Each question stands alone: what the server refuses has no answer, and the next one is asked. A cursor takes one
@@ -45,4 +45,4 @@ end
 $tercet$
 
 -- name: told
-select current_setting('tercet.told') /* tercet */
+select current_setting('tercet.told')

@@ -13,23 +13,25 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from tercet.advisor.report import Kept, explained, schema_digest, to_bytes, to_html, to_text
+from tercet.advisor.report import Kept, explained, schema_digest, table_digests, to_bytes, to_html, to_text
 from tercet.advisor.workload import from_files, from_log, from_statistics, from_text
 from tercet.cli import advise_mongo
 from tercet.cli.advise_apply import Wish, apply
 from tercet.cli.advise_review import review_advice
 from tercet.cli.advise_save import save_advice
+from tercet.cli.advise_since import changed_since
+from tercet.cli.advise_views import keeping
 from tercet.cli.keeping import keep, last
 from tercet.cli.main import FAILED
 from tercet.cli.opening import opened, place_of, settings_of
 from tercet.cli.options import folder_option
 from tercet.cli.screen import Screen
-from tercet.errors import UsageError
+from tercet.errors import DocumentInvalid, UsageError
 from tercet.settings import Settings
 from tercet.units import duration, size_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from tercet.advisor import Advice, Workload
     from tercet.advisor.port import Progress
@@ -114,16 +116,16 @@ def advise(
     The statements are those that pg_stat_statements has counted, unless they are given: as SQL files, as a server's
     log, or on the standard input (-). Nothing is changed. Without a URL the settings say which database is meant.
     """
-    if number is not None:
-        _explain(folder, number)
-        return
     address, piped = _where(where)
+    if number is not None:
+        _explain(address, folder, number)
+        return
     if options["into"] is not None or options["apply_numbers"] is not None or options["review"]:
         context.exit(_later(address, folder, options))
     asked_of_mongo = advise_mongo.mongo_address(address)
     if asked_of_mongo is not None:
         given = advise_mongo.MongoWish(
-            asked_of_mongo, options["collections"], options["pipelines"], logs,
+            asked_of_mongo, folder, options["collections"], options["pipelines"], logs,
             options["budget"], not options["quick"], options["verify"],
         )  # fmt: skip
         with Screen().bars() as bars:
@@ -161,22 +163,30 @@ def _later(address: str | None, folder: Path, options: dict[str, Any]) -> int:
         undo = review_advice(address, folder, options["replicas"], options["days"], screen)
         return FAILED if undo and options["fail_on_advice"] else 0
     if options["into"] is not None:
-        save_advice(folder, options["into"], screen)
+        save_advice(address, folder, options["into"], screen)
     if options["apply_numbers"] is not None and advise_mongo.is_for_mongo(last(folder)):
-        advise_mongo.apply(last(folder), address, options["apply_numbers"], screen)
-    elif options["apply_numbers"] is not None:
+        stand = advise_mongo.apply(last(folder), address, folder, options["apply_numbers"], screen)
+        return 0 if stand else FAILED
+    if options["apply_numbers"] is not None:
         apply(Wish(address, folder, options["apply_numbers"], options["wait"], options["measure"]), screen)
     return 0
 
 
-def _explain(folder: Path, number: int) -> None:
-    """Show one piece of the last advice, and how old that is."""
+def _explain(address: str | None, folder: Path, number: int) -> None:
+    """Show one piece of the last advice, how old that is, and what has changed since."""
     kept, screen = last(folder), Screen()
     lines = explained(kept.advice, number)
     if lines is None:
         there = ", ".join(str(piece.number) for piece in kept.advice.pieces) or "none"
         raise UsageError(f"The last advice has no piece {number}.", f"Its pieces are: {there}.")
     screen.aside(f"advice for {kept.place}, {duration(max(0.0, time.time() - kept.made_at))} old")
+    piece = kept.advice.piece(number)
+    if piece is not None and not advise_mongo.is_for_mongo(kept):
+        since = asyncio.run(changed_since(piece, kept, address, folder))
+        if since:
+            screen.aside(since)
+        if piece.kind == "view":
+            screen.aside(f"--apply makes it so that it is {keeping(piece).words}")
     screen.lines(lines)
 
 
@@ -212,10 +222,23 @@ def _ask(wish: _Wish) -> Advice:
 def _given(wish: _Wish, told: Progress) -> Workload | None:
     """The statements that were given; None if they are to be those that the server has counted."""
     if wish.piped:
-        return from_text(sys.stdin.read())
+        workload = from_text(sys.stdin.read())
+        if not workload.queries:
+            raise UsageError("The standard input holds no statement that reads or writes a table.", "Pipe SQL into it.")
+        return workload
     if wish.files:
         return from_files(wish.files)
-    return from_log(wish.logs, on_progress=told) if wish.logs else None
+    return _told_by(wish.logs, told) if wish.logs else None
+
+
+def _told_by(logs: Sequence[Path], told: Progress) -> Workload:
+    """The statements of logs; there has to be one."""
+    workload = from_log(logs, on_progress=told)
+    if not workload.queries:
+        reasons = "; ".join(one.why for one in workload.skipped)
+        mend = "Let the server write what takes long (log_min_duration_statement), and give that log."
+        raise DocumentInvalid(f"the log {workload.source}", reason=f"it tells of no statement: {reasons}", mend=mend)
+    return workload
 
 
 async def _advise(wish: _Wish, workload: Workload | None, told: Progress) -> Kept:
@@ -229,7 +252,7 @@ async def _advise(wish: _Wish, workload: Workload | None, told: Progress) -> Kep
             replica = (await stack.enter_async_context(opened(_of_the_replica(settings, wish)))).postgres
         if workload is None:
             workload = await from_statistics(db.postgres)
-        schema = await schema_digest(db.postgres)
+        schema, tables = await schema_digest(db.postgres), await table_digests(db.postgres)
         advice = await ask(
             db.postgres,
             workload,
@@ -239,7 +262,7 @@ async def _advise(wish: _Wish, workload: Workload | None, told: Progress) -> Kep
             replica=replica,
             on_progress=told,
         )
-    return Kept(advice, place_of(settings), time.time(), schema)
+    return Kept(advice, place_of(settings), time.time(), schema, tables)
 
 
 def _of_the_replica(settings: Settings, wish: _Wish) -> Settings:

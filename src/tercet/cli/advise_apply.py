@@ -5,21 +5,25 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from tercet.advisor.candidates import doubles
 from tercet.advisor.reading import read
-from tercet.advisor.report import schema_digest
+from tercet.advisor.report import schema_digest, table_digests
 from tercet.advisor.report.words import what
 from tercet.cli.advise_measure import Helped
+from tercet.cli.advise_since import since
 from tercet.cli.advise_stale import check, made_by, standing
 from tercet.cli.advise_steps import numbers, picked, step
+from tercet.cli.advise_views import declared, instead, is_there, keeping, make
 from tercet.cli.keeping import keep, last
 from tercet.cli.opening import opened, place_of, refuse_replica, settings_of
 from tercet.errors import AdviceStale, UsageError
 from tercet.migrations import (
     BuildIndex,
     DropIndex,
+    DropView,
+    MakeRollup,
     MakeView,
     Mark,
     RebuildIndex,
@@ -31,8 +35,9 @@ from tercet.migrations import (
     rebuild_index,
 )
 from tercet.migrations.steps import has_expression
-from tercet.rollups import create_view
+from tercet.rollups import Rollup, drop_kept, taken_back
 from tercet.sql import identifier
+from tercet.sql.identifier import table_parts
 from tercet.units import duration, size
 
 if TYPE_CHECKING:
@@ -44,6 +49,7 @@ if TYPE_CHECKING:
     from tercet.advisor.report import Kept
     from tercet.cli.screen import Bars, Screen
     from tercet.migrations import Blocker, Connection, Step
+    from tercet.sql import View
     from tercet.stores.postgres import Postgres
 
 _LOCK = "applying advice to this database"
@@ -74,7 +80,7 @@ def apply(wish: Wish, screen: Screen) -> None:
     """
     kept = last(wish.folder)
     # What replaces others comes before they go.
-    pieces = sorted(picked(kept.advice, numbers(wish.wanted)), key=lambda one: one.kind == "drop_index")
+    pieces = sorted(picked(kept.advice, numbers(wish.wanted)), key=lambda one: one.kind.startswith("drop"))
     for piece in pieces:
         if isinstance(step(piece, _today()), Remark):
             mend = f"All about it: tercet advise --explain {piece.number}"
@@ -118,7 +124,9 @@ async def _pieces(
                 screen.result(line)
             if same:
                 # What we have done ourselves does not make the rest of the advice old.
-                kept = replace(kept, schema=await schema_digest(database, without=made_by(kept.advice)))
+                ours = made_by(kept.advice)
+                schema = await schema_digest(database, without=ours)
+                kept = replace(kept, schema=schema, tables=await table_digests(database, without=ours))
                 keep(kept, wish.folder)
 
 
@@ -135,8 +143,11 @@ class _Applier:
 
     async def apply(self, piece: Piece, *, same: bool) -> list[str]:
         """Do it, and tell what was done."""
-        head = f"{piece.number}  {piece.kind.removesuffix('_index')}  {what(piece)}"
+        head = f"{piece.number}  {piece.kind.partition('_')[0]}  {what(piece)}"
         catalog = await read(self._database)
+        other = await since(piece, self._kept, self._database, catalog)
+        if other:
+            self._screen.aside(f"{piece.number}  {other}")
         there = check(piece, self._kept.advice, catalog, same=same)
         if there:
             return [f"{head}: nothing to do, {there}"]
@@ -163,8 +174,10 @@ class _Applier:
                 return ["built anew"]
             case MakeView():
                 return await self._view(todo, piece)
-            case Remark():
-                raise AssertionError(todo.title)
+            case DropView():
+                return await self._let_go(todo, piece)
+            case MakeRollup() | Remark():
+                raise AssertionError(todo)
 
     async def _build(self, todo: BuildIndex, piece: Piece, catalog: Catalog) -> list[str]:
         index = todo.index
@@ -199,16 +212,31 @@ class _Applier:
         ]
 
     async def _view(self, todo: MakeView, piece: Piece) -> list[str]:
+        kept = keeping(piece)
+        told = f"making {what(piece)}"
         self._screen.aside(_room(piece))
-        self._bars.tell(f"making {what(piece)}", 0, 0)
-        made = await create_view(self._database, todo.view)
-        await self._mark(todo.view.unique_index.qualified, piece)
+        self._bars.tell(told, 0, 0)
+        made = await make(
+            self._database, kept, todo.view, lambda ranges: self._bars.tell(told, ranges, 0), self._screen.aside
+        )
+        await self._mark(kept.mark_on, piece)
         if made.existed:
             return ["is there already"]
-        lines = [f"made in {duration(made.seconds)}, {size(made.size_bytes)}"]
-        if piece.policy is not None:
-            lines.append(f"keep it up: {piece.policy.why}")
-        return [*lines, f"to take it back: {_closed(todo.view.drop())}"]
+        undo = taken_back(kept.name, rollup=isinstance(kept.what, Rollup))
+        return [
+            f"made in {duration(made.seconds)}, {size(made.size_bytes)}, {kept.words}",
+            f"because {kept.policy.why}",
+            "to keep it up, in the program:",
+            *(f"   {line}" for line in declared(kept)),
+            *instead(piece, self._kept.advice),
+            *_back(undo),
+        ]
+
+    async def _let_go(self, todo: DropView, piece: Piece) -> list[str]:
+        if not await is_there(self._database, todo.name):
+            return ["is gone already"]
+        await drop_kept(self._database, table_parts(cast("View", piece.value).name))
+        return [f"dropped with all that kept it, {size(piece.size_bytes)} given back", *_back(todo.undo)]
 
     async def _mark(self, index: str, piece: Piece) -> None:
         mark = Mark(_today(), piece.size_bytes, piece.helps)
@@ -252,6 +280,13 @@ def _room(piece: Piece) -> str:
         f"it takes about {size(piece.size_bytes)} on the disk, as much again in temporary files while it is made, "
         "and as much in the write-ahead log"
     )
+
+
+def _back(statements: Sequence[str]) -> list[str]:
+    """How to take something back, in a line or, of several statements, in one each."""
+    if len(statements) == 1:
+        return [f"to take it back: {_closed(statements[0])}"]
+    return ["to take it back, all of it:", *(f"   {_closed(one)}" for one in statements)] if statements else []
 
 
 def _closed(statement: str) -> str:

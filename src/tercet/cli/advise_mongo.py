@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tercet.advisor.mongo import Applied, advise_mongo, from_files, from_log
+from tercet.advisor.mongo import advise_mongo, from_files, from_log
 from tercet.advisor.mongo import apply as apply_piece
 from tercet.advisor.report import Kept
 from tercet.cli.advise_steps import numbers, picked
+from tercet.cli.opening import opened, place_of, settings_of
 from tercet.errors import UsageError
-from tercet.settings import Settings
-from tercet.tercet import Tercet
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from tercet.advisor import Piece
@@ -26,8 +24,6 @@ if TYPE_CHECKING:
     from tercet.cli.screen import Screen
 
 _SCHEMES = ("mongodb://", "mongodb+srv://")
-# Several looks at once: the sample is read collection by collection.
-_POOL = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +31,7 @@ class MongoWish:
     """What a person has asked for."""
 
     address: str
+    folder: Path
     collections: tuple[str, ...]
     pipelines: tuple[Path, ...]
     logs: tuple[Path, ...]
@@ -56,15 +53,11 @@ def ask(wish: MongoWish, told: Progress) -> Kept:
     return asyncio.run(_ask(wish, told))
 
 
-def apply(kept: Kept, address: str | None, wanted: str, screen: Screen) -> None:
-    """Do pieces of advice for MongoDB: an index is made hidden, looked at, and shown."""
-    settings = _settings(address)
-    if _place(settings) != kept.place:
-        mend = "Name that one, or ask for advice anew."
-        raise UsageError(f"The last advice is for {kept.place}, and not for {_place(settings)}.", mend)
-    pieces = picked(kept.advice, numbers(wanted))
-    for done in asyncio.run(_apply(settings, pieces)):
-        screen.result(done.why)
+def apply(kept: Kept, address: str | None, folder: Path, wanted: str, screen: Screen) -> bool:
+    """Do pieces of advice for MongoDB, each told when it is done; whether all of them stand."""
+    # What replaces others comes before they go.
+    pieces = sorted(picked(kept.advice, numbers(wanted)), key=lambda one: one.kind == "drop_index")
+    return asyncio.run(_apply(kept, address, folder, pieces, screen))
 
 
 def is_for_mongo(kept: Kept) -> bool:
@@ -73,12 +66,12 @@ def is_for_mongo(kept: Kept) -> bool:
 
 
 async def _ask(wish: MongoWish, told: Progress) -> Kept:
-    settings = _settings(wish.address)
+    settings = await settings_of(wish.address, wish.folder, "mongo")
     workload: MongoWorkload | None = None
     if wish.pipelines:
         collection = wish.collections[0] if len(wish.collections) == 1 else ""
         workload = from_files(wish.pipelines, collection=collection)
-    async with _opened(settings) as db:
+    async with opened(settings, "mongo") as db:
         if wish.logs:
             workload = from_log(wish.logs, database=db.mongo.name, on_progress=told)
         advice = await advise_mongo(
@@ -90,30 +83,19 @@ async def _ask(wish: MongoWish, told: Progress) -> Kept:
             verify="off" if wish.verify == "off" else "sample",
             on_progress=told,
         )
-    return Kept(advice, _place(settings), time.time())
+    return Kept(advice, place_of(settings, "mongo"), time.time())
 
 
-async def _apply(settings: Settings, pieces: Sequence[Piece]) -> list[Applied]:
-    async with _opened(settings) as db:
-        return [await apply_piece(db.mongo, piece) for piece in pieces]
-
-
-def _settings(address: str | None) -> Settings:
-    settings = Settings.read({"mongo": address})
-    if settings.mongo_url is None:
-        raise UsageError("There is no MongoDB to do it on.", "Give its URL, or set TERCET_MONGO_URL.")
-    return settings
-
-
-def _place(settings: Settings) -> str:
-    """Its address and database, without a password."""
-    url = settings.url("mongo")
-    return f"mongodb://{url.place}/{url.database}" if url is not None else ""
-
-
-@asynccontextmanager
-async def _opened(settings: Settings) -> AsyncIterator[Tercet]:
-    """This MongoDB alone, with a few connections."""
-    alone = replace(settings, postgres_url=None, redis_url=None, postgres_replica_url=(), mongo_pool_size=_POOL)
-    async with Tercet.of(alone) as db:
-        yield db
+async def _apply(kept: Kept, address: str | None, folder: Path, pieces: Sequence[Piece], screen: Screen) -> bool:
+    settings = await settings_of(address, folder, "mongo")
+    place = place_of(settings, "mongo")
+    if place != kept.place:
+        mend = "Name that one, or ask for advice anew."
+        raise UsageError(f"The last advice is for {kept.place}, and not for {place}.", mend)
+    stand = True
+    async with opened(settings, "mongo") as db:
+        for piece in pieces:
+            applied = await apply_piece(db.mongo, piece)
+            screen.result(f"{piece.number}  {applied.why}")
+            stand = stand and applied.done
+    return stand

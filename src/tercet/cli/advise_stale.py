@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 from tercet.advisor.candidates import housekeeping
 from tercet.advisor.candidates.same import serves
+from tercet.cli.advise_views import keeping
 from tercet.errors import AdviceStale
+from tercet.rollups import Rollup
 from tercet.sql import Index, View
 from tercet.sql.identifier import table_parts
 
@@ -82,8 +84,11 @@ def made_by(advice: Advice) -> tuple[str, ...]:
     for piece in advice.pieces:
         if piece.kind == "index" and isinstance(piece.value, Index) and _creates(piece):
             names.append(piece.value.name)
-        if isinstance(piece.value, View):
+        if isinstance(piece.value, View) and piece.kind == "view":
             names.append(table_parts(piece.value.name)[-1])
+            what = keeping(piece).what
+            if isinstance(what, Rollup):
+                names += [table_parts(one)[-1] for one in (what.place, what.log)]
     return tuple(names)
 
 

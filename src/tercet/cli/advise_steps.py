@@ -10,7 +10,7 @@ from tercet.advisor.candidates import extensions
 from tercet.advisor.catalog import Catalog
 from tercet.advisor.report.words import count, what
 from tercet.errors import UsageError
-from tercet.migrations import BuildIndex, DropIndex, MakeView, Mark, RebuildIndex, Remark
+from tercet.migrations import BuildIndex, DropIndex, DropView, MakeView, Mark, RebuildIndex, Remark
 from tercet.rollups.relation import mark_of
 from tercet.sql import Index, View
 
@@ -61,6 +61,8 @@ def step(piece: Piece, day: date) -> Step:
             return RebuildIndex(index, why)
         case Index() as index:
             return BuildIndex(index, why, needed(index), mark)
+        case View() as view if piece.kind == "drop_view":
+            return DropView(view.qualified, why, tuple(one.rstrip("; ") for one in piece.ddl), piece.undo)
         case View() as view:
             return MakeView(view, why, mark_of(view.create()), mark)
         case _:

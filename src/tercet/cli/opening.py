@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from tercet.errors import UsageError
 from tercet.servers import status as ask_servers
@@ -17,34 +17,42 @@ if TYPE_CHECKING:
 
     from tercet.sql.port import Database
 
+# What advice can be asked for.
+Advised = Literal["postgres", "mongo"]
 # The questions of one advice come one after the other, and the search asks while statistics are read.
 _POOL = 4
+_CALLED = {"postgres": "PostgreSQL", "mongo": "MongoDB"}
 
 
-async def settings_of(address: str | None, folder: Path) -> Settings:
-    """The settings with the PostgreSQL that is meant: the one named, theirs, or the folder's."""
-    settings = Settings.read({"postgres": address})
-    if settings.postgres_url is None:
+async def settings_of(address: str | None, folder: Path, store: Advised = "postgres") -> Settings:
+    """The settings with the database that is meant: the one named, theirs, or the folder's."""
+    settings = Settings.read({store: address})
+    if settings.url(store) is None:
         running = {one.store: one.url for one in await ask_servers(folder) if one.url is not None}
-        settings = settings.at({store: url for store, url in running.items() if store == "postgres"})
-    if settings.postgres_url is None:
+        settings = settings.at({one: url for one, url in running.items() if one == store})
+    if settings.url(store) is None:
         raise UsageError(
-            "There is no PostgreSQL to ask.",
-            "Give its URL, set TERCET_POSTGRES_URL, or start one with: tercet up --only postgres",
+            f"There is no {_CALLED[store]} to ask.",
+            f"Give its URL, set TERCET_{store.upper()}_URL, or start one with: tercet up --only {store}",
         )
     return settings
 
 
-def place_of(settings: Settings) -> str:
+def place_of(settings: Settings, store: Advised = "postgres") -> str:
     """Its address and database, without a password."""
-    url = settings.url("postgres")
-    return f"{url.place}/{url.database}" if url is not None else ""
+    url = settings.url(store)
+    scheme = "" if store == "postgres" else "mongodb://"
+    return f"{scheme}{url.place}/{url.database}" if url is not None else ""
 
 
 @asynccontextmanager
-async def opened(settings: Settings) -> AsyncIterator[Tercet]:
-    """This PostgreSQL alone, with a few connections."""
-    alone = replace(settings, mongo_url=None, redis_url=None, postgres_replica_url=(), postgres_pool_size=_POOL)
+async def opened(settings: Settings, store: Advised = "postgres") -> AsyncIterator[Tercet]:
+    """This database alone, with a few connections."""
+    alone = replace(settings, redis_url=None, postgres_replica_url=())
+    if store == "postgres":
+        alone = replace(alone, mongo_url=None, postgres_pool_size=_POOL)
+    else:
+        alone = replace(alone, postgres_url=None, mongo_pool_size=_POOL)
     async with Tercet.of(alone) as db:
         yield db
 

@@ -8,7 +8,7 @@ from datetime import date
 
 _HEAD = "tercet advice:"
 _FORM = re.compile(
-    rf"{re.escape(_HEAD)} (?P<day>\d{{4}}-\d\d-\d\d) size=(?P<size>\d+) reads=(?P<reads>\d+)"
+    rf"{re.escape(_HEAD)} (?P<day>\d{{4}}-\d\d-\d\d) size=(?P<size>\d+) reads=(?P<reads>-?\d+)"
     r" helps=(?P<helps>[\w,-]*)(?: .*)?"
 )
 # More fingerprints than these say no more; a comment is read by people too.
@@ -25,7 +25,8 @@ class Mark:
     day: date
     size_bytes: int = 0
     helps: tuple[str, ...] = ()
-    # Reads that were our own, of proving it or (a view's) of building it.
+    # Reads that were our own, of proving it or (a view's) of building it; below zero where building took fewer than
+    # are taken off for its upkeep.
     reads: int = 0
 
     def text(self) -> str:

@@ -21,10 +21,11 @@ _WITHIN = "30s"
 
 @dataclass(frozen=True, slots=True)
 class Reviewed:
-    """An index with our mark, as it stands now; of a materialized view it is that of its key.
+    """An index with our mark, as it stands now; of a materialized view or a rollup it is that of its key.
 
     `scans` are those of the primary and of each replica, in the order in which they were given, counted `since`
-    that day. `view_reads` counts reads of the view in whatever way.
+    that day. `view_reads` counts reads of the view in whatever way, but those that keep it up. `read_as` is the name
+    under which a view or rollup is read, and `query` what that asks.
     """
 
     schema: str
@@ -42,11 +43,14 @@ class Reviewed:
     view: bool = False
     view_bytes: int = 0
     view_reads: int = 0
+    rollup: bool = False
+    read_as: tuple[str, str] = ("", "")
+    query: str = ""
 
     @property
     def qualified(self) -> str:
         """Its quoted name, or its view's."""
-        return identifier(self.table) if self.view else identifier(self.schema, self.name)
+        return identifier(self.read_as) if self.view else identifier(self.schema, self.name)
 
     def age_days(self, today: date) -> int:
         """For how many days its reads have been counted."""
@@ -90,15 +94,33 @@ async def _counted(
 def _reviewed(
     row: tuple[Any, ...], mark: Mark, counted: Sequence[dict[tuple[str, str], tuple[int, int]]], since: date | None
 ) -> Reviewed:
-    _, schema, name, table_schema, table, kind, _, definition, valid, unique, size, view_size, needed = row
+    (
+        _,
+        schema,
+        name,
+        table_schema,
+        table,
+        kind,
+        _,
+        definition,
+        valid,
+        unique,
+        size,
+        view_size,
+        needed,
+        *read_as,
+        query,
+    ) = row
     reads = [scans.get((schema, name), (0, 0)) for scans in counted]
     # Counters that were set to zero since do not hold what they held then.
     before = 0 if since is not None and since > mark.day else mark.reads
-    scans = _without([one[0] for one in reads], 0 if kind == "m" else before)
+    view, rollup = query is not None, kind == "r" and query is not None
+    scans = _without([one[0] for one in reads], 0 if view else before)
     return Reviewed(
         schema, name, (table_schema, table), mark, definition, valid, unique, size, needed, scans,
         max(mark.day, since) if since is not None else mark.day,
-        view=kind == "m", view_bytes=view_size, view_reads=max(0, sum(one[1] for one in reads) - before),
+        view=view, view_bytes=view_size, view_reads=max(0, sum(one[1] for one in reads) - before), rollup=rollup,
+        read_as=(read_as[0], read_as[1]) if rollup else (table_schema, table), query=query or "",
     )  # fmt: skip
 
 

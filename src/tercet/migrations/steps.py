@@ -52,6 +52,39 @@ class MakeView:
 
 
 @dataclass(frozen=True, slots=True)
+class MakeRollup:
+    """A rollup to make: its statements in their order, each a transaction of its own; see tercet.rollups' script.
+
+    `fill` and `following` have <low>, <high> and <nulls> in them. `comment` is put on the index `key`.
+    """
+
+    name: str
+    why: str
+    make: str
+    state: str
+    served: str
+    following: str
+    fill: str
+    finish: str
+    # The table of its groups, which is analysed, and their key's index.
+    place: str
+    key: str
+    indexes: tuple[Index, ...]
+    drop: tuple[str, ...]
+    comment: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DropView:
+    """A view or rollup to let go with all that keeps it; `undo` makes it again, as far as statements can."""
+
+    name: str
+    why: str
+    drop: tuple[str, ...]
+    undo: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Remark:
     """What no statement can do: it is said, so that it is not lost."""
 
@@ -59,7 +92,7 @@ class Remark:
     lines: tuple[str, ...]
 
 
-Step = BuildIndex | RebuildIndex | DropIndex | MakeView | Remark
+Step = BuildIndex | RebuildIndex | DropIndex | MakeView | MakeRollup | DropView | Remark
 
 
 def has_expression(index: Index) -> bool:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from tercet.rollups.kept.build import located
 from tercet.rollups.kept.rollup import Rollup
-from tercet.rollups.memory import Known, known
+from tercet.rollups.memory import Known, known, promised
 
 if TYPE_CHECKING:
     from tercet.migrations import Database
@@ -23,3 +23,10 @@ async def age(database: Database, of: View | Rollup) -> Known | None:
     what = await located(database, of) if isinstance(of, Rollup) else of
     async with database.transaction() as connection:
         return await known(connection, what.qualified)
+
+
+async def promise(database: Database, of: View | Rollup, every: float) -> None:
+    """Let the database remember that somebody keeps this about as fresh as `every` seconds."""
+    what = await located(database, of) if isinstance(of, Rollup) else of
+    async with database.transaction() as connection:
+        await promised(connection, what.qualified, every)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from tercet.clock import SystemClock
 from tercet.errors import LockBusy, NotOpen, SettingInvalid, UsageError
-from tercet.rollups.age import age
+from tercet.rollups.age import age, promise
 from tercet.rollups.kept.merge import merge
 from tercet.rollups.kept.rollup import Rollup
 from tercet.rollups.views import refresh_view
@@ -85,6 +85,8 @@ class Keeper:
         self._what: dict[str, tuple[View | Rollup, bool | None]] = {}
         self._states: dict[str, Kept] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        # What the database knows to be kept by now, and how often.
+        self._promised: set[str] = set()
         self._open = self._closed = False
 
     def keep(self, what: View | Rollup, *, every: str | float, concurrently: bool | None = None) -> None:
@@ -159,6 +161,11 @@ class Keeper:
         what, _ = self._what[name]
         every = self._states[name].every
         told = await age(self._database, what)
+        if told is not None and name not in self._promised:
+            # Others see by it whether somebody keeps what they find.
+            if told.every != every:
+                await promise(self._database, what, every)
+            self._promised.add(name)
         if told is not None and told.age is not None and told.age < every:
             self._note(name, state="resting" if self._states[name].work == 0 else "waiting", failures=0, error=None)
             return every - told.age

@@ -28,6 +28,8 @@ class Known:
     seconds: float | None = None
     plain_seconds: float | None = None
     concurrent_seconds: float | None = None
+    # How often whoever has kept it last does so.
+    every: float | None = None
 
 
 async def prepare(connection: Connection, *, needed: bool = False) -> bool:
@@ -68,6 +70,19 @@ async def known(connection: Connection, name: str) -> Known | None:
         return None
     rows = (await connection.exec_driver_sql(sql["known"], (name,))).all()
     return Known(*rows[0]) if rows else None
+
+
+async def promised(connection: Connection, name: str, every: float) -> None:
+    """Remember that `name` is kept about as fresh as that, if it is remembered at all."""
+    sql = blocks("tercet.rollups", "memory.sql")
+    if not (await connection.exec_driver_sql(sql["able"])).all()[0][1]:
+        return
+    whole, ours = (await connection.exec_driver_sql(sql["whole"])).all()[0]
+    if not whole and ours:
+        await connection.exec_driver_sql(sql["one_maker"])
+        await connection.exec_driver_sql(sql["mend"])
+    if whole or ours:
+        await connection.exec_driver_sql(sql["promised"], (name, every))
 
 
 async def forget(connection: Connection, name: str) -> None:

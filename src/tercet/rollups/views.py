@@ -51,7 +51,7 @@ async def create_view(database: Database, view: View) -> Created:
     started = time.perf_counter()
     # It takes as long as its query does; the pool's limit for ordinary statements is not meant for it.
     async with database.transaction(within=0) as connection:
-        await alone_until_commit(connection, _lock(view))
+        await alone_until_commit(connection, lock(view.qualified))
         found, mark = await find(connection, view.qualified, "m"), mark_of(view.create())
         if found is None:
             filling = time.perf_counter()
@@ -84,7 +84,7 @@ async def refresh_view(
     started = time.perf_counter()
     # It takes as long as its query does; the pool's limit for ordinary statements is not meant for it.
     async with database.transaction(within=within) as connection:
-        await alone_until_commit(connection, _lock(view))
+        await alone_until_commit(connection, lock(view.qualified))
         found = await find(connection, view.qualified, "m")
         if found is None:
             raise UsageError(f"There is no materialized view {view.qualified}.", "Make it first, with create_view.")
@@ -120,5 +120,6 @@ async def drop_view(database: Database, view: View) -> None:
         await forget(connection, view.qualified)
 
 
-def _lock(view: View) -> str:
-    return f"the refresh of the materialized view {view.qualified}"
+def lock(name: str) -> str:
+    """The name of the lock under which the view of this quoted name is made or refreshed."""
+    return f"the refresh of the materialized view {name}"

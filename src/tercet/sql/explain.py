@@ -28,6 +28,8 @@ _CONDITIONS = (
     "One-Time Filter",
     "Function Call",
 )
+# One of these is in every step of a plan that was run.
+_RUN = frozenset({"Actual Rows", "Actual Loops", "Actual Total Time"})
 _REMOVED = ("Rows Removed by Filter", "Rows Removed by Join Filter", "Rows Removed by Index Recheck")
 _GATHERS = frozenset({"Gather", "Gather Merge"})
 _PARAMETER = re.compile(r"\$\d+")
@@ -48,6 +50,8 @@ class _Reader:
         self._below: dict[int, float] = {}
 
     def root(self) -> Node:
+        if not _RUN & self._root.keys():
+            return _planned(self._root)
         self._measure(self._root, 1.0)
         for raw in _walk(self._root):
             for child in _children(raw):
@@ -93,17 +97,7 @@ class _Reader:
         disk_kb, spilled = _spill(raw)
         executed = "Actual Rows" in raw
         return Node(
-            type=_kind(raw),
-            rows_planned=_number(raw, "Plan Rows") or 0.0,
-            cost=_number(raw, "Total Cost") or 0.0,
-            startup_cost=_number(raw, "Startup Cost") or 0.0,
-            relation=_text(raw, "Relation Name") or _text(raw, "CTE Name") or _text(raw, "Function Name"),
-            schema=_text(raw, "Schema"),
-            alias=_text(raw, "Alias"),
-            index=_text(raw, "Index Name"),
-            relationship=_text(raw, "Parent Relationship"),
-            subplan=_text(raw, "Subplan Name"),
-            join=_text(raw, "Join Type"),
+            *_thought(raw),
             rows_per_loop=_number(raw, "Actual Rows") if executed else None,
             loops=int(_loops(raw)) if executed else None,
             ms=ms,
@@ -116,9 +110,40 @@ class _Reader:
             workers_planned=_whole(raw, "Workers Planned") or 0,
             workers_launched=_whole(raw, "Workers Launched") or 0,
             buffers=read_buffers(raw),
-            conditions=tuple((key, text) for key in _CONDITIONS if (text := _text(raw, key))),
+            conditions=_conditions(raw),
             children=tuple(self._node(child) for child in _children(raw)),
         )
+
+
+def _planned(raw: Raw) -> Node:
+    """The tree of a plan that was not run: of each step what the planner thinks."""
+    return Node(
+        *_thought(raw),
+        workers_planned=_whole(raw, "Workers Planned") or 0,
+        conditions=_conditions(raw),
+        children=tuple(_planned(child) for child in _children(raw)),
+    )
+
+
+def _thought(raw: Raw) -> tuple[str, float, float, float, *tuple[str | None, ...]]:
+    """The first fields of a Node: the step, what the planner expects of it, and what it works on."""
+    return (
+        _kind(raw),
+        _number(raw, "Plan Rows") or 0.0,
+        _number(raw, "Total Cost") or 0.0,
+        _number(raw, "Startup Cost") or 0.0,
+        _text(raw, "Relation Name") or _text(raw, "CTE Name") or _text(raw, "Function Name"),
+        _text(raw, "Schema"),
+        _text(raw, "Alias"),
+        _text(raw, "Index Name"),
+        _text(raw, "Parent Relationship"),
+        _text(raw, "Subplan Name"),
+        _text(raw, "Join Type"),
+    )
+
+
+def _conditions(raw: Raw) -> tuple[tuple[str, str], ...]:
+    return tuple((key, text) for key in _CONDITIONS if key in raw and (text := _text(raw, key)))
 
 
 def read_buffers(raw: Raw) -> Buffers | None:
@@ -203,7 +228,8 @@ def _children(raw: Raw) -> Sequence[Raw]:
 
 def _list(raw: Raw, key: str) -> Sequence[Raw]:
     found = raw.get(key)
-    return [one for one in found if isinstance(one, Mapping)] if isinstance(found, list) else []
+    # Mostly they are dicts, which is seen at once.
+    return [one for one in found if isinstance(one, (dict, Mapping))] if isinstance(found, list) else []
 
 
 def _checked(raw: object) -> Raw:

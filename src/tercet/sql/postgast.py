@@ -8,6 +8,7 @@ import postgast
 from google.protobuf.message import DecodeError, Message
 
 from tercet.errors import SqlInvalid
+from tercet.sql.tokens import too_deep
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,6 +58,8 @@ def _split(text: str) -> list[str]:
 
 
 def _look(text: str) -> Look:
+    if too_deep(text):
+        raise SqlInvalid("it is nested more deeply than can be read")
     try:
         tree = postgast.parse(text)
     except DecodeError as error:

@@ -9,6 +9,7 @@ import postgast
 from google.protobuf.message import DecodeError, Message
 
 from tercet.errors import SqlInvalid
+from tercet.sql.tokens import too_deep
 from tercet.sql.tree import Tree
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ def tree(text: str) -> Tree:
     """The tree of one statement. Raises SqlInvalid."""
     if "\0" in text:  # the grammar is C, and would end its reading there
         raise SqlInvalid("a NUL character", position=text.index("\0") + 1)
+    if too_deep(text):
+        raise SqlInvalid("it is nested more deeply than can be read")
     try:
         found = postgast.parse(text).stmts
     except postgast.PgQueryError as error:

@@ -27,6 +27,15 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
+# A grammar in C recurses over what it has read; one of eight megabytes of stack gets some twenty thousand steps deep,
+# and what is read of it afterwards, no deeper than a hundred.
+DEPTH_MAX = 4_000
+_OPENS, _CLOSES = frozenset("(["), frozenset(")]")
+# Each of these is a step deeper than the last, or begins anew where they stand in a list.
+_JOINED = frozenset({"union", "except", "intersect", "join"})
+_APPLIED = frozenset({"not", "is", "isnull", "notnull", "collate", "at", "like", "ilike", "similar", "in", "between"})
+_LISTED = frozenset({"and", "or"})
+_CHAINED = re.compile(rf"[-+*/<>=~!@#%^&|`?:(\[]+|\b(?:{'|'.join(sorted(_JOINED | _APPLIED))})\b", re.IGNORECASE)
 _BLOCK_EDGE = re.compile(r"/\*|\*/")
 
 
@@ -49,6 +58,29 @@ def tokens(text: str) -> Iterator[tuple[str, str]]:
         at += len(found)
         if kind != "space":
             yield kind, found
+
+
+def too_deep(text: str) -> bool:
+    """Whether the tree of a text may be so deep that a grammar in C ends the process over it, its stack being full."""
+    if len(text) <= DEPTH_MAX or sum(1 for _ in _CHAINED.finditer(text)) <= DEPTH_MAX:
+        return False
+    # Of each open bracket: what joins tables and queries, and the operators since the last comma, AND or OR.
+    levels, depth = [[0, 0]], 0
+    for kind, found in tokens(text):
+        word = found.lower() if kind == "word" else ""
+        if found in _OPENS:
+            levels.append([0, 0])
+        elif found in _CLOSES and len(levels) > 1:
+            depth -= sum(levels.pop())
+        elif found == "," or word in _LISTED or word in _JOINED:
+            depth -= levels[-1][1]
+            levels[-1][1] = 0
+        if kind in {"operator", "cast"} or word in _JOINED or word in _APPLIED:
+            levels[-1][word not in _JOINED] += 1
+            depth += 1
+        if depth + len(levels) > DEPTH_MAX:
+            return True
+    return False
 
 
 def _comment_end(text: str, start: int) -> int | None:

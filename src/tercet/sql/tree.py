@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
@@ -10,6 +11,9 @@ from tercet.errors import ExtraMissing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+# One statement is looked at from many sides, one after the other; a tree takes some hundred kilobytes at most.
+_TREES_MAX = 64
 
 # What stands in a field: another tree, several, or a word, a number, a yes.
 One: TypeAlias = "Tree | str | int | float"
@@ -30,7 +34,10 @@ class Tree:
 
     def get(self, name: str) -> Part | None:
         """What stands in a field; None if that is left out."""
-        return next((part for field, part in self.parts if field == name), None)
+        for field, part in self.parts:
+            if field == name:
+                return part
+        return None
 
     def tree(self, name: str) -> Tree | None:
         """The tree in a field; None if there is none."""
@@ -60,7 +67,12 @@ class Tree:
         while waiting:
             tree = waiting.pop()
             yield tree
-            waiting.extend(reversed(list(tree.below())))
+            # As `below` has them, from behind; spelt out, since walks are most of what reading a statement takes.
+            for _, part in reversed(tree.parts):
+                if isinstance(part, Tree):
+                    waiting.append(part)
+                elif isinstance(part, tuple):
+                    waiting.extend([one for one in reversed(part) if isinstance(one, Tree)])
 
     def replaced(self, **parts: Part | None) -> Tree:
         """The same tree with other fields; None takes one away."""
@@ -78,6 +90,7 @@ class Tree:
         return change(Tree(self.kind, parts))
 
 
+@lru_cache(maxsize=_TREES_MAX)
 def parse(text: str) -> Tree:
     """The tree of one statement ("SelectStmt", "InsertStmt" …).
 

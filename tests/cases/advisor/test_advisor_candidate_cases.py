@@ -18,6 +18,7 @@ from tercet.advisor.reading import read
 from tercet.sql import Statement
 
 FOLDER = Path(__file__).parent / "candidates"
+_BY_A = "r using btree (a)"
 FILES = sorted(path for path in FOLDER.glob("*.toml") if path.stem != "housekeeping")
 
 
@@ -80,8 +81,20 @@ def test_each_statement_gets_the_indexes_that_are_due(postgres_url: str, path: P
             if shown[one].replaces != tuple(replaced)
         ]
         assert len({one.name for one in found}) == len(found)
+        unsaid = [one.why for one in found if not all(part.strip() for part in one.why.split(";"))]
+        wrong += [f"{case['name']}: a reason is missing in {why!r}" for why in unsaid]
     assert not wrong, "\n".join(wrong)
     assert path.stem in made
+
+
+def test_an_index_has_its_reason_for_each_statement(postgres_url: str) -> None:
+    """One that gives an order to one statement walks a range for another."""
+    _run(_execute(postgres_url, "create table r (a int); insert into r select generate_series(1, 5000); analyze r"))
+    ordered, ranged = _queries(["select * from r order by a limit 5", "select * from r where a between 7 and 9"])
+    (index,) = [one for one in propose([ordered, ranged], _run(_catalog(postgres_url))) if _shown(one) == _BY_A]
+    assert index.why_for([ordered.fingerprint]) == "gives the order by a, so that the first rows are there at once"
+    assert index.why_for([ranged.fingerprint]) == "walks the range of a"
+    assert index.why_for(["nobody"]) == index.why
 
 
 def test_a_unique_candidate_is_proved_or_refuted_by_its_statement(postgres_url: str) -> None:

@@ -47,11 +47,12 @@ create table children (id int primary key, parent int references parents, other 
 insert into children select n, 1 + n % 20000, 1 + n * 7 % 20000, repeat('c', 60) from generate_series(1, 60000) n;
 create view glad as select * from parents where mood = 'glad';
 create view twice as select * from glad;
-create table parted (id int, day int, primary key (id, day)) partition by range (day);
+create table parted (id int, day int, seen bigint generated always as identity, primary key (id, day))
+partition by range (day);
 create table parted_1 partition of parted for values from (0) to (10);
 create table parted_2 partition of parted for values from (10) to (20);
 create index parted_day on parted (day);
-insert into parted select n, n % 20 from generate_series(1, 2000) n;
+insert into parted (id, day) select n, n % 20 from generate_series(1, 2000) n;
 create table going (id int primary key);
 vacuum (analyze)
 """
@@ -208,6 +209,81 @@ async def test_a_cancelled_copy_leaves_nothing(db: Tercet, catalog: Catalog, pla
         await task
     assert list(place.iterdir()) == []
     await _nobody_reads(db)
+
+
+async def test_a_copy_whose_server_is_killed_reads_no_further(db: Tercet, catalog: Catalog, place: Path) -> None:
+    """The driver would go on writing into its closed socket, and production be read to its end: for minutes here."""
+    known = asyncio.all_tasks()
+    task, began = _copying(db, catalog, "others", 16_000.0)
+    await asyncio.wait_for(began.wait(), PATIENCE_SECONDS)
+    (pid,) = place.glob("*/postgres/postmaster.pid")
+    os.kill(int(pid.read_text().split()[0]), signal.SIGKILL)
+    await _is_told(task, "the connection to the copy's server")
+    assert list(place.iterdir()) == []
+    await _nobody_reads(db)
+    await _no_task_but(known)
+
+
+async def test_a_copy_ends_with_productions_connection(db: Tercet, place: Path) -> None:
+    """It is an error of a store; what is left of production's transaction is not asked any more."""
+    async with db.postgres.autocommit() as connection:
+        # More than sockets hold: the server is in the middle of it when it is ended.
+        await connection.exec_driver_sql(
+            "create table wide as select n, repeat('w', 1000) as w from generate_series(1, 30000) n"
+        )
+    try:
+        catalog = await read(db.postgres)
+        known = asyncio.all_tasks()
+        task, began = _copying(db, catalog, "wide", RATE)
+        await asyncio.wait_for(began.wait(), PATIENCE_SECONDS)
+        async with db.postgres.autocommit() as connection:
+            question = (
+                "select pg_terminate_backend(pid) from pg_stat_activity "
+                "where datname = current_database() and state = 'active' and query ilike 'copy (%'"
+            )
+            assert [row[0] for row in (await connection.exec_driver_sql(question)).all()] == [True]
+        await _is_told(task, "production's connection")
+        assert list(place.iterdir()) == []
+        await _no_task_but(known)
+    finally:
+        async with db.postgres.autocommit() as connection:
+            await connection.exec_driver_sql("drop table wide")
+
+
+def _copying(db: Tercet, catalog: Catalog, table: str, rate: float) -> tuple[asyncio.Task[Sandbox], asyncio.Event]:
+    """A copy of this table that has begun when the event is set."""
+    began = asyncio.Event()
+    work = copy(
+        db.postgres, catalog, [("public", table)], rate=rate, sources=("wheel",), on_progress=lambda *_: began.set()
+    )
+    return asyncio.create_task(work), began
+
+
+async def _is_told(task: asyncio.Task[Sandbox], what: str) -> None:
+    """Wait until the copy ends with the words that this was lost."""
+    try:
+        with pytest.raises(CommandRefused, match=f"the copy could not be made: {what} was lost in the middle"):
+            await asyncio.wait_for(task, PATIENCE_SECONDS)
+    finally:
+        task.cancel()
+
+
+async def test_a_table_that_is_locked_is_left_out_and_the_others_come(db: Tercet, catalog: Catalog) -> None:
+    """The error of one table costs neither the transaction nor the connection that the others are read by."""
+    async with db.postgres.transaction() as connection:
+        await connection.exec_driver_sql("lock table others in access exclusive mode")
+        names = [("public", "others"), ("public", "parents")]
+        async with await copy(db.postgres, catalog, names, sources=("wheel",)) as made:
+            assert any(note.startswith("public.others could not be copied: ") for note in made.notes)
+            assert {name[1]: one.rows for name, one in made.tables.items()} == {"parents": 20_000}
+
+
+async def _no_task_but(known: set[asyncio.Task[Any]]) -> None:
+    """Wait until every task that was begun since has ended."""
+    began = time.monotonic()
+    while asyncio.all_tasks() - known:
+        assert time.monotonic() - began < PATIENCE_SECONDS, asyncio.all_tasks() - known
+        await asyncio.sleep(LOOK_SECONDS)
 
 
 async def test_a_full_disk_under_the_copy_is_an_error_of_a_store(db: Tercet, catalog: Catalog, place: Path) -> None:

@@ -8,13 +8,14 @@ import signal
 import sys
 import tempfile
 import time
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tercet import Tercet
-from tercet.advisor import Catalog
+from tercet.advisor import Catalog, advisor
 from tercet.advisor.port import Costed
 from tercet.advisor.private import reaper
 from tercet.advisor.shadow import Shadow, shadow
@@ -54,8 +55,9 @@ def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 async def _asked_on(made: Shadow) -> None:
     """Ask until its server is found to be gone."""
-    while True:
-        await made.plan("select 1")
+    # Each is another one: what is known is told without the server.
+    for number in count():
+        await made.plan(f"select {number}")
 
 
 def _inside(place: Path) -> list[str]:
@@ -75,6 +77,24 @@ async def test_a_closed_shadow_leaves_nothing_and_answers_nothing(postgres_url: 
             await made.cost("select 1")
         with pytest.raises(NotOpen):
             await made.suppose([Index("a", "b", ("c",))])
+
+
+@pytest.mark.parametrize("at", ["at once", "when it is there"])
+async def test_an_engine_that_is_being_started_ends_with_the_advice(
+    postgres_url: str, place: Path, monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    """What goes wrong before the first question leaves no server, whether it was up yet or not."""
+
+    async def wrong(*_: object) -> None:
+        while at != "at once" and not list(place.glob("*/.s.PGSQL.*")):
+            await asyncio.sleep(0.01)
+        raise RuntimeError("thought wrong")
+
+    monkeypatch.setattr(advisor, "think", wrong)
+    async with Tercet(postgres=postgres_url) as db:
+        with pytest.raises(RuntimeError, match="thought wrong"):
+            await advisor.advise(db, "select 1", thorough=False)
+    assert _inside(place) == []
 
 
 async def test_a_shadow_takes_away_what_another_has_left_when_the_machine_went_down(

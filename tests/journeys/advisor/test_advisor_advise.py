@@ -186,6 +186,18 @@ async def test_an_engine_that_cannot_be_had_says_how_to_get_it(shop: Tercet) -> 
         await advise(shop, OF_A_USER, engine="hypopg", verify="off")
 
 
+async def test_what_there_is_no_time_to_run_is_told_as_planned(shop: Tercet) -> None:
+    """Texts, proofs, views and the copy share one allowance; what is left of the advice is the planner's."""
+    catalog = await read(shop.postgres)
+    workload = Workload((asked(SPENDERS, 900.0, label="spenders"), asked(OF_A_USER, 8.0, label="orders")), "the shop")
+    wishes = Wishes(thorough=True, seconds=60.0, verify="sample", figure=pages, running_seconds=0.0)
+    async with await shadow(shop.postgres, catalog) as engine:
+        advice = await advised(shop.postgres, catalog, workload, engine, wishes)
+    assert any(piece.columns[:1] == ("user_id",) for piece in advice.pieces)
+    assert {one.proof.method for one in advice.statements if one.proof is not None} == {"plan"}
+    assert any(note.endswith("what was not run by then is told as planned only") for note in advice.notes), advice.notes
+
+
 @pytest.mark.parametrize("at", ["building the shadow", "running orders", "copying orders"])
 async def test_nothing_is_left_when_it_is_ended_in_the_middle(
     shop: Tercet, at: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -234,3 +246,63 @@ async def test_a_database_of_a_thousand_tables(postgres_url: str) -> None:
     assert (piece.table, piece.columns) == ("public.t7", ("a",))
     assert len(advice.statements) == 311
     assert sum("others take more time" in "".join(one.notes) for one in advice.statements) == 11
+
+
+RULED = (
+    "create table parcels (id int primary key, tracking int not null, note text not null)",
+    "create table scans (id int primary key, tracking int not null, place text not null)",
+    "insert into parcels select i, i * 7, repeat('n', 100) from generate_series(1, 20000) i",
+    "insert into scans select i, (i % 20000) * 7, 'p' || i % 30 from generate_series(1, 40000) i",
+    "vacuum (analyze)",
+)
+
+
+async def test_an_index_is_unique_where_all_rows_prove_it_and_a_statement_gains(postgres_url: str) -> None:
+    """A join falls away by the rule, which is seen when it is run; with one double the index is plain, and no more."""
+    joined = asked("select sum(s.id) from scans s left join parcels p on p.tracking = s.tracking", label="joined")
+    found = asked("select note from parcels where tracking = 7007", label="found")
+
+    async def indexes(db: Tercet) -> list[tuple[Index, str, int]]:
+        catalog = await read(db.postgres)
+        wishes = Wishes(thorough=True, seconds=60.0, verify="sample", figure=pages)
+        async with await shadow(db.postgres, catalog) as engine:
+            told = await advised(db.postgres, catalog, Workload((joined, found), "parcels"), engine, wishes)
+        return [(one.value, one.why, len(one.helps)) for one in told.pieces if isinstance(one.value, Index)]
+
+    async with Tercet(postgres=postgres_url) as db:
+        async with db.postgres.autocommit() as connection:
+            for statement in RULED:
+                await connection.exec_driver_sql(statement)
+        ((ruled, why, helped),) = await indexes(db)
+        async with db.postgres.autocommit() as connection:
+            await connection.exec_driver_sql("insert into parcels values (0, 14, 'a double')")
+        plain = await indexes(db)
+    assert (ruled.unique, [key.of for key in ruled.keys], helped) == (True, ["tracking"], 2)
+    assert "; unique, since a statement gains" in why
+    assert [(one.unique, one.keys) for one, _, _ in plain] == [(False, ruled.keys)]
+    assert "unique" not in plain[0][1]
+
+
+async def test_what_a_run_takes_away_leads_to_another_choice(shop: Tercet) -> None:
+    """An index whose plans turn out slower is withdrawn and said, and the next best one is run in its place."""
+    sql = "select sum(total) from orders where user_id = 77 and total > 900"
+    first: list[str] = []
+
+    def figure(plan: Plan) -> float:
+        """The first index that is ever seen in a plan proves bad."""
+        used = [name for name in plan.indexes if name != "orders_pkey"]
+        first[:] = first or used[:1]
+        return 1e6 if first and first[0] in used else pages(plan)
+
+    catalog = await read(shop.postgres)
+    wishes = Wishes(thorough=True, seconds=60.0, verify="sample", figure=figure)
+    async with await shadow(shop.postgres, catalog) as engine:
+        advice = await advised(shop.postgres, catalog, Workload((asked(sql, 20.0),), "one"), engine, wishes)
+    (piece,) = [one for one in advice.pieces if one.kind == "index"]
+    assert isinstance(piece.value, Index)
+    assert piece.value.name != first[0]
+    assert any(note.startswith(f"withdrawn after running: index {first[0]}") for note in advice.notes)
+    (statement,) = advice.statements
+    assert statement.pieces == (piece.number,)
+    assert statement.plan_after is not None
+    assert statement.plan_after.indexes == (piece.value.name,)

@@ -15,8 +15,10 @@ from bson import json_util
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 
-from tercet.advisor.advice import Advice, Piece
+from tercet.advisor.advice import Advice, MongoChange, Piece
 from tercet.advisor.mongo import advise_mongo, apply, from_files, from_log, from_server, from_specs, undo
+from tercet.advisor.mongo.shape import Command
+from tercet.advisor.mongo.trial import Desk
 from tercet.advisor.report import Kept, to_json, to_text
 from tercet.errors import DocumentInvalid, UsageError
 
@@ -152,10 +154,12 @@ async def test_a_piece_is_made_hidden_shown_and_taken_back(production: Database,
     piece = _index_on(advice, "orders", "status")
     before = await production.orders.index_information()
     command = from_specs(NEWEST_OPEN).queries[0].command
-    for _ in range(2):
-        applied = await apply(production, piece, commands=[command])
-        assert applied.done
-        assert applied.after[0].docs == 10
+    applied = await apply(production, piece, commands=[command])
+    assert applied.done
+    assert (applied.before[0].docs, applied.after[0].docs) == (ORDERS, 10)
+    # What is shown already is in use, and is not hidden from anybody again.
+    again = await apply(production, piece, commands=[command])
+    assert (again.done, again.after) == (True, ())
     there = await production.orders.index_information()
     (name,) = set(there) - set(before)
     assert "hidden" not in there[name] or there[name]["hidden"] is False
@@ -173,6 +177,55 @@ async def test_an_index_that_makes_a_command_read_more_is_not_kept(production: D
     assert not applied.done
     assert "keys and documents read" in applied.why
     assert await production.orders.index_information() == before
+
+
+async def test_an_index_by_which_less_is_read_and_more_time_goes_is_not_kept(
+    production: Database, advice: Advice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Judged by the commands that the advice was made for, and by the clock: both ways in turn, not by chance."""
+    piece = _index_on(advice, "orders", "status")
+    change = piece.value
+    assert isinstance(change, MongoChange)
+    assert [json_util.loads(one).get("find") for one in change.commands] == ["orders", "orders", None, None]
+    before = await production.orders.index_information()
+
+    async def slower(desk: Desk, _: Command) -> float:
+        told = (await desk.database.orders.index_information()).get(change.name, {"hidden": True})
+        return 10.0 if told.get("hidden") else 20.0
+
+    monkeypatch.setattr(Desk, "wall_ms", slower)
+    applied = await apply(production, piece)
+    assert (applied.done, applied.why) == (False, f"{change.name} was taken away again: 10 ms → 20 ms")
+    assert await production.orders.index_information() == before
+
+
+async def test_an_index_that_is_missed_is_not_let_go(production: Database, advice: Advice) -> None:
+    """It is hidden first, and shown again where something reads more without it."""
+    piece = next(one for one in advice.pieces if one.kind == "drop_index" and "user_id" in one.columns)
+    newest = from_specs({"find": "orders", "filter": {"user_id": 7}}).queries[0].command
+    await production.orders.drop_index("user_id_1_created_at_-1")
+    before = await production.orders.index_information()
+    applied = await apply(production, piece, commands=[newest])
+    assert not applied.done
+    assert "was left: without it 20 → 10,000 keys and documents read" in applied.why
+    assert await production.orders.index_information() == before
+    await production.orders.create_index([("user_id", 1), ("created_at", -1)])
+    for _ in range(2):
+        assert (await apply(production, piece, commands=[newest])).done
+    for _ in range(2):
+        assert (await undo(production, piece)).done
+
+
+async def test_another_index_of_that_name_is_not_touched(production: Database) -> None:
+    """Also where only the order of its fields differs; and where there is no collection, there is nothing to undo."""
+    change = MongoChange("elsewhere", "both", '{"key": {"a": 1, "b": 1}, "name": "both"}')
+    piece = Piece("index", "", value=change)
+    assert (await undo(production, piece)).done
+    await production.elsewhere.create_index([("b", 1), ("a", 1)], name="both")
+    for work in (apply, undo):
+        with pytest.raises(UsageError, match="it is another one"):
+            await work(production, piece)
+    await production.drop_collection("elsewhere")
 
 
 async def test_a_rewrite_cannot_be_carried_out_on_the_database(production: Database) -> None:
@@ -215,7 +268,7 @@ async def test_a_query_that_cannot_run_is_told_and_others_go_on(production: Data
     notes = {one.label: " ".join(one.notes) for one in told.statements}
     assert "nonsense" in notes["orders.find total"]
     assert "nowhere" in notes["nowhere.find a"]
-    assert _index_on(told, "orders", "status")
+    assert _index_on(told, "orders", "status").ddl
 
 
 async def test_the_profiler_is_read_and_never_switched(production: Database) -> None:

@@ -14,6 +14,7 @@ from tercet import Tercet
 from tercet.advisor import Catalog, Example, Query
 from tercet.advisor.port import Costed, Refused, Supposed
 from tercet.advisor.shadow import Shadow, shadow
+from tercet.advisor.shadow.making.postgres import Link
 from tercet.servers import Servers
 from tercet.sql import Index, Key, Plan, Statement, View
 from tercet.sql.schema import Expression
@@ -178,6 +179,63 @@ def test_an_index_of_a_partitioned_table_is_named_as_it_was_given(world: World) 
     plan = world.shade(sql, using=["named_part"], hiding=["measured_day", "measured_pkey"])
     assert isinstance(costed, Costed)
     assert costed.used == set(plan.indexes) == {"named_part"}
+
+
+def test_one_that_is_refused_does_not_take_those_of_its_table_along(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What fits is supposed in few round trips; beside what does not, each is as it would be alone."""
+    asked: list[str] = []
+    rows = Link.rows
+
+    async def counted(self: Link, block: str, *values: Any) -> Any:
+        asked.append(block)
+        return await rows(self, block, *values)
+
+    monkeypatch.setattr(Link, "rows", counted)
+    keys = ("user_id", "status", "placed", "total", "city", "zip")
+    several = [Index(f"several_{key}", "orders", (key, "id")) for key in keys]
+    together = world.servers.run(world.shadow.suppose(several))
+    assert all(isinstance(one, Supposed) and one.size_bytes > 8192 for one in together.values())
+    assert len(asked) == len(set(asked))
+    again = [Index(f"again_{key}", "orders", (key, "id")) for key in keys]
+    wrong = Index("again_wrong", "orders", ("frob",))
+    mixed = dict(world.servers.run(world.shadow.suppose([*again[:3], wrong, *again[3:]])))
+    assert isinstance(mixed.pop("again_wrong"), Refused)
+    assert [getattr(one, "size_bytes", 0) for one in mixed.values()] == [
+        getattr(one, "size_bytes", 0) for one in together.values()
+    ]
+    sql = "select id from orders where city = 'c3'"
+    assert world.shade(sql, using=["again_city"]).indexes == ("again_city",)
+    assert "again_city" not in world.shade(sql, using=["several_zip"]).indexes
+
+
+def test_what_was_asked_once_is_not_planned_again(world: World) -> None:
+    """Plan, cost and deviation are of one answer, until something is made that it might use."""
+    sql = "select * from users where id between 5 and 6"
+    before, tried = world.shade(sql), world.shadow.tried
+    assert world.shade(sql) == before
+    assert world.servers.run(world.shadow.cost(sql)) == Costed(before.root.cost, frozenset(before.indexes))
+    assert world.shadow.tried == tried
+    world.servers.run(world.shadow.extend(["create extension if not exists plpgsql"]))
+    assert world.shade(sql) == before
+    assert world.shadow.tried == tried + 1
+
+
+def test_beside_a_shadow_there_is_an_empty_database(world: World) -> None:
+    """Rows that are written there are seen by nobody who plans, and are there for the next one that asks."""
+
+    async def written() -> int:
+        async with world.shadow.scratch() as database, database.transaction() as connection:
+            await connection.exec_driver_sql("create table if not exists mine (n int)")
+            await connection.exec_driver_sql("insert into mine select generate_series(1, 3)")
+            return int((await connection.exec_driver_sql("select count(*) from mine")).all()[0][0])
+
+    before = world.shade("select * from users")
+    assert world.servers.run(written()) == 3
+    assert world.servers.run(written()) == 6
+    assert isinstance(world.servers.run(world.shadow.plan("select * from mine")), Refused)
+    assert world.shade("select * from users") == before
 
 
 def test_a_statement_with_parameters_is_planned_generically(world: World) -> None:

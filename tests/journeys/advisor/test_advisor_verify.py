@@ -5,6 +5,7 @@ Verdicts go by pages touched, which no busy machine changes; the statistics of t
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -17,6 +18,7 @@ from tercet.advisor.advice import Rewrite
 from tercet.advisor.catalog import Catalog
 from tercet.advisor.port import Costed, Refused, Supposed
 from tercet.advisor.reading import read
+from tercet.advisor.report import words
 from tercet.advisor.sandbox import Sandbox, copy
 from tercet.advisor.trial import Trial
 from tercet.advisor.verify import Bounds, Drop, Held, Live, Verdicts, verify
@@ -177,6 +179,30 @@ async def test_a_rewrite_with_other_rows_is_caught(sandbox: Sandbox) -> None:
     assert verdicts.statements[0].outcome == "same"
 
 
+async def test_an_empty_answer_proves_no_rewrite(sandbox: Sandbox) -> None:
+    """It is quicker, and answers otherwise than it should wherever there is a row: nobody calls that proved."""
+    asked = query("select id from users where email || '' = 'nobody@example.org' and created >= 0")
+    wrong = Rewrite(asked.fingerprint, asked.sql, "select id + 1 from users where id = -9", ("careless",))
+    verdicts = await verify(sandbox, [asked], [wrong], bounds=QUICK, figure=pages)
+    told = verdicts.statements[0]
+    assert (told.outcome, told.proof.same_rows, told.proof.rows) == ("faster", None, 0)
+    assert "both answers are empty, so no row was compared" in told.sentence
+    assert held(verdicts, 0).state == "unproved"
+    assert words.proof(told.proof) == "run, both answers are empty, so no row was compared"
+
+
+async def test_an_example_with_rows_tells_more_than_an_empty_one(sandbox: Sandbox) -> None:
+    """The rewrite is proved by the value that has rows, whichever is run first."""
+    sql = "select id from users where email || '' = $1 and created >= 0"
+    texts = [sql.replace("$1", f"'{name}@example.org'") for name in ("nobody", "user9")]
+    asked = Query(Statement(sql), (Example(texts[0], 0.9), Example(texts[1], 0.1)))
+    change = Rewrite(asked.fingerprint, sql, sql.replace("email || ''", "email"), ("by hand",))
+    index = Index("users_email", "users", ("email",))
+    verdicts = await verify(sandbox, [asked], [index, change], bounds=QUICK, figure=pages)
+    assert (verdicts.statements[0].proof.same_rows, verdicts.statements[0].proof.rows) == (True, 1)
+    assert held(verdicts, 1).state == "kept"
+
+
 async def test_a_rewrite_that_the_server_refuses_is_withdrawn(sandbox: Sandbox) -> None:
     """It is refused after the change and not before: the rewrite is at fault."""
     asked = query(OLD)
@@ -299,6 +325,19 @@ async def test_time_that_is_up_is_said(sandbox: Sandbox) -> None:
     assert held(verdicts, 0).state != "kept"
 
 
+async def test_a_statement_that_runs_when_the_time_is_up_is_ended(sandbox: Sandbox) -> None:
+    """Whatever the limit of one statement: the index that it might use is neither kept nor withdrawn."""
+    endless = query("select count(*), (select pg_sleep(6000)) from users where email = 'user3@example.org'")
+    bounds = Bounds(statement_seconds=6000.0, total_seconds=2.0)
+    async with asyncio.timeout(120):
+        verdicts = await verify(sandbox, [endless], [Index("users_email", "users", ("email",))], bounds=bounds)
+    assert verdicts.statements[0].outcome == "unproved"
+    assert verdicts.statements[0].sentence.endswith("the time for all of them was up")
+    assert held(verdicts, 0).state == "unproved"
+    assert held(verdicts, 0).why == "the time for all of them was up"
+    assert await _indexes(sandbox, "users") == ["users_pkey"]
+
+
 async def test_a_trial_tells_true_sizes_and_switches_what_it_was_asked_to(sandbox: Sandbox) -> None:
     """Real indexes, off until they are named; real ones hidden; generic plans; what cannot be is refused."""
     trial = Trial(sandbox)
@@ -341,3 +380,15 @@ async def _indexes(place: Database, table: str) -> list[str]:
     )
     async with place.autocommit() as connection:
         return [row[0] for row in (await connection.exec_driver_sql(question, (table,))).all()]
+
+
+async def test_what_is_clear_is_not_run_on(sandbox: Sandbox) -> None:
+    """Five pairs that agree by far are enough, whatever may be run; on the way, each trial is told with what it had."""
+    index = Index("users_email", "users", ("email",))
+    bounds = Bounds(pairs=9, write_rows=0, each=False)
+    verdicts = await verify(sandbox, [query(BY_MAIL)], [index], bounds=bounds, figure=pages)
+    (told,) = verdicts.statements
+    assert told.before is not None
+    assert len(told.before.ms) == 5
+    assert {trial.changes for trial in verdicts.trials} == {(index,)}
+    assert verdicts.trials[-1].verified == told

@@ -23,6 +23,8 @@ FROM = (
     ("orders o", "o"),
     ("orders o left join products p on p.id = o.product_id", "op"),
     ("orders o join users u on o.buyer_id = u.id join products p on o.product_id = p.id", "uop"),
+    ("(select * from users where credit is not null) u left join orders o on o.user_id = u.id", "uo"),
+    ("(select o.* from orders o join products q on q.id = o.product_id where q.id < 5) o", "o"),
 )
 KEYS = {
     "u": ("u.id", "u.status", "u.country", "u.name", "lower(u.country)"),
@@ -66,6 +68,19 @@ def _statement(dice: Random) -> str:
     return " ".join(part for part in parts if part)
 
 
+def _within(statement: str, dice: Random) -> str:
+    """The statement as it is, or in another: in FROM, as a CTE that is used twice, or summed up once more."""
+    columns = statement.count(" as c")
+    order = ", ".join(f"{place + 1}" for place in range(columns))
+    return dice.choice((
+        statement,
+        statement,
+        f"select * from ({statement}) s order by {order}",
+        f"with s as ({statement}) select a.*, b.c0 as d from s a left join s b on b.c0 = a.c0 order by {order}, d",
+        f"select s.c0, count(*) as d from ({statement}) s where s.c0 is not null group by s.c0 order by 1",
+    ))  # fmt: skip
+
+
 async def _answer(connection: asyncpg.Connection, sql: str) -> str:
     """Columns, types and rows, as they are written: 1.0 is not 1.00."""
     prepared = await connection.prepare(sql)
@@ -84,7 +99,7 @@ async def test_whatever_is_asked_is_asked_of_the_view_alike(seed: int, postgres_
         async with Tercet(postgres=postgres_url) as db:
             catalog = await reading.read(db.postgres)
         for _ in range(4):
-            texts = [_statement(dice) for _ in range(7)]
+            texts = [_within(_statement(dice), dice) for _ in range(7)]
             queries = {one.fingerprint: Query(one, (Example(one.text),), ms=9.0) for one in map(Statement, texts)}
             transaction = connection.transaction()
             await transaction.start()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import stat
 import sys
 from dataclasses import dataclass, field
@@ -73,6 +74,38 @@ def test_statements_come_from_where_they_are_given(
     assert run(["advise"]) == 0
     assert asked.workload is not None
     assert asked.workload.source == "pg_stat_statements"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("select 1;\n\n-- name: a\nselec * from orders;\n", r"slow\.sql, line 4: .*syntax error"),
+        ("", "holds no statement"),
+        ("begin; set x = 1;", "holds no statement"),
+        ("\x00\x01\ufffd", r"slow\.sql, line 1: "),
+    ],
+)
+def test_a_file_without_a_statement_is_a_mistake(
+    postgres_url: str, asked: _Asked, tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, said: str
+) -> None:
+    """Nobody is told that all is well where nothing was looked at: the file, the line and the reason are."""
+    (tmp_path / "slow.sql").write_text(text)
+    assert run(["advise", postgres_url, "--query", "slow.sql"]) == MISUSED
+    assert asked.workload is None
+    told = " ".join(capsys.readouterr().err.split())
+    assert re.search(said, told), told
+
+
+def test_a_log_without_a_statement_is_a_mistake(
+    postgres_url: str, asked: _Asked, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It says what the server would have to write."""
+    (tmp_path / "pg.log").write_text("LOG:  checkpoint starting: time\n")
+    assert run(["advise", postgres_url, "--log", "pg.log"]) == MISUSED
+    assert asked.workload is None
+    told = " ".join(capsys.readouterr().err.split())
+    assert "the log pg.log" in told
+    assert "log_min_duration_statement" in told
 
 
 def test_wishes_reach_the_advisor(postgres_url: str, asked: _Asked, tmp_path: Path) -> None:

@@ -61,6 +61,13 @@ def test_an_order_by_what_is_not_shown_is_said_not_to_be_compared() -> None:
     assert "could not be compared" in _same([(1, "a", 2), (2, "b", 3)], [(2, "b", 3), (1, "a", 2)], sql)[1]
 
 
+def test_two_empty_answers_prove_nothing() -> None:
+    """No row was compared, and that is said; "same 0 rows" would sound like a proof."""
+    found = compare_answers(_answer([]), _answer([]), order_of(SQL, NAMES))
+    assert (found.same, found.rows, found.empty) == (None, 0, True)
+    assert found.sentence == "both answers are empty, so no row was compared"
+
+
 def test_ties_at_the_limit_are_open() -> None:
     """Which of the last ones come, the question does not say."""
     before = [(1, "a", 9), (2, "b", 8), (3, "c", 7), (4, "d", 7)]

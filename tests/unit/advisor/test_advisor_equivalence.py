@@ -51,7 +51,22 @@ TOP = (
         ("select sum(weight) from users", "float_sum", "numeric"),
         ("select random()", "volatile", "parameter"),
         ("select id from users where born > '2024-01-01'", "time_zone", "timestamptz '2024-01-01 00:00:00+00'"),
-        ("select id from users where born::date = '2024-01-01'", "time_zone", "born AT TIME ZONE 'UTC'"),
+        (
+            "select id from users where born::date = '2024-01-01'",
+            "time_zone",
+            "ask for born >= '2024-01-01 00:00:00+00'::timestamptz AND born < '2024-01-02 00:00:00+00'::timestamptz",
+        ),
+        (
+            "select id from users where '2024-03-01' > date_trunc('month', born)",
+            "time_zone",
+            "ask for born < '2024-03-01 00:00:00+00'::timestamptz, or cut born AT TIME ZONE 'UTC'",
+        ),
+        (
+            "select id from users where extract(hour from born) = 7",
+            "time_zone",
+            "ask for the range of born that is meant",
+        ),
+        ("select date_trunc('day', born) from users", "time_zone", "born AT TIME ZONE 'UTC', with the zone"),
         ("select id from orders where placed > '2024-01-01'", "bounds", "placed >= '2024-01-01'"),
         ("select id from orders where placed <= '2024-01-31'", "bounds", "placed < date '2024-01-31' + 1"),
         (
@@ -81,6 +96,7 @@ def test_what_leaves_a_question_open_is_told_with_its_mend(query: str, kind: str
         "select id from users where id = 4 limit 1",
         "select name from users union select email from users order by name limit 3",
         "select id, row_number() over (order by name, id) from users",
+        "select id, rank() over (partition by id order by name) from users order by name, id limit 5",
         "select id from users where born >= timestamptz '2024-01-01 00:00:00+00'",
         "select id from orders where placed >= '2024-01-01' and placed < '2024-02-01'",
         "select max(name), string_agg(name, ',' order by id) from users",

@@ -76,3 +76,12 @@ def test_no_pairs_are_no_comparison() -> None:
     """Nothing can be said of nothing."""
     with pytest.raises(ValueError, match="no pairs"):
         compare_pairs([], [])
+
+
+def test_more_pairs_are_run_only_where_they_may_say_more() -> None:
+    """Not where all agree by a quarter, to either side, nor where none differs by as much as counts."""
+    assert compare_pairs([10.0] * 5, [8.0] * 5).settled(1.1)
+    assert compare_pairs([8.0] * 5, [10.0] * 5).settled(1.1)
+    assert not compare_pairs([10.0] * 5, [8.0] * 4 + [9.0]).settled(1.1)
+    assert compare_pairs([10.0] * 5, [10.5, 9.5, 10.0, 9.2, 10.9]).settled(1.1)
+    assert not compare_pairs([10.0] * 5, [10.5, 9.5, 10.0, 9.0, 10.0]).settled(1.1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, cast
 
@@ -17,13 +17,14 @@ from tercet.advisor.flow.leaving import why_alone
 from tercet.advisor.flow.proving import Proved
 from tercet.advisor.flow.stand import Stand, joins, tables_of
 from tercet.advisor.flow.telling.telling import Found, tell
-from tercet.advisor.port import Costed, Supposed
+from tercet.advisor.port import Supposed
 from tercet.advisor.verify.change import Drop, Held, Measured, Verdicts, Verified
 from tercet.advisor.views import Answer, ViewCandidate
-from tercet.sql import Index, Statement, View
+from tercet.sql import Index, Node, Plan, Statement, View
 
 if TYPE_CHECKING:
-    from tercet.advisor import WhatIf
+    from tercet.advisor import Advice
+    from tercet.advisor.verify.change import Outcome
     from tercet.sql.port import Database
 
 TABLE = ("public", "orders")
@@ -47,7 +48,7 @@ def draft(sql: str, ms: float, after: float, calls: float = 10.0) -> Draft:
 def picked(index: Index, *helps: Draft) -> Picked:
     candidate = Candidate(index, "equality", "finds the rows", frozenset(one.fingerprint for one in helps))
     return Picked(
-        candidate, Supposed(index.name, 8192), 1.0, tuple((one.fingerprint, 1.0) for one in helps), WriteCost(5.0)
+        candidate, Supposed(index.name, 8192), 1.0, tuple((one.fingerprint, 1.0) for one in helps), WriteCost(5.0, 0.1)
     )
 
 
@@ -76,17 +77,20 @@ def told(
     held: tuple[Held, ...] = (),
     known: Catalog | None = None,
     others: tuple[Query, ...] = (),
+    budget: int | None = None,
+    sizes: tuple[Supposed, ...] = (),
 ) -> Found:
     """What the stages would have come to."""
     known = known or catalog()
-    wishes = Wishes()
+    wishes = Wishes(budget_bytes=budget)
     outlooks = tuple(one.outlook for one in drafts if one.outlook is not None)
     choice = Choice(picks, dropped, outlooks, 1.0, 1.0, 1, 0.0, notes=("one note", "one note"))
     verdicts = (Verdicts("sandbox", (), held, "run"),) if held else ()
     stand = Stand(cast("Database", None), None, known, wishes)
     workload = Workload(tuple(one.query for one in drafts), "test")
+    indexing = Indexing(choice, (), findings, {one.name: one for one in sizes})
     return Found(
-        workload, known, wishes, drafts, Indexing(choice, findings=findings), views, Proved(verdicts), stand,
+        workload, known, wishes, drafts, indexing, views, Proved(verdicts), stand,
         others=others,
     )  # fmt: skip
 
@@ -179,6 +183,27 @@ def test_a_foreign_key_and_a_candidate_for_its_columns_are_one_index() -> None:
     assert (alone.statements[0].ms_after, alone.statements[0].proof) == (None, None)
 
 
+def test_an_index_of_a_foreign_key_is_bound_by_the_budget_too() -> None:
+    """It is advised as long as there is room beside the chosen ones, else told with the sentence that there is none."""
+    findings = housekeeping(catalog(), [])
+    one = draft("select * from orders where total = 1", 90, 1)
+    deleting = draft("delete from users where id = 1", 10, 10)
+
+    def advised(budget: int, *sizes: Supposed) -> Advice:
+        chosen = (picked(BY_TOTAL, one),)
+        return tell(told([one, deleting], chosen, findings=findings, budget=budget, sizes=sizes))
+
+    needed = Supposed(BY_USER.name, 8192)
+    fits = advised(16_384, needed)
+    assert [piece.columns for piece in fits.pieces] == [("total",), ("user_id",)]
+    for without in (advised(16_383, needed), advised(16_384)):
+        assert [piece.columns for piece in without.pieces] == [("total",)]
+        (note,) = [note for note in without.notes if "no room" in note]
+        assert note.startswith("left out: index on public.orders (user_id): foreign key orders_user_fk has no index")
+        assert any("no room" in note for note in without.statements[1].notes)
+    assert not any("no room" in note for note in fits.notes)
+
+
 def test_a_broken_index_is_built_anew_and_not_made_twice() -> None:
     """The candidate that equals an invalid index becomes its rebuilding, with what it helps."""
     broken = Standing(Index("orders_u", TABLE, ("user_id",)), "create", 7, valid=False)
@@ -188,6 +213,55 @@ def test_a_broken_index_is_built_anew_and_not_made_twice() -> None:
     (piece,) = advice.pieces
     assert piece.ddl == ('reindex index concurrently "public"."orders_u";',)
     assert (piece.helps, piece.size_bytes) == ((one.fingerprint,), 8192)
+
+
+def ran(one: Draft, outcome: Outcome, *indexes: str) -> Verified:
+    """A statement as it would have been run with these indexes in its plan."""
+    plan = Plan(Node("Append", 1.0, 1.0, children=tuple(Node("Index Scan", 1.0, 1.0, index=name) for name in indexes)))
+    return Verified(
+        one.fingerprint, "x", outcome, Proof("run", True), "s", Measured((9.0,), None), Measured((1.0,), plan)
+    )
+
+
+def test_an_index_helps_those_too_for_whom_another_would_do() -> None:
+    """By what was run with it, and by plan where nothing was run; not who was run and gained nothing."""
+    proved = draft("select 1 from orders where user_id = 1", 10, 1)
+    either = draft("select 2 from orders where user_id = 1 and total = 2", 10, 1)
+    locking = draft("select 3 from orders where user_id = 1 for update", 10, 1)
+    idle = draft("select note from orders where user_id = 1", 10, 10)
+    either.verified, idle.verified = ran(either, "faster", BY_USER.name), ran(idle, "same", BY_USER.name)
+    idle.outlook = Outlook(idle.fingerprint, 10, 1, 1, 9, 1, used=frozenset({BY_USER.name}))
+    pick = picked(BY_USER, proved, locking, idle)
+    held = Held(BY_USER, "kept", "", (proved.fingerprint,))
+    advice = tell(told([proved, either, locking, idle], (pick,), held=(held,)))
+    assert advice.pieces[0].helps == tuple(one.fingerprint for one in (proved, either, locking))
+    left = next(one for one in advice.statements if one.fingerprint == idle.fingerprint)
+    assert left.notes == (
+        f"left alone: run with {BY_USER.name}, which the planner takes for it, it is not a tenth faster",
+    )
+
+
+def test_an_index_of_a_partitioned_table_is_made_as_one_can_be() -> None:
+    """PostgreSQL builds and drops none concurrently there; whoever applies the advice gets it part by part."""
+    one = draft("select 1 from orders where user_id = 1", 10, 1)
+    parts = Table(TABLE, kind="p", partitions=(("public", "part"),))
+    known = Catalog(MappingProxyType({TABLE: parts}), version=180000)
+    (piece,) = tell(told([one], (picked(BY_USER, one),), known=known)).pieces
+    assert piece.ddl == (f"{BY_USER.create(concurrently=False)};",)
+    assert piece.undo == (f"{BY_USER.drop(concurrently=False)};",)
+    assert "part by part" in piece.why
+
+
+def test_that_nobody_knows_what_is_written_is_told_once() -> None:
+    """Not with each index, and not where the counters say it."""
+    one = draft("select 1 from orders where user_id = 1 and total = 1", 10, 1)
+    known, unknown = picked(BY_USER, one), picked(BY_TOTAL, one)
+    assert not any("writes" in note for note in tell(told([one], (known,))).notes)
+    advice = tell(told([one], (known, replace(unknown, write_cost=WriteCost(5.0)))))
+    assert [note.partition(":")[0] for note in advice.notes if "writes" in note] == [
+        "nobody knows for how long the tables' writes were counted"
+    ]
+    assert all("writes" not in piece.why for piece in advice.pieces)
 
 
 def test_a_view_stands_above_the_index_and_says_how_it_is_kept() -> None:
@@ -222,39 +296,45 @@ def test_statements_for_which_there_was_no_time_are_told() -> None:
     assert advice.statements[1].notes[0].startswith("left alone: others take more time")
 
 
-class Fixed:
-    """An engine for which every index makes half of it."""
-
-    async def cost(self, sql: str, *, using: tuple[str, ...] = (), hiding: tuple[str, ...] = ()) -> Costed:
-        _ = sql, hiding
-        return Costed(50.0 if "orders_user_id_idx" in using else 100.0, frozenset(using))
-
-
 def test_who_is_left_alone_is_told_why() -> None:
     """Refused, too small, nothing to ask by, no gain, not worth its price: each in its own words."""
 
-    def why(one: Draft, *candidates: Candidate, known: Catalog | None = None, budget: int | None = None) -> str:
-        engine = cast("WhatIf", Fixed())
-        return asyncio.run(why_alone(one, candidates, known or catalog(), engine, Wishes(budget_bytes=budget)))
+    def why(one: Draft, *candidates: Candidate, known: Catalog | None = None, passed: str = "") -> str:
+        over = ((one.fingerprint, passed),) if passed else ()
+        choice = Choice((), (), (), 1.0, 1.0, 1, 0.0, passed=over)
+        return why_alone(one, candidates, known or catalog(), choice)
 
     one = draft("select 1 from orders where user_id = 1", 10, 10)
     mine = Candidate(BY_USER, "equality", "", frozenset({one.fingerprint}))
     other = Candidate(BY_TOTAL, "equality", "", frozenset({one.fingerprint}))
     assert "at most 8 pages" in why(one, known=catalog(pages=4))
     assert why(one).startswith("it asks for nothing")
-    assert why(one, other) == "none of 1 indexes that were tried makes it a tenth faster"
-    assert "2.0 times cheaper" in why(one, mine)
-    assert why(one, mine, budget=5).endswith("or does not fit the budget")
+    assert why(one, other) == "the one index that was tried does not make it a tenth faster"
+    assert why(one, mine, other) == "none of 2 indexes that were tried makes it a tenth faster"
+    assert why(one, mine, passed="it saves too little") == "it saves too little"
+    adding = draft("insert into orders (user_id) values (1)", 10, 10)
+    assert why(adding) == "it only adds rows, and each index makes that dearer"
     parts = Table(TABLE, kind="p", partitions=(("public", "part"),))
     part = Table(("public", "part"), rows=1e5, pages=1000, parent=TABLE)
     divided = Catalog(tables=MappingProxyType({TABLE: parts, part.name: part}))
-    assert why(one, mine, known=divided).startswith(BY_USER.name)
+    assert why(one, mine, known=divided, passed="it saves too little") == "it saves too little"
     assert "may not read orders" in why(one, known=Catalog(hidden=(TABLE,)))
     odd = draft('select 1 from "Odd shop"."a.""b"', 10, 10)
     assert 'may not read "Odd shop"' in why(odd, known=Catalog(hidden=(("Odd shop", 'a."b'),)))
     assert "may not read" not in why(odd, known=Catalog(hidden=(TABLE,)))
     one.refused = "relation is missing"
     assert why(one) == "it could not be planned: relation is missing"
+
+
+def test_a_day_that_the_session_decides_is_said_to_be_no_index_s() -> None:
+    """A cast of a moment with a zone is not IMMUTABLE: that is the reason, rather than that nothing is asked."""
+    at = Column("at", 1, "timestamp with time zone", "D")
+    events = Table(("public", "events"), rows=1e5, pages=1000, columns=(at,))
+    known = Catalog(MappingProxyType({events.name: events}), version=180000)
+    choice = Choice((), (), (), 1.0, 1.0, 1, 0.0)
+    one = draft("select count(*) from events where at::date = date '2025-03-05'", 10, 10)
+    said = "at::date depends on the session's TimeZone, so it is not IMMUTABLE and no index can hold it"
+    assert why_alone(one, (), known, choice) == said
 
 
 def test_tables_and_undeclared_joins_of_a_statement_are_found() -> None:

@@ -27,8 +27,14 @@ COUNT = {"n": Measure("count")}
 def _statements(rollup: Rollup, major: int = 18) -> list[str]:
     types = {**dict.fromkeys(rollup.keys, "text"), **dict.fromkeys(rollup.stored.values(), "bigint")}
     known = Statements(rollup, types, major)
-    made = [*probes(rollup), kept_table(rollup), *known.kept(), *known.functions(), *known.triggers([rollup.table])]
-    return [*made, known.view(), *drops(rollup)]
+    made = [
+        *probes(rollup),
+        kept_table(rollup),
+        *known.kept(),
+        *known.functions(),
+        *known.triggers(identifier(rollup.table)),
+    ]
+    return [*made, known.view(), *drops(rollup.name)]
 
 
 @given(names=st.lists(NAMES, min_size=6, max_size=6, unique=True), way=st.sampled_from(["triggers", "delta"]))

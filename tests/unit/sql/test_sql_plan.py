@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tercet.errors import DocumentInvalid
-from tercet.sql import Plan
+from tercet.sql import Node, Plan
 
 CASES = Path(__file__).parents[2] / "cases" / "plans"
 EVERY = sorted(path.name for path in CASES.glob("*.json"))
@@ -164,12 +164,16 @@ def test_rounded_averages_never_make_a_negative_share() -> None:
 
 def test_hashes_in_batches_and_workers_on_disk_have_spilled() -> None:
     """Each process tells its own, and a hash only the number of its batches."""
+
+    def ran(**fields: object) -> Node:
+        return Plan.read({"Plan": step(**{"Actual Rows": 1, "Actual Loops": 1, **fields})}).root
+
     worker = {"Worker Number": 0, "Sort Space Type": "Disk", "Sort Space Used": 64}
-    assert Plan.read({"Plan": step(Workers=[worker])}).root.disk_kb == 64
-    assert Plan.read({"Plan": step(**{"Hash Batches": 4})}).root.spilled
-    assert not Plan.read({"Plan": step(**{"Hash Batches": 1, "HashAgg Batches": 0})}).root.spilled
+    assert ran(Workers=[worker]).disk_kb == 64
+    assert ran(**{"Hash Batches": 4}).spilled
+    assert not ran(**{"Hash Batches": 1, "HashAgg Batches": 0}).spilled
     group = {"Sort Space Disk": {"Average Sort Space Used": 9, "Peak Sort Space Used": 12}}
-    assert Plan.read({"Plan": step(**{"Full-sort Groups": group})}).root.disk_kb == 12
+    assert ran(**{"Full-sort Groups": group}).disk_kb == 12
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,9 @@ def test_the_place_of_an_error_counts_characters_and_not_bytes() -> None:
         ("select 1\0; drop table t", "NUL"),
         ("select '", "unterminated"),
         ("select " + "+".join(["1"] * 5_000), "nested more deeply"),
+        # So many would end the process that reads them.
+        ("select " + "+".join(["1"] * 45_000), "nested more deeply"),
+        ("select 1, 2" + " union select 1, 2" * 20_000, "nested more deeply"),
     ],
 )
 def test_what_is_not_one_statement_is_refused(text: str, reason: str) -> None:

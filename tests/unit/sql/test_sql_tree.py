@@ -30,6 +30,11 @@ def test_trees_are_equal_whatever_the_spaces_and_places() -> None:
     assert hash(first) == hash(second)
 
 
+def test_a_text_that_was_read_is_not_read_again() -> None:
+    """Trees are values, so everybody may have the same one."""
+    assert parse("select 1 from once") is parse("select 1 from once")
+
+
 def test_a_change_reaches_every_node_and_leaves_the_first_tree_alone() -> None:
     """mapped makes a new tree; the old one says what it said."""
     tree = parse("select a from t where a > (select max(a) from t)")

@@ -163,11 +163,15 @@ def _drop(
 
 def _foreign_keys(catalog: Catalog, queries: Sequence[Query]) -> Iterator[Finding]:
     """Foreign keys whose referencing side has no index, where somebody looks there."""
-    joined: set[tuple[Qualified, str]] = set()
+    # Which column of which table is compared where which other table is read.
+    joined: set[tuple[Qualified, str, Qualified]] = set()
     deleted: set[str] = set()
     for query in queries:
-        for scan in scans(query, catalog):
-            joined |= {(scan.table.name, name) for link in scan.links for one in link.terms for name in one.columns}
+        found = list(scans(query, catalog))
+        others = {scan.table.name for scan in found}
+        for scan in found:
+            names = {name for link in scan.links for one in link.terms for name in one.columns}
+            joined |= {(scan.table.name, name, other) for name in names for other in others}
         if query.statement.kind == "delete":
             deleted |= set(query.statement.writes)
     for _, table in sorted(catalog.tables.items()):
@@ -180,7 +184,7 @@ def _foreign_keys(catalog: Catalog, queries: Sequence[Query]) -> Iterator[Findin
 
 
 def _looked_at(
-    one: ForeignKey, table: Table, catalog: Catalog, joined: set[tuple[Qualified, str]], deleted: set[str]
+    one: ForeignKey, table: Table, catalog: Catalog, joined: set[tuple[Qualified, str, Qualified]], deleted: set[str]
 ) -> str:
     target = catalog.tables.get(one.target)
     if target is not None and target.activity.deleted:
@@ -189,7 +193,7 @@ def _looked_at(
         )
     if {one.target[1], ".".join(one.target), identifier(one.target[1]), identifier(one.target)} & deleted:
         return f"a statement deletes from {one.target[1]}, and each row looks through {table.name[1]}"
-    if all((table.name, column) in joined for column in one.columns):
+    if all((table.name, column, one.target) in joined for column in one.columns):
         return f"statements join {table.name[1]} by it"
     return ""
 

@@ -50,12 +50,18 @@ class _Thought:
     """A draft with those for which it was made, and what it promises."""
 
     index: Index
+    # What makes it, by which two are told apart.
+    ddl: str
     draft: Draft
     kind: str
     table: Table
     why: str
     replaces: tuple[str, ...] = ()
     promise: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    # What it does for each statement.
+    reasons: dict[str, str] = field(default_factory=dict)
+    # Whether it gives an order of which one of them reads the beginning.
+    ordered: bool = False
 
     @property
     def total(self) -> float:
@@ -63,7 +69,7 @@ class _Thought:
 
     @property
     def rank(self) -> tuple[float, str]:
-        return -self.total, self.index.create()
+        return -self.total, self.ddl
 
 
 def propose(queries: Sequence[Query], catalog: Catalog) -> tuple[Candidate, ...]:
@@ -98,6 +104,7 @@ def _worthy(scan: Scan) -> bool:
 
 def _of_table(found: Sequence[Scan], catalog: Catalog) -> Iterator[_Thought]:
     made: dict[Draft, set[str]] = defaultdict(set)
+    whys: dict[Draft, str] = {}
     table, around = found[0].table, Around.of(catalog, found)
     for scan in found:
         drafted: list[Draft] = []
@@ -107,11 +114,13 @@ def _of_table(found: Sequence[Scan], catalog: Catalog) -> Iterator[_Thought]:
                     continue
                 drafted.append(draft)
                 if _due(draft, scan):
-                    made[replace(draft, why="")].add(scan.query)
+                    bare = replace(draft, why="")
+                    made[bare].add(scan.query)
+                    whys.setdefault(bare, draft.why)
                     yield from _thought(draft, kind.name, catalog.tables[draft.table or table.name], {scan.query: scan})
     by_query = {scan.query: scan for scan in found}
     for kind in CANDIDATES:
-        listed = [Made(draft, frozenset(queries)) for draft, queries in made.items()]
+        listed = [Made(replace(draft, why=whys[draft]), frozenset(queries)) for draft, queries in made.items()]
         for one in kind.of_table(table, listed, catalog) if kind.of_table else ():
             yield from _thought(one.draft, kind.name, table, {query: by_query[query] for query in sorted(one.queries)})
 
@@ -132,9 +141,11 @@ def _thought(draft: Draft, kind: str, table: Table, scans_: Mapping[str, Scan]) 
         )  # fmt: skip
     except SchemaInvalid:  # a name or a combination that no index can have
         return
-    thought = _Thought(index, draft, kind, table, draft.why)
+    thought = _Thought(index, index.create(), draft, kind, table, draft.why)
     for query, scan in scans_.items():
         thought.promise[query] += _promise(draft, scan)
+        thought.reasons[query] = draft.why
+        thought.ordered |= draft.ordered and scan.limited
     yield thought
 
 
@@ -150,10 +161,12 @@ def _promise(draft: Draft, scan: Scan) -> float:
 
 def _add(thoughts: dict[str, _Thought], thought: _Thought) -> None:
     """Of two that make the same index, the first is kept, with what the other promises."""
-    same = thoughts.setdefault(thought.index.create(), thought)
+    same = thoughts.setdefault(thought.ddl, thought)
+    same.ordered |= thought.ordered
     if same is not thought:
         for query, promise in thought.promise.items():
             same.promise[query] = max(same.promise[query], promise)
+            same.reasons.setdefault(query, thought.reasons[query])
 
 
 def _beside(thought: _Thought) -> _Thought | None:
@@ -164,7 +177,9 @@ def _beside(thought: _Thought) -> _Thought | None:
             return None
         if not one.valid and serves(one.index, wanted) and serves(wanted, one.index):
             replaces.append(one.index.name)
-            thought.why += f"; {one.index.name} is this index, but invalid: rebuild it or drop it"
+            broken = f"; {one.index.name} is this index, but invalid: rebuild it or drop it"
+            thought.why += broken
+            thought.reasons = {query: f"{why}{broken}" for query, why in thought.reasons.items()}
         elif one.valid and not one.needed and not one.index.unique and _contained(one.index, wanted):
             replaces.append(one.index.name)
     thought.replaces = tuple(sorted(replaces))
@@ -195,16 +210,17 @@ def _contained(there: Index, wanted: Index) -> bool:
 def _cut(due: Sequence[_Thought]) -> list[_Thought]:
     """The most promising of each statement; where all are too many, what comes first for some statement stays."""
     per_query: dict[str, list[_Thought]] = defaultdict(list)
+    due = sorted(due, key=lambda one: one.rank)
     for thought in due:
         for query in thought.promise:
             per_query[query].append(thought)
     # The best place that each has among those of a statement.
     places: dict[int, int] = {}
     for query, found in per_query.items():
-        best = sorted(found, key=lambda one: (-one.promise[query], one.rank))
+        best = sorted(found, key=lambda one: -one.promise[query])
         for place, one in enumerate(best[:PER_QUERY_MAX]):
             places[id(one)] = min(place, places.get(id(one), place))
-    kept = sorted((one for one in due if id(one) in places), key=lambda one: (places[id(one)], one.rank))
+    kept = sorted((one for one in due if id(one) in places), key=lambda one: places[id(one)])
     return sorted(kept[:ALL_MAX], key=lambda one: one.rank)
 
 
@@ -218,7 +234,8 @@ def _named(found: Iterable[_Thought], catalog: Catalog) -> Iterator[Candidate]:
         taken.add(name)
         index = replace(thought.index, name=name)
         queries = frozenset(thought.promise)
-        yield Candidate(index, thought.kind, thought.why, queries, thought.replaces)
+        reasons = tuple(sorted(thought.reasons.items()))
+        yield Candidate(index, thought.kind, thought.why, queries, thought.replaces, reasons, thought.ordered)
 
 
 def _told_apart(name: str, index: Index) -> str:

@@ -4,7 +4,6 @@ from tercet.advisor.choice.choice import choose
 from tercet.advisor.choice.chosen import Choice, Dropped, Outlook, Picked, WriteCost
 from tercet.advisor.choice.fragility import Tunable
 from tercet.advisor.choice.observation import Observation
-from tercet.advisor.choice.settling import Settled, settle
 from tercet.advisor.choice.timing.speeds import Speeds
 
 __all__ = [
@@ -13,10 +12,8 @@ __all__ = [
     "Observation",
     "Outlook",
     "Picked",
-    "Settled",
     "Speeds",
     "Tunable",
     "WriteCost",
     "choose",
-    "settle",
 ]

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 from tercet.advisor.choice.bounds import STATEMENT_SHARE_MIN, STATEMENT_SHARE_RUN
 from tercet.advisor.choice.chosen import Choice, Outlook
+from tercet.advisor.choice.finding.passed import passed_over
 from tercet.advisor.choice.finding.pruning import helpers, promising, remaining, winners
 from tercet.advisor.choice.finding.rounds import in_rounds, mended
 from tercet.advisor.choice.finding.search import Search
+from tercet.advisor.choice.finding.simpler import simplified
 from tercet.advisor.choice.finding.variants import variants
 from tercet.advisor.choice.fragility import fragile
 from tercet.advisor.choice.ledger import Ledger
@@ -70,7 +72,7 @@ async def choose(
     worst, after so many `seconds`. `window` is over how many seconds the calls of the queries were counted, None if
     nobody knows. `suspects` are what housekeeping has found: those are dropped without which no statement is slower.
     `run`: everything is run afterwards, so that what is in doubt may be picked. `observed` is what came of running
-    earlier choices (see `settle`). Nothing is changed.
+    earlier choices. Nothing is changed.
     """
     clock = clock or SystemClock()
     since = clock.monotonic()
@@ -88,7 +90,7 @@ async def choose(
     search = Search(worth, budget_bytes=budget_bytes, late=room.late, tell=room.tell)
     pool, place = await (_thorough if thorough else _quick)(search, ledger, room)
     ended = clock.monotonic() < room.until
-    place = await search.earned(place)
+    place = await search.earned(await simplified(search, ledger, place, thorough=thorough))
     frail = await fragile(ledger, place[0])
     picked = await tell(search, worth, place, pool, frail, most=_REJECTED_THOROUGH if thorough else _REJECTED_QUICK)
     dropped = await needless(ledger, worth.writes, place[0], suspects)
@@ -103,6 +105,7 @@ async def choose(
         budget_bytes=budget_bytes,
         ended=ended,
         notes=(*_unplanned(ledger), *_slower(ledger, worth, place), *_refused(refused)),
+        passed=await passed_over(search, ledger, place),
     )
 
 

@@ -96,11 +96,17 @@ class Choice:
     ended: bool = True
     # Statements that could not be planned, and what else is to be known.
     notes: tuple[str, ...] = ()
+    # For statements that use nothing of what was picked: their fingerprints, and what spoke against their best index.
+    passed: tuple[tuple[str, str], ...] = ()
 
     @property
     def size_bytes(self) -> int:
         """What the picked indexes take together."""
         return sum(one.supposed.size_bytes for one in self.picked)
+
+    def why_not(self, fingerprint: str) -> str:
+        """What spoke against the index that would help a statement most; empty where none would."""
+        return dict(self.passed).get(fingerprint, "")
 
     def outlook(self, fingerprint: str) -> Outlook | None:
         """The statement of this fingerprint before and after."""

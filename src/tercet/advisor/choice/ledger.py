@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from contextlib import contextmanager
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from tercet.advisor.choice.observation import Lesson, correction
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from tercet.advisor.choice.timing.reckoner import Reckoner
     from tercet.advisor.port import Supposed, WhatIf
     from tercet.advisor.query import Example, Query
+    from tercet.sql import Plan
 
 Names = frozenset[str]
 
@@ -30,6 +32,7 @@ _CALIBRATION_MOST = 20.0
 # about equal worth, too little to shy from every nested loop.
 OFF, _OFF_SHARE = 10.0, 0.02
 
+_COST = attrgetter("cost")
 _WORD = re.compile(r"[\w$]+")
 
 
@@ -40,6 +43,10 @@ class Found:
     ms: float
     cost: float
     used: Names
+
+
+# A statement that cannot be planned takes nothing, whatever there is.
+_NOTHING = Found(0.0, 0.0, frozenset())
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +89,10 @@ class Ledger:
         # Those that some plan uses.
         self.liked: set[str] = set()
         self._asked: dict[tuple[int, int], list[Asked]] = {}
+        # The statements that may use each candidate.
+        self._concerned: dict[str, list[int]] = {}
         # What was guessed since nobody is asked; None while the engine is.
-        self._guessed: dict[tuple[int, Names], Found | None] | None = None
+        self.guessed: dict[tuple[int, Names], Found] | None = None
         self._searched = examples
         self._examples = [_by_weight(query.examples) for query in self.queries]
         self._factors: list[float] = [1.0] * len(self.queries)
@@ -117,9 +126,11 @@ class Ledger:
             self.candidates[one.name] = one
             self.sizes[one.name] = answer
             self.reckoner.ground.learn(one.index, answer)
-            for at, query in enumerate(self.queries):
-                if self._matters(one, query, self._words[at]):
-                    self._relevant[at].add(one.name)
+            self._concerned[one.name] = [
+                at for at, query in enumerate(self.queries) if self._matters(one, query, self._words[at])
+            ]
+            for at in self._concerned[one.name]:
+                self._relevant[at].add(one.name)
         return refused
 
     async def observe(self, observations: Sequence[Observation]) -> None:
@@ -168,7 +179,7 @@ class Ledger:
 
     def concerned(self, name: str) -> list[int]:
         """The statements that may use this candidate."""
-        return [at for at, names in enumerate(self._relevant) if name in names and at not in self.refused]
+        return self._concerned[name]
 
     def size(self, names: Iterable[str]) -> int:
         """What these take together on the disk."""
@@ -176,39 +187,61 @@ class Ledger:
 
     async def need(self, at: int, using: Names, hiding: Names = frozenset()) -> Found:
         """As `found`; a statement that cannot be planned takes nothing, whatever there is."""
-        return await self.found(at, using, hiding) or Found(0.0, 0.0, frozenset())
+        return await self.found(at, using, hiding) or _NOTHING
 
     async def found(self, at: int, using: Names, hiding: Names = frozenset()) -> Found | None:
         """What a statement takes, on average of its examples; None if the engine cannot plan it."""
         if at in self.refused:
             return None
+        if self.guessed is not None and not hiding:
+            return self.guess(at, using)
         using = using & self._relevant[at]
-        if self._guessed is None or hiding:
-            return await self._planned(at, using, hiding)
-        if (at, using) not in self._guessed:
-            self._guessed[at, using] = await self._planned(at, using, hiding)
-        return self._guessed[at, using]
+        planned = await self._planned(at, using, hiding)
+        return None if planned is None else self._weighed(at, using, planned)
 
-    async def _planned(self, at: int, using: Names, hiding: Names) -> Found | None:
-        ms = cost = share = 0.0
-        used: set[str] = set()
+    def guess(self, at: int, using: Names) -> Found:
+        """What a statement takes by the plans that are known."""
+        if at in self.refused or self.guessed is None:
+            return _NOTHING
+        using = using & self._relevant[at]
+        found = self.guessed.get((at, using))
+        if found is None:
+            found = self.guessed[at, using] = self._weighed(at, using, self._known(at, using))
+        return found
+
+    async def _planned(self, at: int, using: Names, hiding: Names) -> list[Asked] | None:
+        """What the examples that the search looks at take; None if the engine cannot plan one."""
+        found = []
         for number, example in enumerate(self._examples[at][: self._searched]):
             asked = await self._ask(at, number, example, using, hiding)
             if asked is None:
                 return None
-            ms, cost, share = (
-                ms + asked.weighed * example.weight,
-                cost + asked.cost * example.weight,
-                share + example.weight,
-            )
-            used |= asked.used
-        factor = self._factors[at] * correction(self._lessons[at], frozenset(used & using))
-        return Found(ms / share * factor, cost / share, frozenset(used))
+            found.append(asked)
+        return found
+
+    def _known(self, at: int, using: Names) -> list[Asked]:
+        """The same by the plans that are known: one that was asked for, else the cheapest that could be had."""
+        found = []
+        for number, _ in enumerate(self._examples[at][: self._searched]):
+            known = [one for one in self._asked[at, number] if one.needs <= using and not one.hiding]
+            asked = next((one for one in reversed(known) if using <= one.using), None)
+            found.append(asked or min(known, key=_COST))
+        return found
+
+    def _weighed(self, at: int, using: Names, found: Sequence[Asked]) -> Found:
+        ms = cost = share = 0.0
+        used: Names = frozenset()
+        for example, asked in zip(self._examples[at], found, strict=False):
+            ms, cost = ms + asked.weighed * example.weight, cost + asked.cost * example.weight
+            share, used = share + example.weight, used | asked.used
+        factor = self._factors[at] * correction(self._lessons[at], used & using)
+        return Found(ms / share * factor, cost / share, used)
 
     async def used(self, at: int, using: Names) -> Names:
         """What the engine would use for a statement as it plans at this moment; nothing of it is remembered."""
         self.tried += 1
-        plan = await self.engine.plan(self.queries[at].sql, using=using & self._relevant[at])
+        query = self.queries[at]
+        plan = await self.engine.plan(query.sql, using=using & self._relevant[at], search_path=query.search_path)
         return frozenset() if isinstance(plan, Refused) else frozenset(plan.indexes)
 
     async def each(self, at: int, using: Names) -> list[tuple[Example, Asked]]:
@@ -222,7 +255,7 @@ class Ledger:
     @property
     def asking(self) -> bool:
         """Whether what is not known is asked for."""
-        return self._guessed is None
+        return self.guessed is None
 
     @contextmanager
     def guessing(self) -> Iterator[None]:
@@ -230,32 +263,42 @@ class Ledger:
 
         It would find that one or a cheaper one, so a guess is a plan that there is, and no surprise a missing one.
         """
-        self._guessed = {}
+        self.guessed = {}
         try:
             yield
         finally:
-            self._guessed = None
+            self.guessed = None
 
     async def _ask(self, at: int, number: int, example: Example, using: Names, hiding: Names) -> Asked | None:
         known = self._asked.setdefault((at, number), [])
         for one in reversed(known):
             if one.hiding <= hiding and one.needs <= using <= one.using and not one.used & hiding:
                 return one
-        if self._guessed is not None and not hiding:
-            return min((one for one in known if not one.hiding and one.needs <= using), key=lambda one: one.cost)
         self.tried += 1
-        plan = await self.engine.plan(example.sql, using=using, hiding=hiding)
+        path = self.queries[at].search_path
+        plan = await self.engine.plan(example.sql, using=using, hiding=hiding, search_path=path)
         if isinstance(plan, Refused):
             # An engine may be unable to hide what is there, and plan the statement all the same.
             if not hiding:
                 self.refused[at] = plan.why
             return None
-        ms, ms_off = self.reckoner.ms(plan), self.reckoner.ms(plan, off=OFF)
-        used = frozenset(plan.indexes)
+        reckoner = self.reckoner.under(path)
+        ms = reckoner.ms(plan)
+        # Only loops are looked at with more rows.
+        ms_off = reckoner.ms(plan, off=OFF) if plan.nodes("Nested Loop") else ms
+        used = frozenset(plan.indexes) | self._ruling(plan, using)
         asked = Asked(using, hiding, ms, ms_off, plan.root.cost, used, used & using)
         known.append(asked)
         self.liked |= asked.needs
         return asked
+
+    def _ruling(self, plan: Plan, using: Names) -> Names:
+        """The unique ones whose table is not read: a join to at most one row, of which nothing is asked, falls away."""
+        read = {node.relation for node in plan.walk()}
+        return frozenset(
+            name for name in using
+            if (index := self.candidates[name].index).unique and table_parts(index.table)[-1] not in read
+        )  # fmt: skip
 
     @staticmethod
     def _matters(candidate: Candidate, query: Query, words: Names) -> bool:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tercet.advisor.advice import Rejected
 from tercet.advisor.choice.bounds import STATEMENT_MS_MIN
 from tercet.advisor.choice.chosen import Picked
+from tercet.units import duration, size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,8 +16,10 @@ if TYPE_CHECKING:
     from tercet.advisor.choice.finding.search import Place, Search
     from tercet.advisor.choice.ledger import Names
     from tercet.advisor.choice.worth import Worth
+    from tercet.sql import Index
 
-_MB = 1024 * 1024
+# Less than that of a whole workload is no difference.
+_SAID_MS = 0.01
 
 
 async def tell(
@@ -33,7 +37,7 @@ async def tell(
         )  # fmt: skip
         told.append(
             Picked(
-                candidate,
+                replace(candidate, why=candidate.why_for(who for _, who in helped)),
                 supposed,
                 worth.ms(gone[1].found) - worth.ms(place[1].found),
                 tuple((who, ms) for ms, who in helped if ms > STATEMENT_MS_MIN),
@@ -54,10 +58,13 @@ async def _rejected(
     alike = [
         other
         for other in sorted(pool - place[0])
-        if ledger.candidates[other].index.table == own.index.table and ledger.candidates[other].queries & own.queries
+        if ledger.candidates[other].index.table == own.index.table
+        and ledger.candidates[other].queries & own.queries
+        # That it might be unique as well says nothing against it.
+        and not ledger.candidates[other].index.unique
     ]
-    # Those that begin like it are the ones that a reader would ask for.
-    alike.sort(key=lambda other: (ledger.candidates[other].index.keys[0] != own.index.keys[0], other))
+    # Those that begin like it are the ones that a reader would ask for: a unique one's plain twin before all.
+    alike.sort(key=lambda other: (*_unlike(ledger.candidates[other].index, own.index), other))
     told = []
     for other in alike[:most]:
         trial = await search.place((place[0] - {name}) | {other}, place)
@@ -65,12 +72,17 @@ async def _rejected(
     return tuple(told)
 
 
+def _unlike(other: Index, own: Index) -> tuple[bool, bool]:
+    return other.keys[0] != own.keys[0], own.unique and other.keys != own.keys
+
+
 def _why(worth: Worth, place: Place, trial: Place, search: Search) -> str:
     saved = worth.ms(trial[1].found) - worth.ms(place[1].found)
-    size = trial[1].size_bytes - place[1].size_bytes
-    words = f"In its place the workload would take {abs(saved):.3g} ms {'more' if saved >= 0 else 'less'}"
-    if size:
-        words += f", for {abs(size) / _MB:.1f} MB {'more' if size > 0 else 'less'}"
+    more = trial[1].size_bytes - place[1].size_bytes
+    words = "In its place the workload would take "
+    words += f"{duration(abs(saved) / 1e3)} {'more' if saved > 0 else 'less'}" if abs(saved) >= _SAID_MS else "as long"
+    if more:
+        words += f", for {size(abs(more))} {'more' if more > 0 else 'less'}"
     if not search.fits(trial[1].size_bytes):
         words += ", which is beyond the budget"
     elif worth.slower(trial[1]):

@@ -35,11 +35,16 @@ class Worth:
 
     def __init__(self, ledger: Ledger, writes: Writes, *, share: float = STATEMENT_SHARE_MIN) -> None:
         """`share` is what some statement must gain by an index."""
-        self._share = share
+        self.share = share
         self.ledger = ledger
         self.writes = writes
         self._weights = tuple(max(query.calls, 0.0) for query in ledger.queries)
         self._prices: dict[str, float] = {}
+        # From here on each statement loses.
+        self._bearable = tuple(before.ms * SLOWER_MOST for before in ledger.before)
+        # The sets that were weighed since nobody is asked, with the guesses that this was by.
+        self._scores: dict[Names, Score] = {}
+        self._guessed: object = None
         self.ms_before = self.ms(tuple(ledger.before))
         self._tables = max(ledger.reckoner.ground.tables_bytes, 1)
         # What an index has to save at least, and what each of its bytes has to.
@@ -60,18 +65,31 @@ class Worth:
 
     async def score(self, using: Names, near: tuple[Names, Score] | None = None) -> Score:
         """What this set is worth; `near` is another one whose score is known, so that only what differs is asked."""
-        touched: set[int] | None = None
-        if near is not None:
+        if self.ledger.guessed is None:
+            return await self._score(using, near)
+        if self.ledger.guessed is not self._guessed:
+            self._scores, self._guessed = {}, self.ledger.guessed
+        if using not in self._scores:
+            self._scores[using] = await self._score(using, near)
+        return self._scores[using]
+
+    async def _score(self, using: Names, near: tuple[Names, Score] | None) -> Score:
+        if near is None:
+            found = [await self.ledger.need(at, using) for at in range(len(self.ledger.queries))]
+        else:
+            found = list(near[1].found)
             touched = {at for name in using ^ near[0] for at in self.ledger.concerned(name)}
-        found: list[Found] = []
-        for at in range(len(self.ledger.queries)):
-            if touched is None or near is None or at in touched:
-                found.append(await self.ledger.need(at, using))
-            else:
-                found.append(near[1].found[at])
+            guessing = self.ledger.guessed is not None
+            for at in touched:
+                found[at] = self.ledger.guess(at, using) if guessing else await self.ledger.need(at, using)
+        every = tuple(found)
         size = self.ledger.size(using)
-        total = self.ms(tuple(found)) + size * self._rent + sum(self.price(name) for name in sorted(using))
-        return Score(total + SLOWER_WEIGHT * self._lost(found), total, tuple(found), size)
+        total = self.ms(every) + self.rent(size) + sum(map(self.price, sorted(using)))
+        return Score(total + SLOWER_WEIGHT * self._lost(every), total, every, size)
+
+    def rent(self, size_bytes: int) -> float:
+        """What so many bytes have to save."""
+        return size_bytes * self._rent
 
     def price(self, name: str) -> float:
         """What writers pay for an index while the workload runs once."""
@@ -94,12 +112,13 @@ class Worth:
         if without.total - score.total <= self.least:
             return False
         return any(
-            gone.ms - one.ms > max(self._share * gone.ms, STATEMENT_MS_MIN)
+            gone.ms - one.ms > max(self.share * gone.ms, STATEMENT_MS_MIN)
             for one, gone in zip(score.found, without.found, strict=True)
         )
 
-    def _lost(self, found: list[Found]) -> float:
+    def _lost(self, found: tuple[Found, ...]) -> float:
         return sum(
-            weight * max(one.ms - before.ms * SLOWER_MOST, 0.0)
-            for weight, one, before in zip(self._weights, found, self.ledger.before, strict=True)
+            weight * (one.ms - most)
+            for weight, one, most in zip(self._weights, found, self._bearable, strict=True)
+            if one.ms > most
         )

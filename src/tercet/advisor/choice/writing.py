@@ -69,13 +69,13 @@ class Writes:
         )
         setters = self._setters(index, table)
         activity = table.activity if table else None
-        a_second, note = None, "Nobody knows for how long its table's writes were counted."
+        a_second, note = None, ""
         if activity is not None and activity.seconds > 0:
             lost = activity.hot_updated if setters else 0
             entries = activity.inserted + activity.updated - activity.hot_updated + lost
-            a_second, note = entries * entry / activity.seconds / 1e3, ""
+            a_second = entries * entry / activity.seconds / 1e3
         if activity is not None and activity.hot_updated and not self._sets(index):
-            note = f"{note} Which columns its updates set is not in the workload.".strip()
+            note = "which columns its updates set is not in the workload"
         return WriteCost(100.0 * entry / (ROW_US + others), a_second, tuple(sorted(setters)), note)
 
     def _table(self, index: Index) -> Table | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from tercet.advisor.equivalence.answers import Asked, compare
 from tercet.advisor.equivalence.asking import Asking, as_text, asking, with_values
 from tercet.advisor.equivalence.determined import determined
-from tercet.advisor.equivalence.edges.data import MANNERS, edge_data
+from tercet.advisor.equivalence.edges.data import MANNERS, Touching, data_for
 from tercet.advisor.equivalence.edges.pools import pool
 from tercet.advisor.equivalence.postgres_scratch import STATEMENT_SECONDS, TOO_LONG, Failed, Scratch
 from tercet.advisor.equivalence.shrinking import shrunk
@@ -91,12 +91,13 @@ class _Check:
         await self.scratch.make()
         if any(one.kind == "ParamRef" for one in self.before.walk()):
             self.kinds = await self.scratch.parameters(write(self.before))
+        same = Touching.of((self.before, self.after), self.catalog)
         for seed in range(self.seeds):
             pair = self._pair(seed)
             if seed == 0 and (differing := await self._columns(pair)):
                 return Checked("refuted", why=differing)
             await self.scratch.plan(seed)
-            data = edge_data(pair, self.catalog, seed)
+            data = data_for(same if not self.kinds else Touching.of(pair, self.catalog), seed)
             answers = await self._answers(data, pair)
             if self.late == _LATE_MAX:
                 break

@@ -6,12 +6,14 @@ import re
 from typing import TYPE_CHECKING
 
 from tercet.advisor.equivalence.verdict import Finding
-from tercet.advisor.rewrites.sources import function, operator
+from tercet.advisor.rewrites.rules.function_to_range import cut, range_of
+from tercet.advisor.rewrites.sources import blocks, function, operator
 from tercet.sql.tree import write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tercet.advisor.catalog import Catalog
     from tercet.advisor.rewrites.sources import Scope
     from tercet.sql.tree import Tree
 
@@ -30,7 +32,20 @@ def moments(select: Tree, scope: Scope) -> Iterator[Finding]:
         tree = waiting.pop(0)
         yield from _compared(tree, scope)
         yield from _cut(tree, scope)
-        waiting.extend(one for one in tree.below() if one.kind != "SelectStmt")
+        bound = _condition(tree, scope)
+        if bound is not None:
+            yield bound[1]
+        waiting.extend(one for one in tree.below() if one.kind != "SelectStmt" and (bound is None or one != bound[0]))
+
+
+def cut_in_conditions(query: Tree, catalog: Catalog) -> Iterator[str]:
+    """What is compared in a WHERE and depends on the session's TimeZone: no index can hold such a thing."""
+    for select, scope in blocks(query, catalog):
+        where = select.tree("where_clause")
+        for tree in where.walk() if where is not None else ():
+            bound = _condition(tree, scope)
+            if bound is not None:
+                yield write(bound[0])
 
 
 def _zoned(tree: Tree | None, scope: Scope) -> str:
@@ -91,8 +106,34 @@ def _zone(column: Tree, value: Tree, kind: str) -> Iterator[Finding]:
         yield Finding("time_zone", what, f"timestamptz '{full}+00', with the offset that is meant")
 
 
+def _condition(tree: Tree, scope: Scope) -> tuple[Tree, Finding] | None:
+    """A comparison with a day, a month or a year of a moment with a zone, and its side that is cut."""
+    sign, left, right = operator(tree), tree.tree("lexpr"), tree.tree("rexpr")
+    if sign not in _FLIPPED or left is None or right is None:
+        return None
+    column = _cut_of(left, scope)
+    if column is None:
+        left, right, sign = right, left, _FLIPPED[sign]
+        column = _cut_of(left, scope)
+    if column is None:
+        return None
+    found = cut(left)
+    moment = range_of(column, found[1], sign, right) if found is not None else None
+    asked = write(moment) if moment is not None else f"the range of {write(column)} that is meant"
+    what = f"{write(left)} depends on the session's TimeZone, so it is not IMMUTABLE and no index can hold it"
+    mend = f"ask for {asked}, or cut {write(column)} AT TIME ZONE 'UTC', each with the zone that is meant"
+    return left, Finding("time_zone", what, mend)
+
+
 def _cut(tree: Tree, scope: Scope) -> Iterator[Finding]:
-    """A day, a month or a year of a moment with a zone is another in each zone."""
+    column = _cut_of(tree, scope)
+    if column is not None:
+        mend = f"{write(column)} AT TIME ZONE 'UTC', with the zone that is meant"
+        yield Finding("time_zone", f"{write(tree)} depends on the session's TimeZone", mend)
+
+
+def _cut_of(tree: Tree, scope: Scope) -> Tree | None:
+    """The moment with a zone of which a day, a month or a year is taken, which is another in each zone."""
     column: Tree | None = None
     if tree.kind == "TypeCast":
         kind = tree.tree("type_name")
@@ -101,6 +142,4 @@ def _cut(tree: Tree, scope: Scope) -> Iterator[Finding]:
     elif function(tree) in {"date_trunc", "extract", "date_part"}:
         arguments = tree.trees("args")
         column = arguments[1] if 1 < len(arguments) < _WITH_ZONE else None
-    if column is not None and _zoned(column, scope).endswith("with time zone"):
-        mend = f"{write(column)} AT TIME ZONE 'UTC', with the zone that is meant"
-        yield Finding("time_zone", f"{write(tree)} depends on the session's TimeZone", mend)
+    return column if column is not None and _zoned(column, scope).endswith("with time zone") else None

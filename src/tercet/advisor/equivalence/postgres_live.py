@@ -11,6 +11,7 @@ from tercet.advisor.equivalence.asking import as_text, ties_of
 from tercet.advisor.equivalence.statements import statement
 from tercet.advisor.equivalence.verdict import Checked, Counterexample
 from tercet.advisor.failure import words
+from tercet.advisor.marked import marked
 from tercet.errors import TercetError
 from tercet.sql.tree import Tree, parse, write
 from tercet.units import seconds
@@ -40,7 +41,7 @@ async def check_on(database: Database, before: str, after: str, *, within: str |
         return Checked("unchecked", why="only a SELECT can be compared by its rows")
     limit = seconds(within)
     try:
-        async with database.transaction(within=limit) as connection:
+        async with marked(database).transaction(within=limit) as connection:
             await connection.exec_driver_sql("set transaction isolation level repeatable read, read only")
             await connection.exec_driver_sql(f"set local lock_timeout = {_LOCK_MILLISECONDS}")
             return await _compared(connection, first, second)

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 Verification = Literal["on", "replica", "sample", "off"]
 
+# A quarter of an hour: what a person lets go on beside other work. What is not run by then is told as it was planned.
+RUNNING_SECONDS = 900.0
+
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
@@ -33,6 +36,8 @@ class Wishes:
     progress: Progress = field(default=lambda _what, _done, _all: None)
     # What a run counts as: its time, unless this takes another figure from its plan.
     figure: Callable[[Plan], float] | None = None
+    # How long all that is run may take together, copies of rows included.
+    running_seconds: float = RUNNING_SECONDS
 
     @property
     def runs(self) -> bool:
@@ -50,6 +55,8 @@ class Form:
     before: float | None = None
     ms: float | None = None
     indexes: tuple[Index, ...] = ()
+    # Whether it has answered as the statement itself does on rows that were generated to tell them apart.
+    compared: bool = False
 
     def words(self) -> str:
         """What it is called in a sentence."""
@@ -63,6 +70,8 @@ class Draft:
     query: Query
     # What is to be known of the question itself, in sentences.
     notes: list[str] = field(default_factory=list)
+    # What else it may be asked by, as the rules have it.
+    others: tuple[Rewrite, ...] = ()
     # The texts that may be the quickest; the first is the one that indexes are chosen for.
     forms: list[Form] = field(default_factory=list)
     # Whether running has told which of them is.

@@ -10,6 +10,7 @@ from tercet.advisor.advice import Rejected
 from tercet.advisor.candidates import housekeeping
 from tercet.advisor.choice import choose
 from tercet.advisor.flow.rewriting import GAIN_MIN
+from tercet.advisor.flow.settling import observed
 from tercet.advisor.flow.thinking import thought_of
 from tercet.advisor.port import Refused
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from tercet.advisor.catalog import Catalog
     from tercet.advisor.choice import Choice
     from tercet.advisor.flow.draft import Draft, Wishes
+    from tercet.advisor.flow.settling import Way
     from tercet.advisor.port import Supposed, WhatIf
 
 
@@ -45,6 +47,27 @@ async def indexes(
     if taken_back:
         found = await _choose(drafts, catalog, engine, wishes, window, findings)
     return found
+
+
+async def again(
+    drafts: Sequence[Draft],
+    catalog: Catalog,
+    engine: WhatIf,
+    wishes: Wishes,
+    window: float | None,
+    found: Indexing,
+    ways: Sequence[Way],
+) -> Choice:
+    """Chosen anew among the same indexes, with what came of running earlier choices; the statements stay."""
+    known = {one.name: one for one in found.candidates}
+    known |= {one.candidate.name: one.candidate for way in ways for one in way.choice.picked}
+    rewritten = {draft.asked.fingerprint for draft in drafts if draft.rewrite is not None}
+    return await choose(
+        [draft.asked for draft in drafts], tuple(known.values()), engine, catalog,
+        budget_bytes=wishes.budget_bytes, thorough=wishes.thorough, seconds=wishes.seconds,
+        on_progress=wishes.progress, window=window, suspects=found.findings, run=wishes.runs,
+        observed=observed(ways, rewritten),
+    )  # fmt: skip
 
 
 async def _choose(

@@ -7,22 +7,21 @@ from typing import TYPE_CHECKING
 
 from tercet.advisor.candidates.propose import TINY_PAGES
 from tercet.advisor.candidates.roles.scans import whole
-from tercet.advisor.flow.rewriting import GAIN_MIN
+from tercet.advisor.equivalence.moments import cut_in_conditions
 from tercet.advisor.flow.stand import tables_of
-from tercet.advisor.port import Refused
+from tercet.errors import SqlInvalid
+from tercet.sql.tree import parse
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tercet.advisor.candidate import Candidate
     from tercet.advisor.catalog import Catalog
-    from tercet.advisor.flow.draft import Draft, Wishes
-    from tercet.advisor.port import WhatIf
+    from tercet.advisor.choice import Choice
+    from tercet.advisor.flow.draft import Draft
 
 
-async def why_alone(
-    draft: Draft, candidates: Sequence[Candidate], catalog: Catalog, engine: WhatIf, wishes: Wishes
-) -> str:
+def why_alone(draft: Draft, candidates: Sequence[Candidate], catalog: Catalog, choice: Choice) -> str:
     """One clause; it is said where no piece of advice is for the statement."""
     if draft.refused:
         return f"it could not be planned: {draft.refused}"
@@ -33,18 +32,30 @@ async def why_alone(
         return f"this login may not read {', '.join(hidden)}, so nothing is known of what it asks there"
     if tables and all(0 <= table.pages <= TINY_PAGES for table in tables):
         return f"its tables have at most {TINY_PAGES} pages, which are read at once whatever the indexes"
-    own = [one.name for one in candidates if draft.asked.fingerprint in one.queries]
-    if not own:
-        return serves or "it asks for nothing by which an index could leave rows out"
-    sql = draft.asked.examples[0].sql
-    before, after = await engine.cost(sql), await engine.cost(sql, using=own)
-    if isinstance(before, Refused) or isinstance(after, Refused) or after.total * GAIN_MIN >= before.total:
-        tried = f"none of {len(own)} indexes that were tried makes it a tenth faster"
+    if why := choice.why_not(draft.asked.fingerprint):
+        return why
+    own = sum(draft.asked.fingerprint in one.queries for one in candidates)
+    if own:
+        none = (
+            f"none of {own} indexes that were tried makes" if own > 1 else "the one index that was tried does not make"
+        )
+        tried = f"{none} it a tenth faster"
         return f"{serves}, and {tried}" if serves else tried
-    names = ", ".join(sorted(after.used & set(own)))
-    room = " or does not fit the budget" if wishes.budget_bytes is not None else ""
-    gain = f"{names} would make it {before.total / after.total:.1f} times cheaper for the planner"
-    return f"{gain}, which is not worth its writes and its room{room}"
+    return serves or _nothing(draft, catalog)
+
+
+def _nothing(draft: Draft, catalog: Catalog) -> str:
+    """Why no index is even thought of."""
+    statement = draft.asked.statement
+    if statement.kind == "insert" and not statement.reads:
+        return "it only adds rows, and each index makes that dearer"
+    try:
+        zoned = next(iter(cut_in_conditions(parse(draft.asked.sql), catalog)), None)
+    except SqlInvalid:
+        zoned = None
+    if zoned is not None:
+        return f"{zoned} depends on the session's TimeZone, so it is not IMMUTABLE and no index can hold it"
+    return "it asks for nothing by which an index could leave rows out"
 
 
 def _hidden(draft: Draft, catalog: Catalog) -> list[str]:

@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from tercet.advisor.advice import Rewrite
-from tercet.advisor.candidate import index_name
+from tercet.advisor.candidate import plain
 from tercet.advisor.candidates import extensions
+from tercet.advisor.flow.settling import Way, picked, settle
 from tercet.advisor.flow.stand import table_of, tables_of
-from tercet.advisor.verify.change import Drop, Verdicts
+from tercet.advisor.verify.change import Bounds, Drop, Verdicts, title
 from tercet.advisor.verify.verify import verify
 from tercet.errors import StoreError
 from tercet.sql import Index
+from tercet.units import duration
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Collection, Sequence
 
     from tercet.advisor.catalog import Catalog, Qualified
     from tercet.advisor.choice import Choice, Picked
     from tercet.advisor.flow.draft import Draft, Wishes
     from tercet.advisor.flow.stand import Stand
     from tercet.advisor.verify.change import Change, Held
+    from tercet.advisor.verify.duel import Duel
     from tercet.advisor.verify.port import Place
     from tercet.sql import View
+
+# Said of a unique index: why it is one, and what that asks of the program.
+_RULE = (
+    "unique, since a statement gains by that rule what no plain index gives: all rows were looked at and keep it, "
+    "and from then on a row that breaks it is refused"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,70 +52,125 @@ class Proved:
 
 
 async def prove(
-    drafts: Sequence[Draft], choice: Choice, stand: Stand, catalog: Catalog, wishes: Wishes
-) -> tuple[Choice, Proved]:
-    """Run before and after where the user has said; every other statement on the touched tables is watched.
-
-    The choice comes back without rules that the rows do not keep.
-    """
-    views = tuple(dict.fromkeys(draft.view for draft in drafts if draft.view is not None))
-    settled, verdicts = _unruly(choice), list[Verdicts]()
-    if wishes.verify == "off" or not (_changes(drafts, choice) or views):
-        return settled, Proved()
-    try:
-        settled = await _ruled(drafts, choice, stand, catalog)
-        if stand.builds:
-            await _built(drafts, settled, views, stand, catalog, wishes, verdicts)
-        else:
-            await _read(drafts, stand, catalog, wishes, verdicts)
-    except StoreError as error:
-        stand.notes.append(f"not all was run, and what was not is told as it was planned: {error}")
-    return settled, Proved(tuple(verdicts))
-
-
-async def _built(
     drafts: Sequence[Draft],
     choice: Choice,
-    views: Sequence[View],
+    again: Callable[[Sequence[Way]], Awaitable[Choice]],
     stand: Stand,
     catalog: Catalog,
     wishes: Wishes,
-    verdicts: list[Verdicts],
-) -> None:
-    """All of it, made in the copy."""
-    changes = _changes(drafts, choice)
-    watched = _watched(drafts, changes, catalog)
-    answered = [draft for draft in drafts if draft.view is not None]
-    needs = [one for change in changes if isinstance(change, Index) for one in extensions(change, catalog)]
-    place = await stand.place([*watched, *answered], needs=dict.fromkeys(needs))
-    if watched:
-        verdicts.append(await _together(place, watched, changes, wishes))
-    for view in views:
-        found = await _over(place, [one for one in answered if one.view == view], view, wishes)
-        verdicts.append(found)
+) -> tuple[Way, Proved]:
+    """Run before and after where the user has said; every other statement on the touched tables is watched.
+
+    Where an index does not hold, it is chosen `again`. The way that did best comes back, without rules that the
+    rows do not keep.
+    """
+    views = tuple(dict.fromkeys(draft.view for draft in drafts if draft.view is not None))
+    if wishes.verify == "off" or not (_changes(drafts, choice) or views):
+        return Way(_unruly(choice), picked(choice)), Proved()
+    settling = _Settling(drafts, stand, catalog, wishes)
+    verdicts = list[Verdicts]()
+    try:
+        if stand.builds:
+            await settle(choice, settling.run, again, settling.ways, going=lambda: stand.allowance.left > 0)
+            for view in views:
+                verdicts.append(await settling.over(view))
+        else:
+            verdicts += await settling.read()
+    except StoreError as error:
+        stand.notes.append(f"not all was run, and what was not is told as it was planned: {error}")
+    if not stand.allowance.left:
+        most = duration(stand.allowance.seconds)
+        stand.notes.append(
+            f"running took the {most} that it may take: what was not run by then is told as planned only"
+        )
+    best = settling.best(Way(_unruly(choice), picked(choice)))
+    return best, Proved((*([best.verdicts] if best.verdicts is not None else []), *verdicts))
 
 
-async def _read(
-    drafts: Sequence[Draft], stand: Stand, catalog: Catalog, wishes: Wishes, verdicts: list[Verdicts]
-) -> None:
-    """Where nothing is built, only other texts can be proved, and how quick they are only without new indexes."""
-    rewritten = [draft for draft in drafts if draft.rewrite is not None]
-    changes = [draft.rewrite for draft in rewritten if draft.rewrite is not None]
-    if not changes:
-        return
-    found = await _together(await stand.place(rewritten), _watched(drafts, changes, catalog), changes, wishes)
-    different = {one.fingerprint for one in found.statements if one.outcome == "different"}
-    waiting = {draft.fingerprint for draft in rewritten if draft.forms[0].indexes} - different
+@dataclass(slots=True)
+class _Settling:
+    """Choices that are made in the copy and run there, all statements that they might touch being watched."""
 
-    def told(held: Held) -> Held:
-        early = isinstance(held.change, Rewrite) and held.change.fingerprint in waiting and held.state == "withdrawn"
-        return replace(held, state="unproved", why=f"its indexes are not there yet: {held.why}") if early else held
+    drafts: Sequence[Draft]
+    stand: Stand
+    catalog: Catalog
+    wishes: Wishes
+    ways: list[Way] = field(default_factory=list)
+    # What was run for one of them is not run for the next.
+    known: dict[object, Duel] = field(default_factory=dict)
 
-    verdicts.append(replace(found, changes=tuple(told(one) for one in found.changes)))
+    async def run(self, choice: Choice) -> Way:
+        """One of them."""
+        names, choice = picked(choice), await _ruled(self.drafts, choice, self.stand, self.catalog)
+        changes = _changes(self.drafts, choice)
+        watched = _watched(self.drafts, changes, self.catalog)
+        if not watched:
+            return Way(choice, names)
+        place = await self._place(watched, changes)
+        return Way(choice, names, await self._together(place, watched, changes, choice))
+
+    async def read(self) -> Sequence[Verdicts]:
+        """Where nothing is built, only other texts are proved, and how quick they are only without new indexes."""
+        rewritten = [draft for draft in self.drafts if draft.rewrite is not None]
+        changes = [draft.rewrite for draft in rewritten if draft.rewrite is not None]
+        if not changes:
+            return ()
+        watched = _watched(self.drafts, changes, self.catalog)
+        found = await self._together(await self.stand.place(rewritten), watched, changes)
+        for draft in watched:
+            draft.verified = found.statement(draft.fingerprint)
+        different = {one.fingerprint for one in found.statements if one.outcome == "different"}
+        waiting = {draft.fingerprint for draft in rewritten if draft.forms[0].indexes} - different
+        return (replace(found, changes=tuple(_early(held, waiting) for held in found.changes)),)
+
+    async def over(self, view: View) -> Verdicts:
+        """A view with the statements that it answers."""
+        answered = [draft for draft in self.drafts if draft.view == view]
+        return await _over(await self._place(answered, ()), answered, view, self.stand, self.wishes)
+
+    def best(self, unrun: Way) -> Way:
+        """The way that saves most, in which the drafts then are; what the others had to withdraw is noted."""
+        best = max(self.ways, key=lambda way: way.saved, default=unrun)
+        told_of = [one.candidate.index for one in best.choice.picked]
+        for way in self.ways:
+            gone = [one for one in way.withdrawn if one.change not in told_of]
+            told = [f"withdrawn after running: {title(one.change)}: {one.why}" for one in gone]
+            self.stand.notes += [note for note in told if note not in self.stand.notes]
+        for draft in self.drafts:
+            draft.outlook = best.choice.outlook(draft.asked.fingerprint)
+            draft.verified = best.verdicts.statement(draft.fingerprint) if best.verdicts is not None else draft.verified
+        return best
+
+    async def _together(
+        self, place: Place, drafts: Sequence[Draft], changes: Sequence[Change], choice: Choice | None = None
+    ) -> Verdicts:
+        outlooks = {
+            draft.fingerprint: choice.outlook(draft.asked.fingerprint) if choice is not None else draft.outlook
+            for draft in drafts
+        }
+        estimates = {who: (one.ms_before, one.ms_after) for who, one in outlooks.items() if one is not None}
+        return await verify(
+            place, [draft.query for draft in drafts], changes,
+            bounds=Bounds(total_seconds=self.stand.allowance.left), estimates=estimates,
+            figure=self.wishes.figure, known=self.known, on_progress=self.wishes.progress,
+        )  # fmt: skip
+
+    async def _place(self, drafts: Sequence[Draft], changes: Sequence[Change]) -> Place:
+        """Where these run, for which the copy is made with the tables of all that will be."""
+        views = [draft for draft in self.drafts if draft.view is not None]
+        needs = [one for change in changes if isinstance(change, Index) for one in extensions(change, self.catalog)]
+        return await self.stand.place([*drafts, *views], needs=dict.fromkeys(needs))
+
+
+def _early(held: Held, waiting: Collection[str]) -> Held:
+    """What was withdrawn of a statement whose indexes are still to come has not been refuted."""
+    if isinstance(held.change, Rewrite) and held.change.fingerprint in waiting and held.state == "withdrawn":
+        return replace(held, state="unproved", why=f"its indexes are not there yet: {held.why}")
+    return held
 
 
 async def _ruled(drafts: Sequence[Draft], choice: Choice, stand: Stand, catalog: Catalog) -> Choice:
-    """The choice with those unique indexes as plain ones whose values are not all different."""
+    """The choice with those unique indexes as plain ones whose values are not proved to be all different."""
     return replace(choice, picked=tuple([await _proved(one, drafts, stand, catalog) for one in choice.picked]))
 
 
@@ -116,44 +180,25 @@ async def _proved(one: Picked, drafts: Sequence[Draft], stand: Stand, catalog: C
         return one
     watched = _watched(drafts, (index,), catalog)
     if watched and await stand.all_different(index, await stand.place(watched)):
-        return replace(one, candidate=replace(one.candidate, why=f"{one.candidate.why}: all rows were looked at"))
-    return _plain(one, "that its values are all different was not to be proved")
+        return replace(one, candidate=replace(one.candidate, why=f"{one.candidate.why}; {_RULE}"))
+    return _plain(one)
 
 
 def _unruly(choice: Choice) -> Choice:
     """The choice with plain indexes in place of unique ones."""
-    return replace(choice, picked=tuple(_plain(one, "nothing was run") for one in choice.picked))
+    return replace(choice, picked=tuple(map(_plain, choice.picked)))
 
 
-def _plain(one: Picked, why: str) -> Picked:
-    if not one.candidate.index.unique:
-        return one
-    index = replace(one.candidate.index, unique=False)
-    named = replace(index, name=index_name(index))
-    told = f"{one.candidate.why}; not made unique: {why}"
-    return replace(one, candidate=replace(one.candidate, index=named, why=told))
+def _plain(one: Picked) -> Picked:
+    return replace(one, candidate=plain(one.candidate)) if one.candidate.index.unique else one
 
 
-async def _together(place: Place, drafts: Sequence[Draft], changes: Sequence[Change], wishes: Wishes) -> Verdicts:
-    estimates = {
-        draft.fingerprint: (draft.outlook.ms_before, draft.outlook.ms_after)
-        for draft in drafts
-        if draft.outlook is not None
-    }
-    queries = [draft.query for draft in drafts]
-    found = await verify(
-        place, queries, changes, estimates=estimates, figure=wishes.figure, on_progress=wishes.progress
-    )
-    for draft in drafts:
-        draft.verified = found.statement(draft.fingerprint)
-    return found
-
-
-async def _over(place: Place, drafts: Sequence[Draft], view: View, wishes: Wishes) -> Verdicts:
+async def _over(place: Place, drafts: Sequence[Draft], view: View, stand: Stand, wishes: Wishes) -> Verdicts:
     """A view with the statements that it answers, each as it is asked now against the same over the view."""
     changes: list[Change] = [view, *(draft.over_view for draft in drafts if draft.over_view is not None)]
     queries = [draft.query for draft in drafts]
-    found = await verify(place, queries, changes, figure=wishes.figure, on_progress=wishes.progress)
+    bounds = Bounds(total_seconds=stand.allowance.left)
+    found = await verify(place, queries, changes, bounds=bounds, figure=wishes.figure, on_progress=wishes.progress)
     for draft in drafts:
         draft.view_verified = found.statement(draft.fingerprint)
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from tercet.advisor.flow.thinking import thought_of
 from tercet.advisor.private.scratch import scratch
 from tercet.advisor.query import Example
 from tercet.advisor.rewrites import RULES, notes, rewrite
+from tercet.advisor.shadow import Shadow
 from tercet.errors import SqlInvalid, TercetError
 from tercet.sql import Statement
 from tercet.sql.tree import parse
@@ -43,13 +45,29 @@ _FORM_SECONDS = 2.0
 _APART = frozenset(rule.name for rule in RULES if rule.apart)
 
 
-async def forms(drafts: Sequence[Draft], catalog: Catalog, engine: WhatIf, wishes: Wishes) -> None:
-    """Give each draft what is to be known of its question, and the texts that may be the quickest, the best first."""
+async def think(drafts: Sequence[Draft], catalog: Catalog, wishes: Wishes) -> None:
+    """Give each draft what is to be known of its question, and what else it may be asked by; nobody is asked for it."""
     for at, draft in enumerate(drafts):
         wishes.progress("asking the same in other words", at, len(drafts))
-        draft.notes += _open(draft.query, catalog)
+        names = _under(draft.query, catalog)
+        draft.notes += _open(draft.query, names)
+        quick = draft.query.ms is not None and draft.query.ms < SAVED_MS_MIN
+        draft.others = rewrite(draft.query, names) if draft.query.reading and not quick else ()
+        # Meanwhile the engine is starting.
+        await asyncio.sleep(0)
+
+
+async def forms(drafts: Sequence[Draft], catalog: Catalog, engine: WhatIf, wishes: Wishes) -> None:
+    """Give each draft the texts that may be the quickest, the best first."""
+    for at, draft in enumerate(drafts):
+        wishes.progress("weighing it in other words", at, len(drafts))
         await _weigh(draft, catalog, engine, wishes)
-    await _refute([draft for draft in drafts if len(draft.forms) > 1], catalog, wishes)
+    await _refute([draft for draft in drafts if len(draft.forms) > 1], catalog, engine, wishes)
+
+
+def _under(query: Query, catalog: Catalog) -> Catalog:
+    """The catalogue as the statement's search_path reads it."""
+    return replace(catalog, search_path=query.search_path) if query.search_path else catalog
 
 
 def _open(query: Query, catalog: Catalog) -> list[str]:
@@ -64,16 +82,14 @@ def _open(query: Query, catalog: Catalog) -> list[str]:
 
 async def _weigh(draft: Draft, catalog: Catalog, engine: WhatIf, wishes: Wishes) -> None:
     """The statement and its rewrites, each with the indexes that are best for it alone; those far behind are left."""
-    quick = draft.query.ms is not None and draft.query.ms < SAVED_MS_MIN
-    others = rewrite(draft.query, catalog) if draft.query.reading and not quick else ()
     own = Form(draft.query)
     draft.forms = [own]
-    if not others:
+    if not draft.others:
         return
     await _alone(own, catalog, engine, wishes)
     if own.before is None or (draft.query.ms is None and own.before < SAVED_MS_MIN):
         return
-    for one in others:
+    for one in draft.others:
         form = Form(_as_query(draft.query, one), one)
         await _alone(form, catalog, engine, wishes)
         draft.forms.append(form)
@@ -155,16 +171,18 @@ def _as_measured(draft: Draft) -> None:
             form.query = replace(form.query, ms=form.before)
 
 
-async def _refute(drafts: Sequence[Draft], catalog: Catalog, wishes: Wishes) -> None:
+async def _refute(drafts: Sequence[Draft], catalog: Catalog, engine: WhatIf, wishes: Wishes) -> None:
     """Run each text against the statement itself on mean data; what answers otherwise goes."""
     if not drafts:
         return
     wishes.progress("comparing answers on mean data", 0, len(drafts))
     try:
-        async with scratch(catalog.version) as database:
+        async with engine.scratch() if isinstance(engine, Shadow) else scratch(catalog.version) as database:
             for at, draft in enumerate(drafts):
                 for form in [one for one in draft.forms if one.rewrite is not None]:
-                    found = await check(draft.query.sql, form.query.sql, catalog, database)
+                    names = _under(draft.query, catalog)
+                    found = await check(draft.query.sql, form.query.sql, names, database)
+                    form.compared = found.outcome == "same"
                     if found.outcome == "refuted":
                         draft.rejected.append(Rejected(form.words(), "it answered otherwise on generated rows"))
                         draft.forms.remove(form)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tercet.advisor import scope
+from tercet.advisor.allowance import Allowance
 from tercet.advisor.candidates import doubles
 from tercet.advisor.catalog import ForeignKey
 from tercet.advisor.failure import sqlstate, words
 from tercet.advisor.sandbox import copy
 from tercet.advisor.verify.port import Live
-from tercet.errors import SqlInvalid, TercetError
+from tercet.errors import DeadlinePassed, SqlInvalid, TercetError
 from tercet.sql.identifier import table_parts
 from tercet.sql.tree import parse
 
@@ -37,6 +38,8 @@ class Stand:
         self._catalog, self._wishes = catalog, wishes
         self._sandbox: Sandbox | None = None
         self._tables: frozenset[Qualified] = frozenset()
+        # For all that is run, whoever asks for it.
+        self.allowance = Allowance(wishes.running_seconds)
         # What all copies took from production.
         self.bytes, self.seconds = 0, 0.0
         self.notes: list[str] = []
@@ -60,7 +63,7 @@ class Stand:
         drafts = list(drafts)
         tables = frozenset().union(*(tables_of(draft.query, self._catalog) for draft in drafts))
         if self._sandbox is None or not tables <= self._tables:
-            await self._copied(tables, drafts)
+            await self._in_time(tables, drafts)
         sandbox = self._sandbox
         assert sandbox is not None  # noqa: S101 - it was made above
         await self._given(sandbox, needs)
@@ -78,10 +81,10 @@ class Stand:
     async def all_different(self, index: Index, place: Place) -> bool:
         """Whether the table could have this unique index now, as far as all its rows can be looked at."""
         table = table_of(index, self._catalog)
-        if table is None or (self._sandbox is not None and self._sandbox.scale(table) > 1.0):
+        if table is None or not self.allowance.left or (self._sandbox is not None and self._sandbox.scale(table) > 1.0):
             return False
         try:
-            async with place.transaction(within=_LOOK_SECONDS) as connection:
+            async with place.transaction(within=min(_LOOK_SECONDS, self.allowance.left)) as connection:
                 await connection.exec_driver_sql("set transaction read only")
                 return not (await connection.exec_driver_sql(doubles(index))).all()
         except Exception as error:
@@ -94,6 +97,16 @@ class Stand:
         sandbox, self._sandbox = self._sandbox, None
         if sandbox is not None:
             await sandbox.close()
+
+    async def _in_time(self, tables: frozenset[Qualified], drafts: Iterable[Draft]) -> None:
+        limit = self.allowance.limit()
+        try:
+            async with limit:
+                await self._copied(tables, drafts)
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            raise DeadlinePassed("postgres", what="a copy to run it on", deadline=self.allowance.seconds) from error
 
     async def _copied(self, tables: frozenset[Qualified], drafts: Iterable[Draft]) -> None:
         await self.close()

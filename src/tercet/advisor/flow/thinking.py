@@ -22,10 +22,11 @@ async def thought_of(
 ) -> tuple[Candidate, ...]:
     """The candidates for these statements; what they need besides is made in the shadow, never on production.
 
-    That values are all different is proved by looking at them: where nothing is run, no unique index is thought of.
+    That values are all different is proved by looking at them, and what that gains by running it: where nothing is
+    built, no unique index is thought of.
     """
     found = propose(queries, catalog)
-    if wishes.verify == "off":
+    if not wishes.runs:
         found = tuple(one for one in found if not one.index.unique)
     needed = tuple(dict.fromkeys(each for one in found for each in extensions(one.index, catalog)))
     if needed and isinstance(engine, Shadow):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
@@ -11,14 +11,15 @@ from tercet.advisor.blocks import blocks
 from tercet.advisor.failure import words
 from tercet.advisor.hypopg.descent import corrected
 from tercet.advisor.hypopg.postgres_refusals import REFUSALS
+from tercet.advisor.marked import marked
 from tercet.advisor.port import Costed, EngineKind, Refused, Supposed
 from tercet.advisor.shadow.sizes import size
 from tercet.errors import CommandRefused
-from tercet.sql import Plan
+from tercet.sql import Plan, identifier
 from tercet.sql.identifier import table_parts
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 
     from tercet.advisor.catalog import Catalog
     from tercet.sql import Index, View
@@ -44,7 +45,7 @@ _SETTINGS = {
 async def hypopg(database: Database, catalog: Catalog) -> Hypopg:
     """An engine on this database. Raises CommandRefused where the extension is not installed."""
     stack = AsyncExitStack()
-    connection = await stack.enter_async_context(database.autocommit())
+    connection = await stack.enter_async_context(marked(database).autocommit())
     try:
         found = (await connection.exec_driver_sql(_SQL["there"])).all()
         engine = Hypopg(connection, stack, catalog, version=_version(found))
@@ -99,16 +100,21 @@ class Hypopg:
         """HypoPG knows no views."""
         return Refused(view.qualified, f"HypoPG cannot suppose a view, not even of {rows:g} rows; the shadow can.")
 
-    async def cost(self, sql: str, *, using: Collection[str] = (), hiding: Collection[str] = ()) -> Costed | Refused:
+    async def cost(
+        self, sql: str, *, using: Collection[str] = (), hiding: Collection[str] = (), search_path: Sequence[str] = ()
+    ) -> Costed | Refused:
         """The cost with the descents that HypoPG leaves out."""
-        plan = await self.plan(sql, using=using, hiding=hiding)
+        plan = await self.plan(sql, using=using, hiding=hiding, search_path=search_path)
         return plan if isinstance(plan, Refused) else Costed(plan.root.cost, frozenset(plan.indexes))
 
-    async def plan(self, sql: str, *, using: Collection[str] = (), hiding: Collection[str] = ()) -> Plan | Refused:
+    async def plan(
+        self, sql: str, *, using: Collection[str] = (), hiding: Collection[str] = (), search_path: Sequence[str] = ()
+    ) -> Plan | Refused:
         """The plan, its indexes called by the names they were supposed with."""
         try:
             await self._switch(frozenset(using), frozenset(hiding))
-            found = Plan.read((await self._explained(sql))[0][0])
+            async with self._under(search_path):
+                found = Plan.read((await self._explained(sql))[0][0])
         except REFUSALS as error:
             return Refused(sql, words(error))
         except _Unable as error:
@@ -177,6 +183,19 @@ class Hypopg:
         for name in sorted(hiding):
             await self._connection.exec_driver_sql(_SQL["hide"].format(name=name.replace("'", "''")))
         self._hidden = hiding
+
+    @asynccontextmanager
+    async def _under(self, search_path: Sequence[str]) -> AsyncIterator[None]:
+        """Names mean what they mean under this search_path, as long as it takes: HypoPG's own are not in it."""
+        if not search_path:
+            yield
+            return
+        path = ", ".join(identifier(schema) for schema in search_path)
+        await self._connection.exec_driver_sql(f"set search_path = {path}")
+        try:
+            yield
+        finally:
+            await self._connection.exec_driver_sql("reset search_path")
 
     async def _explained(self, sql: str) -> Sequence[Sequence[object]]:
         numbers = [int(number) for number in _PARAMETER.findall(sql)]

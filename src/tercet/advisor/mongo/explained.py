@@ -31,6 +31,8 @@ class Told:
     # A $lookup walked through the whole other collection for each document.
     scanned_joins: bool = False
     indexes: frozenset[str] = frozenset()
+    # False where it was only planned: then the figures say nothing.
+    ran: bool = True
     # 1 is the classic engine, 2 SBE.
     version: str = "1"
 
@@ -63,6 +65,7 @@ def read(explain: Document) -> Told:
         scanned="COLLSCAN" in kinds,
         scanned_joins=eq_scans or any(int(one.get("collectionScans", 0)) > 0 for one in joins),
         indexes=frozenset(names),
+        ran=bool(stats),
         version=str(explain.get("explainVersion", "1")),
     )
 

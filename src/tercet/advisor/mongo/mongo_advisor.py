@@ -5,21 +5,23 @@ from __future__ import annotations
 import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from bson import json_util
 from pymongo.errors import PyMongoError
 
-from tercet.advisor.advice import Advice, Engine
+from tercet.advisor.advice import Advice, Engine, MongoChange
 from tercet.advisor.mongo import rules
 from tercet.advisor.mongo.candidates import Candidate, Drop, misspelled, propose, redundant, unused
-from tercet.advisor.mongo.choice import Draft, Form, Proved, Tried, Trying, prove
+from tercet.advisor.mongo.choice import Draft, Form, Proved, Tried, Trying, prove, spread
 from tercet.advisor.mongo.mongo_reading import Standing, read
 from tercet.advisor.mongo.parsing.access import accesses
 from tercet.advisor.mongo.shape import MongoWorkload
 from tercet.advisor.mongo.telling import Found, tell
 from tercet.advisor.mongo.trial import Desk, Throwaway, copy
+from tercet.advisor.mongo.trial.mongo_desk import spoken
 from tercet.advisor.mongo.trial.mongo_server import client
 from tercet.advisor.mongo.workload import from_files, from_server, from_specs
 from tercet.units import size_bytes
@@ -38,6 +40,9 @@ MongoVerification = Literal["sample", "on", "off"]
 # Candidates that are built at most: each takes some tenths of a second, and the first ones come from the heaviest.
 _TRIED_MAX = 80
 _TRIED_QUICK = 16
+# Commands by which an index is judged on the real database, and characters of one: a list of thousands is left out.
+_COMMANDS_MAX = 60
+_COMMAND_CHARS = 32_000
 _QUESTION_MS = 5_000
 _DATABASE = "sample"
 
@@ -85,7 +90,7 @@ async def advise_mongo(
         found = await _tried(database, asked, standing, wishes)
     found.drops = _drops(standing, asked.queries, [one.candidate.index for one in found.proved.picked])
     found.budget_bytes, found.notes = bytes_, (*found.notes, *standing.notes)
-    return tell(found, _spec)
+    return tell(found, partial(_change, asked))
 
 
 async def _workload(
@@ -250,7 +255,18 @@ def _drops(standing: Standing, queries: Sequence[Query], made: Sequence[MongoInd
     return list(found.values())
 
 
-def _spec(index: MongoIndex) -> str:
-    """The index as createIndexes takes it, as extended JSON."""
-    whole: Mapping[str, Any] = {"key": dict(index.keys), "name": index.called, **index.options}
-    return json_util.dumps(whole, json_options=json_util.CANONICAL_JSON_OPTIONS)
+def _change(asked: MongoWorkload, index: MongoIndex) -> MongoChange:
+    """The index as createIndexes takes it, with the commands that it is made for or may harm, the heaviest first."""
+    commands = [
+        _written(spoken(example))
+        for query in asked.queries
+        if not query.unrunnable and index.collection in {one.collection for one in accesses(query.command)}
+        for example in spread(query.examples)
+    ]
+    short = [text for text in commands if len(text) <= _COMMAND_CHARS]
+    spec = {"key": dict(index.keys), "name": index.called, **index.options}
+    return MongoChange(index.collection, index.called, _written(spec), tuple(short[:_COMMANDS_MAX]))
+
+
+def _written(document: Mapping[str, Any]) -> str:
+    return json_util.dumps(document, json_options=json_util.CANONICAL_JSON_OPTIONS)

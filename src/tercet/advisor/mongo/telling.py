@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from tercet.advisor.advice import Advice, MongoChange, Piece, Proof, Rejected, Rewrite, StatementAdvice
+from tercet.advisor.advice import Advice, Piece, Proof, Rejected, Rewrite, StatementAdvice
 from tercet.advisor.mongo import shell
 from tercet.advisor.mongo.choice.draft import WORTH, Draft, Tried, shown
 from tercet.units import duration
@@ -13,7 +13,7 @@ from tercet.units import duration
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from tercet.advisor.advice import Engine
+    from tercet.advisor.advice import Engine, MongoChange
     from tercet.advisor.mongo.candidates.candidate import Candidate
     from tercet.advisor.mongo.candidates.housekeeping import Drop
     from tercet.advisor.mongo.choice.proving import Proved
@@ -41,12 +41,12 @@ class Found:
     notes: tuple[str, ...] = ()
 
 
-def tell(found: Found, spec: Callable[[MongoIndex], str]) -> Advice:
-    """The advice; `spec` writes an index down as createIndexes takes it."""
-    pieces: list[Piece] = [_index(found, one, spec) for one in found.proved.picked]
-    pieces += [_reasoned(one, spec) for one in found.reasoned]
+def tell(found: Found, change: Callable[[MongoIndex], MongoChange]) -> Advice:
+    """The advice; `change` writes an index down with the commands that must not suffer by it."""
+    pieces: list[Piece] = [_index(found, one, change) for one in found.proved.picked]
+    pieces += [_reasoned(one, change) for one in found.reasoned]
     pieces += [piece for draft in found.drafts for piece in _rewrite(found, draft)]
-    pieces += [_drop(one, spec) for one in found.drops]
+    pieces += [_drop(one, change) for one in found.drops]
     numbered = tuple(replace(piece, number=number) for number, piece in enumerate(pieces, 1))
     skipped = tuple(f"{one.what}: {one.why}" for one in found.workload.skipped)
     return Advice(
@@ -59,7 +59,7 @@ def tell(found: Found, spec: Callable[[MongoIndex], str]) -> Advice:
     )
 
 
-def _index(found: Found, one: Tried, spec: Callable[[MongoIndex], str]) -> Piece:
+def _index(found: Found, one: Tried, change: Callable[[MongoIndex], MongoChange]) -> Piece:
     index = one.candidate.index
     helps = tuple(dict.fromkeys(place[0] for place in one.costs))
     chosen = [other.candidate for other in found.proved.picked]
@@ -69,7 +69,7 @@ def _index(found: Found, one: Tried, spec: Callable[[MongoIndex], str]) -> Piece
     rejected = [other.out() for other in mates]
     rejected += [Rejected(other.called, _lesser(found, other)) for other in lesser]
     return replace(
-        _piece(one.candidate, spec),
+        _piece(one.candidate, change),
         size_bytes=int(one.size_bytes * found.ratios.get(index.collection, 1.0)),
         write_cost=found.proved.write_cost.get(index.called),
         helps=helps,
@@ -87,11 +87,11 @@ def _lesser(found: Found, other: Tried) -> str:
     return "; ".join(parts[:3]) or "it saves less"
 
 
-def _reasoned(one: Candidate, spec: Callable[[MongoIndex], str]) -> Piece:
-    return replace(_piece(one, spec), why=f"{one.why}; not tried", helps=one.helps, fragile=True)
+def _reasoned(one: Candidate, change: Callable[[MongoIndex], MongoChange]) -> Piece:
+    return replace(_piece(one, change), why=f"{one.why}; not tried", helps=one.helps, fragile=True)
 
 
-def _piece(one: Candidate, spec: Callable[[MongoIndex], str]) -> Piece:
+def _piece(one: Candidate, change: Callable[[MongoIndex], MongoChange]) -> Piece:
     index = one.index
     options = {"name": index.called, **index.options}
     return Piece(
@@ -102,7 +102,7 @@ def _piece(one: Candidate, spec: Callable[[MongoIndex], str]) -> Piece:
         table=index.collection,
         columns=index.shown(),
         where=None if index.partial is None else shell.written(index.partial),
-        value=MongoChange(index.collection, index.called, spec(index)),
+        value=change(index),
     )
 
 
@@ -119,7 +119,7 @@ def _rewrite(found: Found, draft: Draft) -> list[Piece]:
     ]  # fmt: skip
 
 
-def _drop(one: Drop, spec: Callable[[MongoIndex], str]) -> Piece:
+def _drop(one: Drop, change: Callable[[MongoIndex], MongoChange]) -> Piece:
     index = one.index
     options = {"name": index.name, **index.options}
     return Piece(
@@ -130,7 +130,7 @@ def _drop(one: Drop, spec: Callable[[MongoIndex], str]) -> Piece:
         columns=index.shown(),
         size_bytes=index.size_bytes,
         fragile=not one.sure,
-        value=MongoChange(index.collection, index.name, spec(index)),
+        value=change(index),
     )  # fmt: skip
 
 
@@ -188,18 +188,21 @@ def _proof(found: Found, draft: Draft) -> Proof:
     before, told = draft.told[0, 0], proved.told[name]
     rows, same = proved.rows[name], proved.same[name]
     said = f"same {rows:,} {'row' if rows == 1 else 'rows'}"
-    if same is None:
+    if same and not rows:
+        same, said = None, "both answers are empty, so nothing was compared"
+    elif same is None:
         said = "its order leaves open which rows come" if rows else "its rows were not compared"
     return Proof(
         "sample",
         same_rows=same,
         interval=proved.interval(name),
+        rows=rows if same is not None or not rows else None,
         sentence="" if same is False else f"{said}, {before.docs:,} → {told.docs:,} documents read",
     )
 
 
 def _notes(found: Found, draft: Draft, *, told: bool) -> list[str]:
-    notes = list(draft.notes)
+    notes = list(dict.fromkeys(draft.notes))
     name = draft.fingerprint
     if draft.runs and not told:
         notes.append(_left_alone(found, draft))

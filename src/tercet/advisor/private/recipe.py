@@ -34,9 +34,9 @@ class Recipe:
 # The newest that this was tried with.
 _NEWEST = 18
 # 180006 is 18.6.
-_VERSIONS_A_MAJOR = 10_000
+VERSIONS_A_MAJOR = 10_000
 
 
 def major_of(version: int) -> int | None:
     """The major version that a server_version_num tells; None where nobody knows (0)."""
-    return version // _VERSIONS_A_MAJOR or None
+    return version // VERSIONS_A_MAJOR or None

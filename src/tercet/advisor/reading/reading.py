@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tercet.advisor.blocks import blocks
 from tercet.advisor.failure import sqlstate
+from tercet.advisor.marked import marked
 from tercet.advisor.reading.rows import Answers, catalog
 from tercet.errors import LockBusy, SchemaInvalid
 
@@ -54,7 +55,7 @@ async def read(
         mend = f"There are {', '.join(name for name in server[-1] if not name.startswith('pg_'))}."
         raise SchemaInvalid(f"The schema {missing[0]!r}", reason="this database has none of that name", mend=mend)
     for replica in replicas:
-        async with replica.transaction(within=_STATEMENT_SECONDS) as connection:
+        async with marked(replica).transaction(within=_STATEMENT_SECONDS) as connection:
             await connection.exec_driver_sql("set transaction read only")
             await connection.exec_driver_sql("select set_config('lock_timeout', $1, true)", (_lock(),))
             answers.setdefault("replica", []).extend(await _rows(connection, blocks(*_SQL)["replica"]))
@@ -78,7 +79,7 @@ async def _patiently(database: Database, schemas: list[str] | None) -> Answers:
 async def _once(database: Database, schemas: list[str] | None) -> Answers:
     sql = blocks(*_SQL)
     answers: Answers = {}
-    async with database.transaction(within=_STATEMENT_SECONDS) as connection:
+    async with marked(database).transaction(within=_STATEMENT_SECONDS) as connection:
         await connection.exec_driver_sql("set transaction isolation level repeatable read, read only")
         await connection.exec_driver_sql("select set_config('lock_timeout', $1, true)", (_lock(),))
         for step in _STEPS:

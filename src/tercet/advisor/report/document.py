@@ -65,6 +65,7 @@ def _statement(one: StatementAdvice) -> dict[str, Json]:
 def _proof(one: Proof) -> dict[str, Json]:
     return {
         "same_rows": one.same_rows,
+        "rows": one.rows,
         "method": one.method,
         "interval": None if one.interval is None else list(one.interval),
         "estimated_ms": one.estimated_ms,

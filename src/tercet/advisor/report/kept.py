@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -45,10 +45,18 @@ class Kept:
     made_at: float
     # What `schema_digest` said of the database then.
     schema: str = ""
+    # What `table_digests` said then: of each table's columns, and of its indexes.
+    tables: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     def to_bytes(self) -> bytes:
         """As JSON."""
-        told = {"form": _FORM, "place": self.place, "made_at": self.made_at, "schema": self.schema}
+        told = {
+            "form": _FORM,
+            "place": self.place,
+            "made_at": self.made_at,
+            "schema": self.schema,
+            "tables": self.tables,
+        }
         return msgspec.json.encode({**told, "advice": _frozen(self.advice)})
 
     @classmethod
@@ -60,8 +68,10 @@ class Kept:
             if told["form"] != _FORM:
                 raise DocumentInvalid("the advice kept here", reason="another version of tercet wrote it", mend=mend)
             advice = _thawed(told["advice"], {kind.__name__: kind for kind in _VALUES})
-            return cls(advice, told["place"], told["made_at"], told["schema"])
-        except (msgspec.DecodeError, UnicodeError, KeyError, TypeError, AttributeError) as error:
+            # An older one knows only whether anything at all has changed.
+            tables = {name: (columns, indexes) for name, (columns, indexes) in told.get("tables", {}).items()}
+            return cls(advice, told["place"], told["made_at"], told["schema"], tables)
+        except (msgspec.DecodeError, UnicodeError, KeyError, TypeError, ValueError, AttributeError) as error:
             raise DocumentInvalid("the advice kept here", reason="it is broken", mend=mend) from error
 
 

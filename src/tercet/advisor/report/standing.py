@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
 from typing import TYPE_CHECKING
+
+from tercet.advisor.blocks import blocks
+from tercet.advisor.marked import marked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
     from tercet.sql.port import Database
 
@@ -21,8 +24,17 @@ async def schema_digest(database: Database, *, without: Sequence[str] = ()) -> s
 
     Tables, views and indexes of the names in `without` do not count, nor do those views' indexes.
     """
-    text = files("tercet.advisor.report").joinpath("standing.sql").read_text(encoding="utf-8")
-    async with database.transaction(within=_WITHIN) as connection:
+    return str((await _asked(database, "standing", without))[0][0])
+
+
+async def table_digests(database: Database, *, without: Sequence[str] = ()) -> dict[str, tuple[str, str]]:
+    """A digest of each table's columns, and one of its indexes, by "schema.table"; for the rest as `schema_digest`."""
+    return {row[0]: (row[1], row[2]) for row in await _asked(database, "tables", without)}
+
+
+async def _asked(database: Database, block: str, without: Sequence[str]) -> Sequence[Any]:
+    text = blocks("tercet.advisor.report", "standing.sql")[block]
+    async with marked(database).transaction(within=_WITHIN) as connection:
         await connection.exec_driver_sql("set local transaction read only")
         await connection.exec_driver_sql(_LIMIT)
-        return str((await connection.exec_driver_sql(text, (list(without),))).all()[0][0])
+        return (await connection.exec_driver_sql(text, (list(without),))).all()

@@ -12,7 +12,10 @@ from tercet.units import duration, size
 if TYPE_CHECKING:
     from tercet.advisor.advice import Advice, Piece, Proof, StatementAdvice
 
-KINDS = {"index": "index", "drop_index": "drop", "rewrite": "rewrite", "view": "view", "cache": "cache", "none": "none"}
+KINDS = {
+    "index": "index", "drop_index": "drop", "rewrite": "rewrite", "view": "view", "drop_view": "drop",
+    "cache": "cache", "none": "none",
+}  # fmt: skip
 _METHODS = {"run": "proved", "sample": "proved on a sample", "plan": "planned, not run"}
 # Less of a difference than this is not worth a word.
 _PERCENT_SHOWN = 0.05
@@ -56,7 +59,7 @@ def price(piece: Piece) -> str:
     """What a piece takes: bytes, the time of a refresh, dearer writes."""
     parts = []
     if piece.size_bytes:
-        parts.append(f"{size(piece.size_bytes)} back" if piece.kind == "drop_index" else size(piece.size_bytes))
+        parts.append(f"{size(piece.size_bytes)} back" if piece.kind.startswith("drop") else size(piece.size_bytes))
     if piece.refresh_seconds is not None:
         parts.append(f"refresh {duration(piece.refresh_seconds)}")
     if piece.write_cost is not None and abs(piece.write_cost) >= _PERCENT_SHOWN:
@@ -70,7 +73,8 @@ def proof(one: Proof | None) -> str:
         return ""
     if one.same_rows is False:
         return f"NOT the same rows{': ' + one.sentence if one.sentence else ''}"
-    words = _METHODS[one.method]
+    # Of two empty answers nothing is proved but how long they take.
+    words = "run" if one.rows == 0 and one.method != "plan" else _METHODS[one.method]
     if one.sentence:
         return f"{words}, {one.sentence}"
     return f"{words}, same rows" if one.same_rows else words

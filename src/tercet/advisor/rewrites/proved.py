@@ -164,6 +164,8 @@ def _joins(item: Tree) -> Iterator[Tree]:
 
 
 # Parts of an expression that are none themselves, and hold the same for every row.
+# Window functions that give rows of equal order the same.
+_SHARED = frozenset({"rank", "dense_rank", "percent_rank", "cume_dist"})
 _WORDS = frozenset({"A_Const", "ParamRef", "TypeName", "String", "Integer", "Float", "Boolean", "Null", "A_Star"})
 
 
@@ -195,8 +197,16 @@ class Determined:
         if tree.kind == "SelectStmt" or any(True for _ in aggregates(tree)) or volatile(tree):
             return False
         if tree.kind == "FuncCall" and tree.tree("over") is not None:
-            return False
+            return self._ranked(tree)
         return all(self.holds(one) for one in tree.below())
+
+    def _ranked(self, call: Tree) -> bool:
+        """Whether a place that rows of equal order share follows: by what its window is divided and ordered."""
+        over = call.tree("over")
+        if function(call) not in _SHARED or over is None or over.text("name") or over.text("refname"):
+            return False
+        sorts = [node for one in over.trees("order_clause") if (node := one.tree("node")) is not None]
+        return all(self.holds(one) for one in (*over.trees("partition_clause"), *sorts))
 
     def _close(self) -> None:
         self._constants()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,10 @@ _STEPS_MAX = 12
 _APART = frozenset(rule.name for rule in RULES if rule.apart)
 
 
+# The fields that lead to a tree, each with the place in it.
+_Path = tuple[tuple[str, int], ...]
+
+
 @dataclass(frozen=True, slots=True)
 class _Way:
     tree: Tree
@@ -36,6 +41,9 @@ class _Way:
 
     def then(self, rule: Rule, tree: Tree, because: str) -> _Way:
         return _Way(tree, (*self.rules, rule.name), (*self.because, because))
+
+
+_Steps = Callable[[_Way], Iterable[_Way]]
 
 
 def rewrite(query: Query, catalog: Catalog) -> tuple[Rewrite, ...]:
@@ -49,7 +57,13 @@ def rewrite(query: Query, catalog: Catalog) -> tuple[Rewrite, ...]:
     seen = {write(before)}
     found: list[_Way] = []
     start = _Way(before)
-    for way in (_together(start, catalog), *_apart(start, catalog), *_alternatives(start, catalog)):
+    first = tuple(_steps(start, catalog))
+
+    def steps(way: _Way) -> Iterable[_Way]:
+        # Everybody begins with the same ones.
+        return first if way is start else _steps(way, catalog)
+
+    for way in (_together(start, steps), *_apart(start, steps), *_alternatives(start, steps)):
         text = write(way.tree)
         if way.rules and text not in seen:
             seen.add(text)
@@ -71,11 +85,11 @@ def notes(query: Query, catalog: Catalog) -> tuple[str, ...]:
     return (said,) if said else ()
 
 
-def _together(way: _Way, catalog: Catalog) -> _Way:
+def _together(way: _Way, steps: _Steps) -> _Way:
     """Every rule that is not apart, again and again, until none fits any more."""
     seen = {write(way.tree)}
     while len(way.rules) < _STEPS_MAX:
-        for step in _steps(way, catalog):
+        for step in steps(way):
             text = write(step.tree)
             if text not in seen and step.rules[-1] not in _APART:
                 seen.add(text)
@@ -86,19 +100,19 @@ def _together(way: _Way, catalog: Catalog) -> _Way:
     return way
 
 
-def _apart(way: _Way, catalog: Catalog) -> Iterator[_Way]:
+def _apart(way: _Way, steps: _Steps) -> Iterator[_Way]:
     """What all others make of each rule that stands apart; asked for first, for the rest may be too many."""
-    for step in _steps(way, catalog):
+    for step in steps(way):
         if step.rules[-1] in _APART:
-            yield _together(step, catalog)
+            yield _together(step, steps)
 
 
-def _alternatives(way: _Way, catalog: Catalog) -> Iterator[_Way]:
+def _alternatives(way: _Way, steps: _Steps) -> Iterator[_Way]:
     """Every rule alone, then pairs and so on."""
     waiting, seen, looked = deque([way]), {write(way.tree)}, 0
     while waiting and looked < ALTERNATIVES_MAX:
         looked += 1
-        for step in _steps(waiting.popleft(), catalog):
+        for step in steps(waiting.popleft()):
             text = write(step.tree)
             if text not in seen and len(step.rules) < _STEPS_MAX:
                 seen.add(text)
@@ -107,29 +121,47 @@ def _alternatives(way: _Way, catalog: Catalog) -> Iterator[_Way]:
 
 
 def _steps(way: _Way, catalog: Catalog) -> Iterator[_Way]:
+    selects = tuple(_selects(way.tree, catalog, None, ()))
     for rule in RULES:
-        for tree, because in applied(rule, way.tree, catalog, Facts()):
+        for tree, because in _applied(rule, way.tree, selects, Facts()):
             yield way.then(rule, tree, because)
 
 
 def applied(rule: Rule, tree: Tree, catalog: Catalog, facts: Facts) -> Iterator[tuple[Tree, str]]:
     """The statement with a rule applied to one of its SELECTs, for each where it fits."""
-    yield from _applied(rule, tree, catalog, facts, None)
+    yield from _applied(rule, tree, tuple(_selects(tree, catalog, None, ())), facts)
 
 
-def _applied(rule: Rule, tree: Tree, catalog: Catalog, facts: Facts, outer: Scope | None) -> Iterator[tuple[Tree, str]]:
+def _applied(
+    rule: Rule, tree: Tree, selects: tuple[tuple[Block, _Path], ...], facts: Facts
+) -> Iterator[tuple[Tree, str]]:
+    for block, path in selects:
+        changed = rule.apply(block, facts)
+        if changed is not None:
+            yield _put(tree, path, changed.select), changed.because
+
+
+def _selects(tree: Tree, catalog: Catalog, outer: Scope | None, path: _Path) -> Iterator[tuple[Block, _Path]]:
+    """Every SELECT with its names and its place in the statement, each before those inside of it."""
     if tree.kind == "SelectStmt":
         scope = scope_of(tree, catalog, outer)
-        changed = rule.apply(Block(tree, scope, catalog, top=outer is None), facts)
-        if changed is not None:
-            yield changed.select, changed.because
+        yield Block(tree, scope, catalog, top=outer is None), path
         outer = scope
     for name, part in tree.parts:
-        if isinstance(part, Tree):
-            for new, because in _applied(rule, part, catalog, facts, outer):
-                yield tree.replaced(**{name: new}), because
-        elif isinstance(part, tuple):
-            for place, one in enumerate(part):
-                if isinstance(one, Tree):
-                    for new, because in _applied(rule, one, catalog, facts, outer):
-                        yield tree.replaced(**{name: (*part[:place], new, *part[place + 1 :])}), because
+        for place, one in enumerate(part if isinstance(part, tuple) else (part,)):
+            if isinstance(one, Tree):
+                yield from _selects(one, catalog, outer, (*path, (name, place)))
+
+
+def _put(tree: Tree, path: _Path, new: Tree) -> Tree:
+    """The tree with another one at this place."""
+    if not path:
+        return new
+    (name, place), *rest = path
+    part = tree.get(name)
+    if isinstance(part, Tree):
+        return tree.replaced(**{name: _put(part, tuple(rest), new)})
+    several = list(part) if isinstance(part, tuple) else []
+    below = several[place]
+    several[place] = _put(below, tuple(rest), new) if isinstance(below, Tree) else below
+    return tree.replaced(**{name: tuple(several)})

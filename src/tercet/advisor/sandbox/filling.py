@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 _KEYS_AT_ONCE = 10_000
 # Rows that others refer to may exceed the room by so much; then the copy does without them, and says so.
 _OVER = 1.5
+# The SQLSTATEs of a connection that is lost, or that somebody has ended.
+_LOST = ("08", "57P")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,7 @@ class Filling:
         try:
             rows = await self._pour(query, target)
         except Exception as error:
-            if not sqlstate(error) or timed_out(error):
+            if not _of_the_table(error):
                 raise
             self.notes.append(f"{'.'.join(part.table)} could not be copied: {words(error)}.")
             return None
@@ -91,7 +93,7 @@ class Filling:
                     self._source, place, query, target.name, target.columns, self._meter, values=values, fresh=fresh
                 )
         except Exception as error:
-            if sqlstate(error) and not timed_out(error):
+            if _of_the_table(error):
                 await self._source.exec_driver_sql("rollback to savepoint tercet")
             raise
         await self._source.exec_driver_sql("release savepoint tercet")
@@ -151,3 +153,10 @@ class Filling:
         found = (await self._source.exec_driver_sql(self._sql["key_types"], (identifier(link.parent),))).all()
         types: Mapping[str, str] = {row[0]: row[1] for row in found}
         return [types[name] for name in link.parent_columns]
+
+
+def _of_the_table(error: Exception) -> bool:
+    """Whether a server has refused this table, so that the others may come none the less."""
+    code = sqlstate(error)
+    lost = isinstance(error, ConnectionError) or code.startswith(_LOST)
+    return bool(code) and not lost and not timed_out(error)

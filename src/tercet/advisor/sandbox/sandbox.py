@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from tercet.advisor.blocks import blocks
 from tercet.advisor.failure import sqlstate, words
+from tercet.advisor.marked import marked
 from tercet.advisor.private import Cluster, major_of
 from tercet.advisor.private.postgres_desk import Desk
 from tercet.advisor.sandbox.filling import Filling
@@ -160,7 +161,7 @@ async def copy(
         chosen = parts(catalog, names, links, bytes_max)
         meter.total = round(sum(catalog.tables[part.table].size_bytes * part.share for part in chosen))
         limit = asyncio.timeout(seconds_max)
-        async with limit, database.transaction(within=seconds_max) as source:
+        async with limit, marked(database).transaction(within=seconds_max) as source:
             schema = await _begin(source, [catalog.tables[name].oid for name in names])
             notes = await sandbox.found(schema)
             filling = Filling(source, sandbox, meter, schema.targets, links)

@@ -38,21 +38,23 @@ class Deviation:
 
 
 async def deviation(
-    database: Database, queries: Sequence[Query], explain: Callable[[str], Awaitable[str | Refused]]
+    database: Database, queries: Sequence[Query], explain: Callable[[str, tuple[str, ...]], Awaitable[str | Refused]]
 ) -> Deviation:
     """Plan each query's first example on production, only reading and under limits, and compare."""
     began = time.monotonic()
     errors: list[float] = []
     found = Deviation()
     # Even to plan a write takes a lock that others can see.
-    asked = [query.examples[0].sql if query.examples else query.sql for query in queries if query.reading]
-    for sql, real in zip(asked, await _production(database, asked[:STATEMENTS_MAX]), strict=False):
-        mine = await explain(sql) if real is not None else None
-        if real is None or mine is None or isinstance(mine, Refused):
+    asked = [query for query in queries if query.reading][:STATEMENTS_MAX]
+    texts = [(query.examples[0].sql if query.examples else query.sql, query.search_path) for query in asked]
+    real = await _production(database, texts)
+    for (sql, path), told in zip(texts, real, strict=True):
+        mine = await explain(sql, path) if told is not None else None
+        if told is None or mine is None or isinstance(mine, Refused):
             continue
-        there, here = explained.read(real), explained.read(mine)
+        there, here = explained.read(told), explained.read(mine)
         same = explained.shape(there) == explained.shape(here)
-        found = replace(found, plans=found.plans + 1, same=found.same + same, read_bytes=found.read_bytes + len(real))
+        found = replace(found, plans=found.plans + 1, same=found.same + same, read_bytes=found.read_bytes + len(told))
         errors.append(abs(here.total - there.total) / max(there.total, 1e-9))
     return replace(
         found,
@@ -62,16 +64,17 @@ async def deviation(
     )
 
 
-async def _production(database: Database, asked: Sequence[str]) -> list[str | None]:
-    """Production's own EXPLAIN of each; None where it does not give one, for whatever reason."""
-    questions = [(at, one) for at, sql in enumerate(asked) if (one := _question(sql)) is not None]
+async def _production(database: Database, asked: Sequence[tuple[str, tuple[str, ...]]]) -> list[str | None]:
+    """Production's own EXPLAIN of each, with the schemas it is read with; None where it gives none, whyever."""
     found: list[str | None] = [None] * len(asked)
-    try:
-        told = await together(database, [one for _, one in questions], within=_SECONDS)
-    except Exception:  # noqa: BLE001 - what cannot be planned there is nothing to compare with
-        return found
-    for (at, _), plan in zip(questions, told, strict=True):
-        found[at] = plan
+    for path in dict.fromkeys(path for _, path in asked):
+        sent = {at: one for at, (sql, its) in enumerate(asked) if its == path and (one := _question(sql)) is not None}
+        try:
+            told = await together(database, list(sent.values()), within=_SECONDS, search_path=path)
+        except Exception:  # noqa: BLE001 - what cannot be planned there is nothing to compare with
+            return found
+        for at, plan in zip(sent, told, strict=True):
+            found[at] = plan
     return found
 
 

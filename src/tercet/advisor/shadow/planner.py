@@ -5,14 +5,19 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
 import msgspec
 
 from tercet.advisor.advice import Engine
+from tercet.advisor.marked import marked
 from tercet.advisor.port import Costed, EngineKind, Refused
 from tercet.advisor.private.cluster import SUPERUSER, Cluster
+from tercet.advisor.private.postgres_desk import Desk
+from tercet.advisor.private.recipe import VERSIONS_A_MAJOR
+from tercet.advisor.private.scratch import scratch
 from tercet.advisor.shadow import deviation as deviating
 from tercet.advisor.shadow import explained
 from tercet.advisor.shadow.making.postgres import PLANNER, Link
@@ -31,7 +36,7 @@ from tercet.sql import Plan, identifier
 from tercet.sql.identifier import table_parts
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
     from types import TracebackType
 
     from tercet.advisor.catalog import Catalog
@@ -44,8 +49,13 @@ if TYPE_CHECKING:
 
 # A cost is some hundred bytes; a thorough search asks for 20,000.
 _COSTS_MAX = 100_000
+# A plan is some ten kilobytes. What is told of a statement was mostly asked while its indexes were chosen.
+_TEXTS_MAX = 500
 
-_Key = tuple[str, frozenset[int], frozenset[int]]
+# Beside the one that the shadow is in.
+_SCRATCH = "tercet_scratch"
+
+_Key = tuple[str, frozenset[int], frozenset[int], tuple[str, ...]]
 
 
 class Shadow:
@@ -63,9 +73,11 @@ class Shadow:
         self._given: dict[str, str] = {}
         self._real = _standing(dump, workshop)
         self._costs: OrderedDict[_Key, Costed] = OrderedDict()
+        self._texts: OrderedDict[_Key, str] = OrderedDict()
         self._folded: dict[str, str] = {}
         self._one = asyncio.Lock()
-        self._closed = False
+        self._closed = self._scratched = False
+        self._unicode, self._version = dump.about.encoding == "UTF8", dump.about.major * VERSIONS_A_MAJOR
         self.why = _why(dump.about.major, cluster.major)
         # What could not be carried over, a sentence each.
         self.notes: tuple[str, ...] = ()
@@ -88,9 +100,10 @@ class Shadow:
         """Make indexes known, all off, and tell their sizes by name; one that is known already is kept."""
         async with self._one:
             self._check()
-            for index in indexes:
-                if index.name not in self._supposed:
-                    self._learn(index.name, await self._workshop.suppose(index))
+            new = {index.name: index for index in indexes if index.name not in self._supposed}
+            await self._planning.under(())
+            for name, known in (await self._workshop.suppose(tuple(new.values()))).items():
+                self._learn(name, known)
             found = {index.name: self._supposed[index.name] for index in indexes}
         return {name: one if isinstance(one, Refused) else one.supposed for name, one in found.items()}
 
@@ -100,11 +113,13 @@ class Shadow:
         async with self._one:
             self._check()
             if name not in self._views:
+                await self._planning.under(())
                 self._views[name], indexes = await suppose_view(self._workshop, view, rows)
                 for known in indexes:
                     self._learn(known.supposed.name, known)
                 await self._planning.keep(oid for known in indexes for oid in known.oids)
                 self._costs.clear()
+                self._texts.clear()
         return self._views[name]
 
     async def extend(self, statements: Iterable[str]) -> tuple[str, ...]:
@@ -112,11 +127,34 @@ class Shadow:
         async with self._one:
             self._check()
             tried = [await self._workshop.master.attempt(one) for one in statements]
+            self._costs.clear()
+            self._texts.clear()
         return tuple(why for why in tried if why is not None)
 
-    async def cost(self, sql: str, *, using: Collection[str] = (), hiding: Collection[str] = ()) -> Costed | Refused:
+    @asynccontextmanager
+    async def scratch(self) -> AsyncIterator[Database]:
+        """An empty database that sorts like production, in the same server, or one by itself where that has none."""
+        async with self._one:
+            self._check()
+            # Not every encoding has all the letters that are tried.
+            if self._unicode and not self._scratched:
+                made = f"create database {_SCRATCH} template template0"
+                self._scratched = await self._workshop.master.attempt(made) is None
+        if not self._scratched:
+            async with scratch(self._version) as database:
+                yield database
+            return
+        desk = Desk(self._cluster.url(_SCRATCH))
+        try:
+            yield desk
+        finally:
+            await asyncio.shield(desk.close())
+
+    async def cost(
+        self, sql: str, *, using: Collection[str] = (), hiding: Collection[str] = (), search_path: Sequence[str] = ()
+    ) -> Costed | Refused:
         """The planner's cost of a statement; one with $1 in it is planned generically."""
-        key = self._key(sql, using, hiding)
+        key = self._key(sql, using, hiding, search_path)
         found = self._costs.get(key)
         if found is not None:
             self._costs.move_to_end(key)
@@ -131,9 +169,11 @@ class Shadow:
             self._costs.popitem(last=False)
         return costed
 
-    async def plan(self, sql: str, *, using: Collection[str] = (), hiding: Collection[str] = ()) -> Plan | Refused:
+    async def plan(
+        self, sql: str, *, using: Collection[str] = (), hiding: Collection[str] = (), search_path: Sequence[str] = ()
+    ) -> Plan | Refused:
         """The whole plan of a statement."""
-        text = await self._explain(*self._key(sql, using, hiding))
+        text = await self._explain(*self._key(sql, using, hiding, search_path))
         if isinstance(text, Refused):
             return text
         plan = Plan.read(text)
@@ -142,8 +182,8 @@ class Shadow:
     async def deviation(self, queries: Sequence[Query]) -> Engine:
         """The same statements planned here and on production, where nothing but EXPLAIN is asked, under limits."""
 
-        async def here(sql: str) -> str | Refused:
-            return await self._explain(*self._key(sql, (), ()))
+        async def here(sql: str, search_path: tuple[str, ...]) -> str | Refused:
+            return await self._explain(*self._key(sql, (), (), search_path))
 
         found = await deviating.deviation(self._database, queries, here)
         self.read_bytes += found.read_bytes
@@ -169,14 +209,14 @@ class Shadow:
     def _learn(self, name: str, known: Known | Refused) -> None:
         self._supposed[name] = known
         if isinstance(known, Known):
-            self._given |= dict.fromkeys(known.names, name)
+            self._given |= dict.fromkeys(known.names - {name}, name)
 
     def _as_given(self, node: Node) -> Node:
         """A step that names the index that was supposed, and not its part in a partition."""
         below = tuple(self._as_given(child) for child in node.children)
         return replace(node, index=self._given.get(node.index or "", node.index), children=below)
 
-    def _key(self, sql: str, using: Iterable[str], hiding: Iterable[str]) -> _Key:
+    def _key(self, sql: str, using: Iterable[str], hiding: Iterable[str], search_path: Iterable[str]) -> _Key:
         """The statement with those of the indexes that can matter to it."""
         folded = self._folded.get(sql)
         if folded is None:
@@ -190,15 +230,26 @@ class Shadow:
             for oid in known.oids
         }
         off = {oid for name in hiding for oid, table in self._real.get(name, ()) if self._matters(folded, (table,))}
-        return sql, frozenset(on), frozenset(off)
+        return sql, frozenset(on), frozenset(off), tuple(search_path)
 
     def _matters(self, folded: str, tables: Iterable[str]) -> bool:
         return any(self._relevance.touches(folded, self._relevance.family(table)) for table in tables)
 
-    async def _explain(self, sql: str, on: frozenset[int], off: frozenset[int]) -> str | Refused:
+    async def _explain(
+        self, sql: str, on: frozenset[int], off: frozenset[int], search_path: tuple[str, ...]
+    ) -> str | Refused:
+        key = sql, on, off, search_path
         async with self._one:
             self._check()
-            return await self._planning.explain(sql, on, off)
+            if key in self._texts:
+                self._texts.move_to_end(key)
+                return self._texts[key]
+            text = await self._planning.explain(sql, on, off, search_path)
+            if not isinstance(text, Refused):
+                self._texts[key] = text
+                if len(self._texts) > _TEXTS_MAX:
+                    self._texts.popitem(last=False)
+            return text
 
     def _check(self) -> None:
         if self._closed:
@@ -216,24 +267,21 @@ async def shadow(
     it may count distinct values in a few hundred pages of production's large tables, so that sizes come closer.
     """
     began = time.perf_counter()
+    database = marked(database)
     tell = on_progress or (lambda _what, _done, _all: None)
     about = await read_about(database)
     cluster = server_like(about)
     links: list[Link] = []
+    tell("starting a shadow server", 0, 0)
+    starting = asyncio.create_task(cluster.start())
     try:
-        tell("starting a shadow server", 0, 0)
-        starting = asyncio.create_task(cluster.start())
-        try:
-            dump = await read_dump(database, on_progress)
-            ends, more = await read_ends(database, dump)
-        finally:
-            # Whatever happens meanwhile: what is being started is waited for, so that it can be stopped.
-            await asyncio.wait([starting])
+        dump = await read_dump(database, on_progress)
+        ends, more = await read_ends(database, dump)
         await starting
         tell("building the shadow", 0, 0)
         made = await _build(database, cluster, dump, ends, catalog.settings, links)
     except BaseException:
-        await asyncio.shield(_end(cluster, *links))
+        await asyncio.shield(_given_up(starting, cluster, *links))
         raise
     made._workshop.sampler = Sampler(database) if sample else None  # noqa: SLF001 - it is ours
     made.read_bytes, made.read_seconds = dump.read_bytes + more, dump.read_seconds
@@ -297,6 +345,13 @@ def _why(wanted: int, found: int) -> str:
         f"Production is PostgreSQL {wanted} and no program of that version is here, so PostgreSQL {found} plans in its "
         f"shadow: plans may differ. Install PostgreSQL {wanted} here for exact ones."
     )
+
+
+async def _given_up(starting: asyncio.Task[None], cluster: Cluster, *links: Link) -> None:
+    """What is being started is waited for first: it could not be stopped else."""
+    starting.cancel()
+    await asyncio.gather(starting, return_exceptions=True)
+    await _end(cluster, *links)
 
 
 async def _end(cluster: Cluster, *links: Link) -> None:

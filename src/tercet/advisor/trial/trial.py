@@ -11,7 +11,7 @@ from tercet.advisor.port import Costed, EngineKind, Refused, Supposed
 from tercet.advisor.sandbox.undone import undone
 from tercet.advisor.verify.values import parametric
 from tercet.errors import UsageError
-from tercet.sql import Index, Plan, View
+from tercet.sql import Index, Plan, View, identifier
 from tercet.sql.identifier import table_parts
 
 if TYPE_CHECKING:
@@ -70,16 +70,23 @@ class Trial:
         self._known[name] = Supposed(name, round(size * scale), None, counted * scale, measured=scale == 1.0)
         return self._known[name]
 
-    async def cost(self, sql: str, *, using: Collection[str] = (), hiding: Collection[str] = ()) -> Costed | Refused:
+    async def cost(
+        self, sql: str, *, using: Collection[str] = (), hiding: Collection[str] = (), search_path: Sequence[str] = ()
+    ) -> Costed | Refused:
         """The planner's cost of a statement; one with $1 in it is planned generically."""
-        plan = await self.plan(sql, using=using, hiding=hiding)
+        plan = await self.plan(sql, using=using, hiding=hiding, search_path=search_path)
         return plan if isinstance(plan, Refused) else Costed(plan.root.cost, frozenset(plan.indexes))
 
-    async def plan(self, sql: str, *, using: Collection[str] = (), hiding: Collection[str] = ()) -> Plan | Refused:
+    async def plan(
+        self, sql: str, *, using: Collection[str] = (), hiding: Collection[str] = (), search_path: Sequence[str] = ()
+    ) -> Plan | Refused:
         """The whole plan of a statement."""
         shown = [oid for name in using for oid in self._of(name)]
         try:
             async with self._switched(shown, hiding) as connection:
+                if search_path:
+                    path = ", ".join(identifier(schema) for schema in search_path)
+                    await connection.exec_driver_sql(f"set local search_path = {path}")
                 return await self._explain(connection, sql.strip().rstrip(";"))
         except Exception as error:
             if not sqlstate(error):

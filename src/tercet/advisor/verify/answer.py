@@ -68,10 +68,17 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Sameness:
-    """`same` is None where both answers are right and still differ: the question leaves it open."""
+    """`same` is None where both answers are right and still differ, for the question leaves it open, or are empty."""
 
     same: bool | None
     sentence: str
+    # How many rows of each were compared; None where that says nothing.
+    rows: int | None = None
+
+    @property
+    def empty(self) -> bool:
+        """Whether there was no row to be compared."""
+        return self.rows == 0
 
 
 def order_of(sql: str, names: Sequence[str]) -> Order:
@@ -109,23 +116,25 @@ def compare_answers(before: Answer, after: Answer, order: Order) -> Sameness:
     """Whether the two are the same, as far as the question determines its answer."""
     if before.count != after.count:
         return Sameness(False, f"not the same rows: {before.count:,} before, {after.count:,} after")
+    if not after.count:
+        return Sameness(None, "both answers are empty, so no row was compared", 0)
     rows = f"{after.count:,} {'row' if after.count == 1 else 'rows'}"
     if before.total == after.total or (before.whole and after.whole and _alike(before.kept, after.kept)):
         return _ordered(before, after, order, rows)
     if order.limited and (open_rows := _open(before, after, order)):
-        return Sameness(None, open_rows)
+        return Sameness(None, open_rows, after.count)
     other = sum((Counter(before.checksums) - Counter(after.checksums)).values())
     return Sameness(False, f"not the same rows: {other:,} of {rows} are others")
 
 
 def _ordered(before: Answer, after: Answer, order: Order, rows: str) -> Sameness:
     if not order.ordered or before.checksums == after.checksums:
-        return Sameness(True, f"same {rows}")
+        return Sameness(True, f"same {rows}", after.count)
     if order.columns is None or not (before.whole and after.whole):
-        return Sameness(True, f"same {rows}; their order could not be compared")
+        return Sameness(True, f"same {rows}; their order could not be compared", after.count)
     if not _same_keys(before.kept, after.kept, order.columns):
         return Sameness(False, f"same {rows}, but not in the order that was asked for")
-    return Sameness(True, f"same {rows}; rows that tie in ORDER BY came in another order")
+    return Sameness(True, f"same {rows}; rows that tie in ORDER BY came in another order", after.count)
 
 
 def _open(before: Answer, after: Answer, order: Order) -> str | None:

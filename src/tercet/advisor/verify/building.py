@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tercet.advisor.advice import Rewrite
+from tercet.advisor.allowance import TIME_UP
 from tercet.advisor.failure import sqlstate, words
 from tercet.advisor.verify.change import Drop, title
 from tercet.sql import Index, View
@@ -14,6 +15,7 @@ from tercet.sql import Index, View
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from tercet.advisor.allowance import Allowance
     from tercet.advisor.port import Progress
     from tercet.advisor.verify.change import Change
     from tercet.advisor.verify.runs import Runs
@@ -36,6 +38,7 @@ class Building:
     """Makes changes on a place that may be built on."""
 
     runs: Runs
+    allowance: Allowance
     on_progress: Progress | None = None
     monotonic: Callable[[], float] = time.monotonic
     _made: list[Index | View] = field(default_factory=list)
@@ -71,24 +74,37 @@ class Building:
         return await self._make(change)
 
     async def _make(self, change: Index | View) -> Built:
+        if not self.allowance.left:
+            return Built(change, refused=TIME_UP)
         began = self.monotonic()
+        limit = self.allowance.limit()
         try:
-            if isinstance(change, View):
-                await self._run(change.create(), *(one.create(concurrently=False) for one in change.all_indexes))
-            elif (await self.runs.index(change.qualified)).oids:
-                return Built(change, refused="an index of this name is there already")
-            else:
-                await self._run(change.create(concurrently=False))
+            async with limit:
+                why = await self._create(change)
         except Exception as error:
+            if limit.expired():
+                return Built(change, refused=TIME_UP)
             if not sqlstate(error):
                 raise
-            return Built(change, refused=f"the server does not make it: {words(error)}")
+            why = f"the server does not make it: {words(error)}"
+        if why:
+            return Built(change, refused=why)
         self._made.append(change)
         seconds = self.monotonic() - began
         if isinstance(change, View):
             return Built(change, size_bytes=await self.runs.size(change.qualified), seconds=seconds)
         found = await self.runs.index(change.qualified)
         return Built(change, found.oids, found.names, found.size_bytes, seconds)
+
+    async def _create(self, change: Index | View) -> str:
+        """Make it; why that cannot be, else nothing."""
+        if isinstance(change, View):
+            await self._run(change.create(), *(one.create(concurrently=False) for one in change.all_indexes))
+        elif (await self.runs.index(change.qualified)).oids:
+            return "an index of this name is there already"
+        else:
+            await self._run(change.create(concurrently=False))
+        return ""
 
     async def _run(self, *statements: str) -> None:
         async with self.runs.place.transaction(within=0) as connection:

@@ -127,6 +127,14 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
+class Trial:
+    """A statement as it was run on the way, with these changes against without any."""
+
+    changes: tuple[Change, ...]
+    verified: Verified
+
+
+@dataclass(frozen=True, slots=True)
 class Verdicts:
     """What verification came to: statement by statement, and change by change."""
 
@@ -138,6 +146,8 @@ class Verdicts:
     runs: int = 0
     seconds: float = 0.0
     notes: tuple[str, ...] = ()
+    # All that was run before it came to this, in its order.
+    trials: tuple[Trial, ...] = ()
 
     @property
     def kept(self) -> tuple[Change, ...]:

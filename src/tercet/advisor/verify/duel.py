@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tercet.advisor.verify.answer import Answer, Sameness, compare_answers, order_of
 from tercet.advisor.verify.change import Measured
-from tercet.advisor.verify.paired import Paired, compare_pairs
+from tercet.advisor.verify.paired import PAIRS_FOR_A_TEST, Paired, compare_pairs
 from tercet.advisor.verify.runs import Run, Stopped
 
 if TYPE_CHECKING:
@@ -48,7 +48,8 @@ async def duel(runs: Runs, before: Arm, after: Arm, bounds: Bounds, *, answers: 
     """Run both. What takes long gets few runs, and what does not end is cut off and counts as its limit.
 
     Each is run once before, for its answer, which also warms what it reads. Then they take turns, and who begins
-    takes turns too, so that a machine that gets slower or faster does not favour one of them.
+    takes turns too, so that a machine that gets slower or faster does not favour one of them. Where the first few
+    pairs leave no doubt, no more are run.
     """
     first = await _warm(runs, after, bounds, answers=answers)
     second = await _warm(runs, before, bounds, answers=answers)
@@ -93,6 +94,8 @@ async def _pairs(runs: Runs, before: Arm, after: Arm, bounds: Bounds, same: Same
     taken: tuple[list[Run], list[Run]] = ([], [])
     spent = 0.0
     while len(taken[0]) < bounds.pairs and (not taken[0] or spent * (1 + 1 / len(taken[0])) <= bounds.budget_seconds):
+        if len(taken[0]) == PAIRS_FOR_A_TEST and _paired(taken).settled(min(bounds.gain, bounds.loss)):
+            break
         turn = (0, 1) if len(taken[0]) % 2 == 0 else (1, 0)
         for side in turn:
             run = await runs.run((before, after)[side], bounds.statement_seconds)
@@ -100,9 +103,12 @@ async def _pairs(runs: Runs, before: Arm, after: Arm, bounds: Bounds, same: Same
                 return await _late(runs, before, after, bounds, side, run, same)
             taken[side].append(run)
             spent += run.ms / 1000
-    one, other = (_measured(side) for side in taken)
-    paired = compare_pairs([max(ms, _MS_MIN) for ms in one.ms], [max(ms, _MS_MIN) for ms in other.ms])
-    return Duel(one, other, same, paired)
+    return Duel(_measured(taken[0]), _measured(taken[1]), same, _paired(taken))
+
+
+def _paired(taken: tuple[list[Run], list[Run]]) -> Paired:
+    before, after = ([max(run.ms, _MS_MIN) for run in side] for side in taken)
+    return compare_pairs(before, after)
 
 
 async def _late(

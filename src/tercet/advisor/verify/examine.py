@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from tercet.advisor.advice import Rewrite
+from tercet.advisor.allowance import TIME_UP
 from tercet.advisor.verify.answer import Sameness
 from tercet.advisor.verify.change import Drop
 from tercet.advisor.verify.duel import Duel, duel
@@ -13,10 +14,12 @@ from tercet.advisor.verify.judge import judged, unproved, untouched
 from tercet.advisor.verify.runs import Arm, Stopped
 from tercet.advisor.verify.values import filled, parametric
 from tercet.sql import Index
+from tercet.sql.identifier import table_parts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
+    from tercet.advisor.allowance import Allowance
     from tercet.advisor.query import Query
     from tercet.advisor.verify.building import Built
     from tercet.advisor.verify.change import Bounds, Verified
@@ -36,6 +39,8 @@ class Examined:
     uses: frozenset[int] = frozenset()
     # Indexes that are to go and that the plan before uses.
     misses: frozenset[int] = frozenset()
+    # Whether there was no time to look.
+    cut: bool = False
 
 
 @dataclass
@@ -46,12 +51,30 @@ class Examiner:
     built: Sequence[Built]
     bounds: Bounds
     estimates: Mapping[str, tuple[float, float]]
-    # Whether time is left.
-    going: Callable[[], bool]
-    _known: dict[object, Duel] = field(default_factory=dict)
+    allowance: Allowance
+    known: dict[object, Duel] = field(default_factory=dict)
+    _verdicts: dict[object, Examined] = field(default_factory=dict)
 
     async def examine(self, query: Query, active: frozenset[int], base: frozenset[int] = frozenset()) -> Examined:
-        """The statement with these changes against the statement with those of `base` (none: as it is)."""
+        """The statement with these changes against the statement with those of `base` (none: as it is).
+
+        When the time is up it is ended in the middle, and nothing is known of it.
+        """
+        key = (query.fingerprint, frozenset(active), frozenset(base))
+        if key not in self._verdicts:
+            limit = self.allowance.limit()
+            try:
+                async with limit:
+                    if not self.allowance.left:
+                        return _cut(query)
+                    self._verdicts[key] = await self._examined(query, active, base)
+            except TimeoutError:
+                if not limit.expired():
+                    raise
+                return _cut(query)
+        return self._verdicts[key]
+
+    async def _examined(self, query: Query, active: frozenset[int], base: frozenset[int]) -> Examined:
         why = self._not_runnable(query)
         texts = [] if why else self._texts(query, active, base)
         if not texts:
@@ -67,11 +90,21 @@ class Examiner:
                 duels.append(_refused(one, other))
                 continue
             uses |= self._in(other, active - base, Index) - self._in(one, active - base, Index)
+            uses |= self._ruling(one, other, active - base)
             misses |= self._in(one, active - base, Drop)
             if before != after or _shape(one) != _shape(other):
                 duels.append(await self._duel(query, (old, new), (one, other)))
         verified = self._verdict(query, duels, texts, active)
         return Examined(verified, frozenset(uses), frozenset(misses))
+
+    def _ruling(self, one: Plan, other: Plan, among: frozenset[int]) -> set[int]:
+        """The unique indexes by whose rule a join to their table has fallen away: no plan shows them."""
+        gone = {node.relation for node in one.walk()} - {node.relation for node in other.walk()}
+        return {
+            at for at in among
+            if isinstance(index := self.built[at].change, Index)
+            and index.unique and table_parts(index.table)[-1] in gone
+        }  # fmt: skip
 
     def _verdict(
         self, query: Query, duels: Sequence[Duel], texts: Sequence[tuple[str, str]], active: frozenset[int]
@@ -95,8 +128,6 @@ class Examiner:
         return mine[-1] if mine else None
 
     def _not_runnable(self, query: Query) -> str:
-        if not self.going():
-            return "the time for all of them was up"
         if query.reading:
             return ""
         if query.statement.kind not in _WRITING:
@@ -134,15 +165,19 @@ class Examiner:
     async def _duel(self, query: Query, arms: tuple[Arm, Arm], plans: tuple[Plan, Plan]) -> Duel:
         """The same two plans of the same two texts are the same two ways, whatever else is there."""
         key = (query.search_path, arms[0].sql, arms[1].sql, _shape(plans[0]), _shape(plans[1]))
-        if key not in self._known:
+        if key not in self.known:
             fought = await duel(self.runs, *arms, self.bounds)
             if arms[0].sql == arms[1].sql and fought.answers is not None and fought.answers.same is False:
                 fought = replace(fought, answers=_UNDETERMINED)
-            self._known[key] = fought
-        return self._known[key]
+            self.known[key] = fought
+        return self.known[key]
 
 
 _UNDETERMINED = Sameness(None, "its rows differ between two runs of the same text: what it asks for is not determined")
+
+
+def _cut(query: Query) -> Examined:
+    return Examined(unproved(query, TIME_UP), cut=True)
 
 
 def _refused(before: Plan | Stopped, after: Plan | Stopped) -> Duel:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from tercet.advisor.advice import Proof
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tercet.advisor.query import Query
+    from tercet.advisor.verify.answer import Sameness
     from tercet.advisor.verify.change import Bounds
     from tercet.advisor.verify.duel import Duel
     from tercet.sql import Plan
@@ -57,25 +59,34 @@ def judged(
         if word in words:
             break
     shown = duels[words.index(word)]
+    answers = _telling(shown, duels)
     proof = Proof(
         method=method,
-        same_rows=None if shown.answers is None else shown.answers.same,
+        same_rows=None if answers is None else answers.same,
         interval=_interval(shown),
         estimated_ms=estimate[1] if estimate is not None else None,
         buffers_before=shown.before.pages if shown.before is not None else None,
         buffers_after=shown.after.pages if shown.after is not None else None,
-        sentence=shown.answers.sentence if shown.answers is not None else shown.why,
+        sentence=answers.sentence if answers is not None else shown.why,
+        rows=answers.rows if answers is not None else None,
     )
     return Verified(
         query.fingerprint,
         query.label,
         word,
         proof,
-        _sentence(shown, word, bounds, estimate),
+        _sentence(replace(shown, answers=answers), word, bounds, estimate),
         shown.before,
         shown.after,
         sql_after,
     )
+
+
+def _telling(shown: Duel, duels: Sequence[Duel]) -> Sameness | None:
+    """The answers that tell something: those of the duel that is shown, or of another one where they are empty."""
+    if shown.answers is None or not shown.answers.empty:
+        return shown.answers
+    return next((one.answers for one in duels if one.answers is not None and not one.answers.empty), shown.answers)
 
 
 # What is wrong counts first; that nothing changed for one value says little where another gained.

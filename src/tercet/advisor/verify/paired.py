@@ -49,11 +49,20 @@ class Paired:
         """Whether the second is slower by so much, and not by chance."""
         return self.ratio * ratio <= 1 and self._sure(faster=False)
 
+    @property
+    def clear(self) -> bool:
+        """Whether all of them agree, by more than what a busy machine makes of nothing."""
+        return self.weakest >= AGREED_RATIO
+
+    def settled(self, ratio: float) -> bool:
+        """Whether more pairs would say the same: it is clear, or none of them differs by as much as counts."""
+        return self.clear or (self.low * ratio > 1 and self.high < ratio)
+
     def _sure(self, *, faster: bool) -> bool:
         if (self.ratio >= 1) is not faster:
             return False
         if self.chance is None:
-            return self.weakest >= AGREED_RATIO
+            return self.clear
         return self.chance <= CHANCE_MAX
 
 

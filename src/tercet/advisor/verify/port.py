@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from tercet.advisor.marked import marked
+
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
@@ -47,4 +49,4 @@ class Live:
 
     def transaction(self, *, within: str | float | None = None) -> AbstractAsyncContextManager[Connection]:
         """A connection inside BEGIN, within this limit for each statement."""
-        return self.database.transaction(within=within)
+        return marked(self.database).transaction(within=within)

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from tercet.advisor.advice import Rewrite
+from tercet.advisor.allowance import TIME_UP, Allowance
 from tercet.advisor.verify.building import Building
-from tercet.advisor.verify.change import Bounds, Drop, Held, Verdicts
+from tercet.advisor.verify.change import Bounds, Drop, Held, Trial, Verdicts
 from tercet.advisor.verify.examine import Examiner
 from tercet.advisor.verify.paired import PAIRS_FOR_A_TEST
 from tercet.advisor.verify.runs import Runs
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from tercet.advisor.query import Query
     from tercet.advisor.verify.building import Built
     from tercet.advisor.verify.change import Change
+    from tercet.advisor.verify.duel import Duel
     from tercet.advisor.verify.examine import Examined
     from tercet.advisor.verify.port import Place
     from tercet.sql import Plan
@@ -43,6 +45,7 @@ async def verify(
     bounds: Bounds | None = None,
     estimates: Mapping[str, tuple[float, float]] | None = None,
     figure: Callable[[Plan], float] | None = None,
+    known: dict[object, Duel] | None = None,
     monotonic: Callable[[], float] = time.monotonic,
     on_progress: Progress | None = None,
 ) -> Verdicts:
@@ -50,19 +53,23 @@ async def verify(
 
     In a sandbox indexes and views are really made, and taken away at the end. Elsewhere everything is READ ONLY:
     rewrites are compared, all else stays unproved. `estimates` are (before, after) by fingerprint, in any unit, to be
-    told beside what was measured. `figure` takes the time of a run from its plan (EXPLAIN's own, unless given).
+    told beside what was measured. `figure` takes the time of a run from its plan (EXPLAIN's own, unless given). What is
+    `known` of runs on the same rows is not run again, and what is run is added to it.
     """
     bounds = _gentle(bounds or Bounds(), place)
     began = monotonic()
     runs = Runs(place, figure=figure)
-    building = Building(runs, on_progress, monotonic)
+    allowance = Allowance(bounds.total_seconds, monotonic)
+    building = Building(runs, allowance, on_progress, monotonic)
+    costs: dict[int, WriteCost] = {}
     try:
         built = await building.build(changes)
-        examiner = Examiner(runs, built, bounds, estimates or {}, lambda: monotonic() - began < bounds.total_seconds)
+        examiner = Examiner(runs, built, bounds, estimates or {}, allowance, {} if known is None else known)
         trial = _Proving(queries, built, examiner, on_progress)
         await trial.run()
         weighed = place.kind == "sandbox" and bounds.write_rows > 0
-        costs = await Writes(runs, bounds).measure(built, trial.active) if weighed else {}
+        if weighed:
+            await _weigh(Writes(runs, bounds), built, trial.active, allowance, costs)
     finally:
         await asyncio.shield(building.clear())
     return Verdicts(
@@ -73,7 +80,21 @@ async def verify(
         runs=runs.count,
         seconds=monotonic() - began,
         notes=trial.notes(),
+        trials=tuple(trial.trials),
     )
+
+
+async def _weigh(
+    writes: Writes, built: Sequence[Built], active: frozenset[int], allowance: Allowance, costs: dict[int, WriteCost]
+) -> None:
+    """What is left to be written costs, as far as there is time."""
+    limit = allowance.limit()
+    try:
+        async with limit:
+            await writes.measure(built, active, costs)
+    except TimeoutError:
+        if not limit.expired():
+            raise
 
 
 def _gentle(bounds: Bounds, place: Place) -> Bounds:
@@ -96,6 +117,7 @@ class _Proving:
     # What stays with the others, though no run could be brought to an end that would prove it.
     doubted: dict[int, str] = field(default_factory=dict)
     helps: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    trials: list[Trial] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         # One query a fingerprint: that is what results are known by.
@@ -133,7 +155,8 @@ class _Proving:
         for done, query in enumerate(self.queries):
             if self.on_progress is not None:
                 self.on_progress(f"running {query.label or query.fingerprint}", done, len(self.queries))
-            self.results[query.fingerprint] = await self.examiner.examine(query, self.active)
+            found = self.results[query.fingerprint] = await self.examiner.examine(query, self.active)
+            self.trials.append(Trial(tuple(self.built[at].change for at in sorted(self.active)), found.verified))
 
     def _fault(self, query: Query) -> tuple[int, str] | None:
         """The change to take out for this statement's sake, and why."""
@@ -156,6 +179,9 @@ class _Proving:
         if isinstance(change, Drop | View):
             return
         touched = [query for query in self.queries if self._concerns(at, query)]
+        if not touched and any(one.cut for one in self.results.values()):
+            self.doubted[at] = TIME_UP
+            return
         if not touched:
             self.withdrawn[at] = "no statement's plan uses it"
             return
@@ -192,8 +218,8 @@ class _Proving:
         size = one.size_bytes
         if at in self.withdrawn:
             return Held(one.change, "withdrawn", self.withdrawn[at], (), size, one.seconds)
-        doubt = self.left_out.get(at) or self.doubted.get(at)
-        if doubt is not None:
+        doubt = self.left_out.get(at) or self.doubted.get(at) or self._unseen(one.change)
+        if doubt:
             return Held(one.change, "unproved", doubt, (), size, one.seconds)
         helps = self.helps.get(at, ())
         why = (
@@ -202,6 +228,11 @@ class _Proving:
             else "; ".join(self.results[name].verified.sentence for name in helps)
         )
         return Held(one.change, "kept", why, helps, size, one.seconds, cost.insert_percent, cost.update_percent)
+
+    def _unseen(self, change: Change) -> str:
+        """Why a rewrite is not proved though it ran: an empty answer shows nothing of its rows."""
+        found = self.results.get(change.fingerprint) if isinstance(change, Rewrite) else None
+        return found.verified.sentence if found is not None and found.verified.proof.rows == 0 else ""
 
     def notes(self) -> tuple[str, ...]:
         """What is to be known beside the verdicts."""

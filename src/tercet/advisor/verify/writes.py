@@ -13,7 +13,7 @@ from tercet.advisor.verify.runs import Arm
 from tercet.sql import Index, identifier
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Sequence
 
     from tercet.advisor.verify.building import Built
     from tercet.advisor.verify.change import Bounds
@@ -39,9 +39,8 @@ class Writes:
     runs: Runs
     bounds: Bounds
 
-    async def measure(self, built: Sequence[Built], active: Collection[int]) -> Mapping[int, WriteCost]:
-        """The cost of each index that stays, by its place; below zero for one that goes."""
-        costs = {}
+    async def measure(self, built: Sequence[Built], active: Collection[int], costs: dict[int, WriteCost]) -> None:
+        """Put the cost of each index that stays into `costs`, by its place; below zero for one that goes."""
         for at in sorted(active):
             one = built[at]
             if isinstance(one.change, Index | Drop) and one.oids:
@@ -50,7 +49,6 @@ class Writes:
             # What was rolled back has left pages that an index-only scan would have to look into.
             async with self.runs.place.autocommit() as connection:
                 await connection.exec_driver_sql("vacuum")
-        return costs
 
     async def _cost(self, one: Built) -> WriteCost:
         """Both batches, without the index and with it, in turns."""

@@ -31,17 +31,19 @@ async def gain(candidate: ViewCandidate, engine: WhatIf, queries: Sequence[Query
         query = asked.get(answer.fingerprint)
         if query is None:
             continue
-        before = await _cost(engine, query.examples, frozenset())
-        after = await _cost(engine, answer.examples, using)
+        before = await _cost(engine, query.examples, frozenset(), query.search_path)
+        after = await _cost(engine, answer.examples, using, query.search_path)
         if before is not None and after is not None:
             found.append(Gain(answer.fingerprint, before, after))
     return tuple(found)
 
 
-async def _cost(engine: WhatIf, examples: Sequence[Example], using: frozenset[str]) -> float | None:
+async def _cost(
+    engine: WhatIf, examples: Sequence[Example], using: frozenset[str], search_path: tuple[str, ...]
+) -> float | None:
     total, weight = 0.0, 0.0
     for example in examples:
-        costed = await engine.cost(example.sql, using=using)
+        costed = await engine.cost(example.sql, using=using, search_path=search_path)
         if not isinstance(costed, Refused):
             total += costed.total * example.weight
             weight += example.weight

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from tercet.advisor.advice import Rejected, Rewrite
@@ -12,6 +13,7 @@ from tercet.advisor.views.definition import define
 from tercet.advisor.views.estimate import base_rows, view_rows
 from tercet.advisor.views.match import match
 from tercet.advisor.views.statement.adapt import adapt
+from tercet.advisor.views.statement.inner import inner_selects
 from tercet.advisor.views.statement.look import shape_of
 from tercet.advisor.views.statement.safety import check_kept
 from tercet.advisor.views.statement.shape import Unmatched, called, fixed, named, references
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from tercet.advisor.catalog import Catalog
     from tercet.advisor.query import Query
     from tercet.advisor.views.definition import Definition
+    from tercet.advisor.views.statement.inner import Around
     from tercet.advisor.views.statement.shape import Graph, Shape
     from tercet.sql import Index, Tree
 
@@ -52,6 +55,8 @@ class _Asked:
     query: Query
     texts: tuple[Example, ...]
     shapes: tuple[Shape, ...]
+    # What stands around each, where a SELECT within the statement is what is answered.
+    around: tuple[Around | None, ...]
 
     @property
     def shape(self) -> Shape:
@@ -92,12 +97,36 @@ def _read(query: Query, catalog: Catalog) -> _Asked:
     if query.statement.fingerprint and query.examples and "$1" not in query.sql:
         texts = [*query.examples]
     try:
-        shapes = [shape_of(parse(one.sql), catalog, query.search_path) for one in texts]
+        trees = [parse(one.sql) for one in texts]
     except SqlInvalid as error:
         raise Unmatched(f"it cannot be read: {error.reason}") from error
+    try:
+        return _Asked(query, tuple(texts), _shapes(trees, catalog, query), (None,) * len(texts))
+    except Unmatched as error:
+        found = _within(query, texts, trees, catalog)
+        if found is None:
+            raise error from None
+        return found
+
+
+def _within(query: Query, texts: Sequence[Example], trees: Sequence[Tree], catalog: Catalog) -> _Asked | None:
+    """The first SELECT within the statement that can be answered for itself, in all its examples alike."""
+    inner = [tuple(inner_selects(tree)) for tree in trees]
+    if len({len(one) for one in inner}) > 1:
+        return None
+    for around in zip(*inner, strict=True):
+        with suppress(Unmatched):
+            shapes = _shapes([one.inner for one in around], catalog, query)
+            match(shapes[0], define(shapes))
+            return _Asked(query, tuple(texts), shapes, around)
+    return None
+
+
+def _shapes(trees: Sequence[Tree], catalog: Catalog, query: Query) -> tuple[Shape, ...]:
+    shapes = tuple(shape_of(tree, catalog, query.search_path) for tree in trees)
     if any(one.graph != shapes[0].graph for one in shapes):
         raise Unmatched("its examples join under different conditions")
-    return _Asked(query, tuple(texts), tuple(shapes))
+    return shapes
 
 
 def _of_graph(model: Shape, asked: Sequence[_Asked]) -> Iterator[ViewCandidate]:
@@ -112,7 +141,7 @@ def _of_graph(model: Shape, asked: Sequence[_Asked]) -> Iterator[ViewCandidate]:
                 others.append(Rejected(_label(one.query), error.why))
             continue
         if len(those) < TOGETHER_MAX:
-            those.append(_Asked(one.query, one.texts, shapes))
+            those.append(replace(one, shapes=shapes))
     definitions, rejected = _definitions(those)
     for definition in definitions:
         candidate = _candidate(definition, those, (*rejected, *others))
@@ -196,10 +225,16 @@ def _candidate(definition: Definition, those: Sequence[_Asked], rejected: tuple[
             continue
         first = matches[0]
         rules = (f"view {definition.name}",)
-        rewrite = Rewrite(one.query.fingerprint, one.texts[0].sql, first.sql, rules, first.conditions)
-        examples = tuple(
-            Example(made.sql, text.weight, text.origin) for made, text in zip(matches, one.texts, strict=True)
+        asked = [
+            made.sql if around is None else around.around(made.sql)
+            for made, around in zip(matches, one.around, strict=True)
+        ]
+        conditions = (
+            *first.conditions,
+            *(("what stands around its inner SELECT stays as it is",) if one.around[0] else ()),
         )
+        rewrite = Rewrite(one.query.fingerprint, one.texts[0].sql, asked[0], rules, conditions)
+        examples = tuple(Example(sql, text.weight, text.origin) for sql, text in zip(asked, one.texts, strict=True))
         answers.append(Answer(rewrite, examples[-len(one.query.examples) :] or examples, first.direct))
         for made in matches:
             if made.index is not None and len(indexes) < INDEXES_MAX:

@@ -6,7 +6,8 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from tercet.advisor.workload.asked import MARK, Asked
+from tercet.advisor.marked import MARK
+from tercet.advisor.workload.asked import Asked
 from tercet.advisor.workload.classes import examples
 from tercet.advisor.workload.folding import SHARE, TOP, Folding
 from tercet.advisor.workload.given import from_statements

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from tercet.advisor.marked import MARK
 from tercet.advisor.workload.literals import filled, literal
 from tercet.errors import SqlInvalid
 from tercet.sql import Statement
@@ -18,9 +19,6 @@ KINDS = frozenset({"select", "insert", "update", "delete", "merge"})
 
 # A statement that another one carries, and what carries it.
 _CARRIERS = frozenset({"explain", "declare cursor", "copy", "prepare"})
-
-# Put into whatever the advisor itself asks of a database, so that it does not find itself among the statements.
-MARK = "/* tercet */"
 
 _VALUE = re.compile(r"\$(\d+) = (NULL|'(?:[^']|'')*')")
 

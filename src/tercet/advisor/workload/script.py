@@ -14,7 +14,7 @@ from tercet.sql.tokens import tokens
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from tercet.advisor.query import Workload
+    from tercet.advisor.query import Skipped, Workload
 
 # A file of statements that a person wants advice for is far smaller; a dump that was given by mistake is not.
 FILE_BYTES_MAX = 64 << 20
@@ -36,17 +36,22 @@ _COPIED = re.compile(r"(\bcopy\b[^;]*\bfrom\s+stdin\b[^;]*;)[^\n]*\n.*?^\\\.[ \t
 
 
 def from_text(text: str, *, source: str = "stdin", top: int = GIVEN_TOP, share: float = 1.0) -> Workload:
-    """The statements of a script. One that cannot be read is skipped with its reason, and the others are taken."""
+    """The statements of a script. One that cannot be read is skipped with its reason, and the others are taken.
+
+    Raises DocumentInvalid where none of them can be read.
+    """
     folding = Folding()
     for one in _statements(text, ""):
         folding.add(one)
-    return folding.workload(source, top=top, share=share)
+    workload = folding.workload(source, top=top, share=share)
+    return _some(workload, ((source, text),)) if workload.skipped else workload
 
 
 def from_files(paths: Iterable[str | Path], *, top: int = GIVEN_TOP, share: float = 1.0) -> Workload:
     """The statements of SQL files, and of those ending in .sql below folders, in the order of their names.
 
-    Raises DocumentInvalid for a path that is not there, or a folder without such files.
+    Raises DocumentInvalid for a path that is not there, a folder without such files, and where none of them holds a
+    statement that can be read.
     """
     given = [Path(path) for path in paths]
     folding = Folding()
@@ -54,7 +59,31 @@ def from_files(paths: Iterable[str | Path], *, top: int = GIVEN_TOP, share: floa
     for file in files:
         for one in _statements(_text(file), file.stem):
             folding.add(one)
-    return folding.workload(", ".join(path.name or str(path) for path in given), top=top, share=share)
+    source = ", ".join(path.name or str(path) for path in given)
+    texts = ((str(file), _text(file)) for file in files)
+    return _some(folding.workload(source, top=top, share=share), texts)
+
+
+def _some(workload: Workload, texts: Iterable[tuple[str, str]]) -> Workload:
+    """The workload, if there is anything in it; else the file and the line of what could not be read."""
+    if workload.queries:
+        return workload
+    what, mend = f"the workload {workload.source}", "Give statements that read or write tables, in PostgreSQL's SQL."
+    if not workload.skipped:
+        raise DocumentInvalid(what, reason="it holds no statement that reads or writes a table", mend=mend)
+    first = workload.skipped[0]
+    for name, text in texts:
+        at = text.find(first.sql)
+        if at >= 0:
+            place = f"{name}, line {text.count(chr(10), 0, at) + 1}"
+            raise DocumentInvalid(
+                what, reason=f"none of its statements can be read; {place}: {_bare(first)}", mend=mend
+            )
+    raise DocumentInvalid(what, reason=f"none of its statements can be read: {_bare(first)}", mend=mend)
+
+
+def _bare(skipped: Skipped) -> str:
+    return skipped.why.rstrip(".")
 
 
 def _files(path: Path) -> list[Path]:

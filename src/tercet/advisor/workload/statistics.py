@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tercet.advisor.blocks import blocks
+from tercet.advisor.marked import MARK, marked
 from tercet.advisor.workload.asked import Asked
 from tercet.advisor.workload.folding import SHARE, TOP, Folding
 from tercet.errors import StatisticsMissing
@@ -40,12 +41,12 @@ async def from_statistics(database: Database, *, top: int = TOP, share: float = 
     So many at most (`top`), and no more than make up this `share` of all time. Only reads. Raises StatisticsMissing
     where the extension is not there, is not loaded, or is too old.
     """
-    async with database.transaction(within=_WITHIN) as connection:
+    async with marked(database).transaction(within=_WITHIN) as connection:
         for limit in _LIMITS:
             await connection.exec_driver_sql(limit)
         schema, seconds, dropped, silent = await _place(connection)
         asked = blocks(*_SQL)["heaviest"].format_map({"schema": schema})
-        rows = (await connection.exec_driver_sql(asked, (_UTILITY, top * _SPARE))).all()
+        rows = (await connection.exec_driver_sql(asked, (_UTILITY, top * _SPARE, f"%{MARK}%"))).all()
     folding, hidden = Folding(), 0.0
     fingerprints, whole = (rows[0][4], rows[0][5]) if rows else (0, 0.0)
     for sql, calls, ms, count, _, _ in rows:
@@ -81,7 +82,7 @@ async def _place(connection: Connection) -> tuple[str, float | None, int, bool]:
         )
     try:
         if not informed:
-            await connection.exec_driver_sql(f"select from {schema}.pg_stat_statements limit 1 /* tercet */")
+            await connection.exec_driver_sql(f"select from {schema}.pg_stat_statements limit 1")
             return schema, None, 0, silent
         since = blocks(*_SQL)["since"].format_map({"schema": schema})
         seconds, dropped = (await connection.exec_driver_sql(since)).all()[0]

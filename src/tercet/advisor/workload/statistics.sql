@@ -11,11 +11,11 @@ select quote_ident(n.nspname),
        exists (select from pg_proc p where p.pronamespace = n.oid and p.proname = 'pg_stat_statements_info'),
        coalesce(current_setting('pg_stat_statements.track', true) = 'none', false)
 from pg_extension e join pg_namespace n on n.oid = e.extnamespace
-where e.extname = 'pg_stat_statements' /* tercet */
+where e.extname = 'pg_stat_statements'
 
 -- name: since
 select extract(epoch from now() - i.stats_reset)::float8, i.dealloc
-from {schema}.pg_stat_statements_info() i /* tercet */
+from {schema}.pg_stat_statements_info() i
 
 -- name: heaviest
 -- Sorted and cut by the server: only the statements that are taken travel. One statement of several users, or of
@@ -25,7 +25,7 @@ with counted as (
            sum(s.rows)::float8 as rows, max(s.query) as query
     from {schema}.pg_stat_statements s
     where s.dbid = (select d.oid from pg_database d where d.datname = current_database())
-      and s.query !~* $1 and s.query not like '%/* tercet */%'
+      and s.query !~* $1 and s.query not like $3
     group by s.queryid, s.query = '<insufficient privilege>'
 ), ranked as (
     select c.*, count(*) over () as fingerprints, sum(c.ms) over () as whole_ms
@@ -34,4 +34,4 @@ with counted as (
 select r.query, r.calls, r.ms, r.rows, r.fingerprints, r.whole_ms
 from ranked r
 order by r.ms desc nulls last, r.calls desc, r.queryid
-limit $2 /* tercet */
+limit $2

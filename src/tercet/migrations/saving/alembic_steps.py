@@ -215,6 +215,43 @@ def _make_view(view: str, query: str, mark: str) -> None:
     _run(f"comment on materialized view {view} is '{mark}'")
 
 
+def _make_rollup(make: str, state: str, served: str, following: str, fill: str, finish: str) -> None:
+    """Make a rollup: its triggers first, then what was there before, range by range."""
+    with _patient():
+        _run(make)
+        if op.get_context().as_sql:
+            _run(_range(fill, None, None, "null"))
+            _run(finish)
+            return
+        filled, low = _answer(state)
+        if filled == "ready":
+            return
+        if _answer(served)[0]:
+            while True:
+                high = _answer(_range(following, low, None, "false"))[0]
+                _run(_range(fill, low, high, "false"))
+                if high is None:
+                    break
+                low = high
+            _run(_range(fill, None, None, "true"))
+        else:
+            _run(_range(fill, None, None, "null"))
+        _run(finish)
+
+
+def _range(statement: str, low: str | None, high: str | None, nulls: str) -> str:
+    ends = {"<low>": low, "<high>": high}
+    for end, value in ends.items():
+        quoted = "null" if value is None else "'" + value.replace("'", "''") + "'"
+        statement = statement.replace(end, quoted)
+    return statement.replace("<nulls>", nulls)
+
+
+def _answer(question: str) -> Any:
+    """The one row that answers a question."""
+    return op.get_bind().execute(text(question.replace(":", r"\:"))).all()[0]
+
+
 def _drop_view(view: str) -> None:
     """Drop a materialized view with its indexes; none is fine too."""
     _run("set local lock_timeout = '5s'")

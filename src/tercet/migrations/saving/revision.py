@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING
 from tercet.migrations.steps import (
     BuildIndex,
     DropIndex,
+    DropView,
+    MakeRollup,
     MakeView,
     RebuildIndex,
     Remark,
     body,
     has_expression,
 )
-from tercet.sql import identifier
+from tercet.sql import identifier, literal
 from tercet.sql.identifier import table_parts
 
 if TYPE_CHECKING:
@@ -125,6 +127,12 @@ def _up(step: Step) -> Iterator[str]:
         case MakeView():
             yield from _said(step.why)
             yield from _view(step.view, step.mark, step.comment)
+        case MakeRollup():
+            yield from _said(step.why)
+            yield from _rollup(step)
+        case DropView():
+            yield from _said(step.why)
+            yield from _drop_kept(step.drop)
         case Remark():
             yield from _said(f"{step.title} (nothing that a migration could do):")
             for line in step.lines:
@@ -139,6 +147,11 @@ def _down(step: Step) -> Iterator[str]:
             yield from _build(step.index, "", definition=step.undo)
         case MakeView():
             yield from _call("_drop_view", (("view", step.view.qualified),))
+        case MakeRollup():
+            yield from _drop_kept(step.drop)
+        case DropView():
+            for statement in step.undo:
+                yield from _call("_run", (("", statement),))
         case RebuildIndex() | Remark():
             # A broken index is not made again, and what was only said is not taken back.
             return
@@ -156,6 +169,21 @@ def _view(view: View, mark: str, comment: str) -> Iterator[str]:
     for index in view.all_indexes:
         yield from _build(index, comment if index == view.unique_index else "")
     yield from _call("_analyze", (("table", view.qualified),))
+
+
+def _drop_kept(statements: Sequence[str]) -> Iterator[str]:
+    for statement in ("set local lock_timeout = '5s'", *statements):
+        yield from _call("_run", (("", statement),))
+
+
+def _rollup(step: MakeRollup) -> Iterator[str]:
+    told = ("make", "state", "served", "following", "fill", "finish")
+    yield from _call("_make_rollup", tuple((name, getattr(step, name)) for name in told))
+    for index in step.indexes:
+        yield from _build(index, "")
+    yield from _call("_analyze", (("table", step.place),))
+    if step.comment:
+        yield from _call("_run", (("", f"comment on index {step.key} is {literal(step.comment)}"),))
 
 
 def _build(index: Index, comment: str, definition: str = "") -> Iterator[str]:
@@ -192,8 +220,14 @@ def _call(name: str, values: Sequence[tuple[str, str | bool]]) -> Iterator[str]:
 
 
 def _named(key: str, value: str | bool) -> str:
-    shown = str(value) if isinstance(value, bool) else _literal(value)
+    shown = str(value) if isinstance(value, bool) else _block(value) if "\n" in value else _literal(value)
     return f"{key}={shown}" if key else shown
+
+
+def _block(value: str) -> str:
+    """A text of several lines as it stands, where Python would read it back so."""
+    plain = '"""' not in value and "\\" not in value and not value.endswith('"')
+    return f'"""{value}"""' if plain else _literal(value)
 
 
 def _literal(value: str) -> str:

@@ -12,7 +12,7 @@ from tercet.migrations import alone_until_commit, build_index, vacuum
 from tercet.rollups.blocks import blocks
 from tercet.rollups.kept.content import EXACT
 from tercet.rollups.kept.ranges import RANGE_ROWS, call, plainly, ranges
-from tercet.rollups.kept.statements import BLOCKS, Statements, definition, drops, kept_table, probes
+from tercet.rollups.kept.statements import BLOCKS, Statements, definition, drops, functions_of, kept_table, probes
 from tercet.rollups.memory import Known, filled, forget, known, prepare
 from tercet.rollups.relation import find, mark_of
 from tercet.rollups.views import Created
@@ -76,7 +76,7 @@ async def create_rollup(
             if on_range is not None:
                 on_range(one)
         await _finish(database, statements)
-    for index in _indexes(rollup):
+    for index in stored_indexes(rollup):
         await build_index(database, index)
     await vacuum(database, identifier(rollup.place))
     async with database.transaction() as connection:
@@ -87,14 +87,18 @@ async def create_rollup(
 
 async def drop_rollup(database: Database, rollup: Rollup) -> None:
     """Drop `rollup` with its triggers and tables; nothing happens when it is not there."""
-    rollup = await located(database, rollup)
+    await drop_named(database, (await located(database, rollup)).name)
+
+
+async def drop_named(database: Database, name: Name) -> None:
+    """Drop the rollup of this name, which has its schema in it, whatever there is of it."""
 
     async def work(connection: Connection) -> None:
-        await alone_until_commit(connection, lock(rollup))
+        await alone_until_commit(connection, lock(name))
         await connection.exec_driver_sql(_LOCK_TIMEOUT)
-        for statement in drops(rollup):
+        for statement in drops(name):
             await connection.exec_driver_sql(statement)
-        await forget(connection, rollup.qualified)
+        await forget(connection, identifier(name))
 
     await _patiently(database, work)
 
@@ -111,9 +115,9 @@ async def known_statements(database: Database, rollup: Rollup) -> Statements:
         return await _statements(connection, rollup)
 
 
-def lock(rollup: Rollup) -> str:
-    """The name of the lock under which its groups are filled, merged or repaired."""
-    return f"the upkeep of the rollup {rollup.qualified}"
+def lock(name: Name) -> str:
+    """The name of the lock under which a rollup's groups are filled, merged or repaired."""
+    return f"the upkeep of the rollup {identifier(name)}"
 
 
 async def _begun(database: Database, rollup: Rollup) -> tuple[Statements, Known | None]:
@@ -128,8 +132,8 @@ async def _begun(database: Database, rollup: Rollup) -> tuple[Statements, Known 
 
 
 async def _make(connection: Connection, rollup: Rollup) -> tuple[Statements, Known | None]:
-    await alone_until_commit(connection, lock(rollup))
-    facts = await _checked(connection, rollup)
+    await alone_until_commit(connection, lock(rollup.name))
+    facts = await checked(connection, rollup)
     await prepare(connection, needed=True)
     place, mark = identifier(rollup.place), mark_of(definition(rollup))
     found = await find(connection, place, "r")
@@ -146,7 +150,7 @@ async def _make(connection: Connection, rollup: Rollup) -> tuple[Statements, Kno
         await connection.exec_driver_sql(f"comment on table {place} is '{mark}'")
     statements = await _statements(connection, rollup)
     if found is None:
-        _check_types(statements, await _types(connection, rollup))
+        check_types(statements, await _types(connection, rollup))
         for statement in (*statements.kept(), *statements.functions()):
             await connection.exec_driver_sql(statement)
         await _guard(connection, rollup, facts)
@@ -156,7 +160,7 @@ async def _make(connection: Connection, rollup: Rollup) -> tuple[Statements, Kno
         await connection.exec_driver_sql(_LOCK_TIMEOUT)
         tables = ", ".join(identifier(part) for part in missing)
         await connection.exec_driver_sql(f"lock table {tables} in share row exclusive mode")
-        for statement in statements.triggers(missing):
+        for statement in (one for part in missing for one in statements.triggers(identifier(part))):
             await connection.exec_driver_sql(statement)
     return statements, state
 
@@ -181,7 +185,7 @@ async def turn(connection: Connection, rollup: Rollup, *, wait: float = TURN_SEC
     until = time.monotonic() + wait
     while True:
         try:
-            return await alone_until_commit(connection, lock(rollup))
+            return await alone_until_commit(connection, lock(rollup.name))
         except LockBusy:
             if time.monotonic() >= until:
                 raise
@@ -230,14 +234,14 @@ async def _guard(connection: Connection, rollup: Rollup, facts: _Facts) -> None:
     owner = identifier(facts.owner)
     for table in (rollup.place, *([rollup.log] if rollup.way == "delta" else [])):
         await connection.exec_driver_sql(f"alter table {identifier(table)} owner to {owner}")
-    functions = ["insert", "update", "delete", "truncate", "replace", "differ", "next"]
-    for function in (*functions, *(["merge"] if rollup.way == "delta" else [])):
+    for function in functions_of(rollup):
         name = identifier(rollup.beside(function))
         await connection.exec_driver_sql(f"revoke all on routine {name} from public")
         await connection.exec_driver_sql(f"alter routine {name} owner to {owner}")
 
 
-async def _checked(connection: Connection, rollup: Rollup) -> _Facts:
+async def checked(connection: Connection, rollup: Rollup) -> _Facts:
+    """What the server says of its table; UsageError for one whose rows cannot be counted."""
     facts = await _facts(connection, rollup.table)
     if facts.kind not in {"r", "p"}:
         mend = "Only what is written to can keep it: name the table itself."
@@ -290,7 +294,7 @@ async def _types(connection: Connection, rollup: Rollup) -> dict[str, tuple[str,
     return {name: (kind, foreign, array) for name, kind, foreign, array in rows}
 
 
-def _check_types(statements: Statements, types: dict[str, tuple[str, bool, bool]]) -> None:
+def check_types(statements: Statements, types: dict[str, tuple[str, bool, bool]]) -> None:
     """Refuse what would not stay exact, or what PostgreSQL's own schema cannot compare."""
     rollup = statements.rollup
     what = f"The rollup {rollup.qualified}"
@@ -319,7 +323,7 @@ async def _triggered(connection: Connection, rollup: Rollup, part: Name) -> bool
     return bool((await connection.exec_driver_sql(_TRIGGERED, (identifier(part), name))).all()[0][0])
 
 
-def _indexes(rollup: Rollup) -> list[Index]:
+def stored_indexes(rollup: Rollup) -> list[Index]:
     """Its indexes over the table of its groups, where each column goes by the name that it has there."""
     made = []
     for index in rollup.indexes:

@@ -46,7 +46,7 @@ async def merge(database: Database, rollup: Rollup, *, lines: int = BATCH_LINES,
     whole = False
     while not whole and (batches is None or done < batches):
         async with database.transaction(within=0) as connection:
-            await alone_until_commit(connection, lock(rollup))
+            await alone_until_commit(connection, lock(rollup.name))
             await plainly(connection)
             count: int = (await connection.exec_driver_sql(known.call("merge"), (lines,))).all()[0][0]
             done, taken, whole = done + 1, taken + count, count < lines

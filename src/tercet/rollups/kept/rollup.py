@@ -106,12 +106,7 @@ class Rollup:
 
     def beside(self, what: str) -> Name:
         """The name of something of its own, in its schema: its name with a word behind it, cut if it is too long."""
-        *schema, name = table_parts(self.name)
-        full = f"{name}_{what}"
-        if len(full.encode()) > NAME_BYTES_MAX:
-            end = f"_{hashlib.sha256(name.encode()).hexdigest()[:_DIGITS]}_{what}"
-            full = name.encode()[: NAME_BYTES_MAX - len(end)].decode(errors="ignore") + end
-        return (*schema, full)
+        return beside(self.name, what)
 
     @property
     def first(self) -> str:
@@ -154,6 +149,16 @@ class Rollup:
 
     def _invalid(self, reason: str, mend: str) -> SchemaInvalid:
         return SchemaInvalid(f"The rollup {self.name!r}", reason=reason, mend=mend)
+
+
+def beside(of: Name, what: str) -> Name:
+    """The name of what belongs to the rollup of this name; see Rollup.beside."""
+    *schema, name = table_parts(of)
+    full = f"{name}_{what}"
+    if len(full.encode()) > NAME_BYTES_MAX:
+        end = f"_{hashlib.sha256(name.encode()).hexdigest()[:_DIGITS]}_{what}"
+        full = name.encode()[: NAME_BYTES_MAX - len(end)].decode(errors="ignore") + end
+    return (*schema, full)
 
 
 def parent_columns(parent: Parent) -> Mapping[str, str]:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from tercet.rollups.blocks import blocks
 from tercet.rollups.kept.content import contents, counted
-from tercet.rollups.kept.rollup import parent_columns
+from tercet.rollups.kept.rollup import beside, parent_columns
 from tercet.sql import identifier
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     from tercet.rollups.kept.rollup import Rollup, Stored
     from tercet.sql.identifier import Name
@@ -69,18 +69,12 @@ class Statements:
         yield _function(sql["differ_function"], {**names, **held}, "differ", "")
         yield _function(sql["next_function"], names, "next", "")
 
-    def triggers(self, tables: Sequence[Name]) -> Iterator[str]:
-        """Lets the functions be called by what is written to these tables: the rollup's own, and its parts."""
-        sql = blocks(*BLOCKS)
-        for table in tables:
-            for event in EVENTS:
-                trigger = self.rollup.beside(event)
-                named = {
-                    "trigger": identifier(_last(trigger)),
-                    "function": identifier(trigger),
-                    "target": identifier(table),
-                }
-                yield sql[f"on_{event}"].format_map(named)
+    def triggers(self, table: str) -> Iterator[str]:
+        """Lets the functions be called by what is written to this table: the rollup's own, or a part of it."""
+        for event in EVENTS:
+            trigger = self.rollup.beside(event)
+            named = {"trigger": identifier(_last(trigger)), "function": identifier(trigger), "target": table}
+            yield blocks(*BLOCKS)[f"on_{event}"].format_map(named)
 
     def call(self, function: str) -> str:
         """Calls one of its functions that takes a range, or `next`, or `merge`."""
@@ -107,25 +101,33 @@ class Statements:
         return sql["view_parent"].format_map(named)
 
 
+def functions_of(rollup: Rollup) -> tuple[str, ...]:
+    """Those of its functions that it has."""
+    return tuple(one for one in FUNCTIONS if one != "merge" or rollup.way == "delta")
+
+
 def kept_table(rollup: Rollup) -> str:
     """Makes the table of its groups, empty, with the types that the server gives to its columns."""
-    return blocks(*BLOCKS)["kept"].format_map(_of_rows(rollup))
+    return blocks(*BLOCKS)["kept"].format_map(names_of(rollup))
 
 
 def probes(rollup: Rollup) -> tuple[str, str]:
     """What fails where a key or the condition depends on more than the row."""
-    sql, names = blocks(*BLOCKS), _of_rows(rollup)
+    sql, names = blocks(*BLOCKS), names_of(rollup)
     probed = ", ".join(f"({of})" for of in rollup.keys.values())
     return sql["probe"].format_map(names), sql["probe_index"].format_map({**names, "probed": probed})
 
 
-def drops(rollup: Rollup) -> Iterator[str]:
-    """Takes it away: its view, its functions with their triggers, its tables."""
-    yield f"drop view if exists {rollup.qualified}"
-    for function in FUNCTIONS:
-        yield f"drop routine if exists {identifier(rollup.beside(function))} cascade"
-    yield f"drop table if exists {identifier(rollup.place)}"
-    yield f"drop table if exists {identifier(rollup.log)}"
+def drops(name: Name) -> tuple[str, ...]:
+    """Takes the rollup of this name away: its view, its functions with their triggers, its tables."""
+    functions, tables = (
+        ", ".join(identifier(beside(name, one)) for one in some) for some in (FUNCTIONS, ("kept", "log"))
+    )
+    return (
+        f"drop view if exists {identifier(name)}",
+        f"drop routine if exists {functions} cascade",
+        f"drop table if exists {tables}",
+    )
 
 
 def definition(rollup: Rollup) -> str:
@@ -151,7 +153,7 @@ def _apply(sql: Mapping[str, str], names: Mapping[str, str], *, before: str, del
     return f"{filled}\n{sql['recount'].format_map({**names, 'forget': forget})}"
 
 
-def _of_rows(rollup: Rollup) -> dict[str, str]:
+def names_of(rollup: Rollup) -> dict[str, str]:
     """What can be said of the table's rows before any type is known."""
     keys = {identifier(name): of for name, of in rollup.keys.items()}
     contents = [f"{counted(kind, of)} as {identifier(name)}" for (kind, of), name in rollup.stored.items()]
@@ -176,7 +178,7 @@ def _names(known: Statements) -> dict[str, str]:
     """Everything that the braces of kept.sql stand for."""
     rollup, first = known.rollup, identifier(known.rollup.first)
     return {
-        **_of_rows(rollup),
+        **names_of(rollup),
         **_contents(known),
         **_same(rollup),
         "type": known.types[rollup.first],

@@ -50,7 +50,8 @@ def _ordered(scan: Scan) -> Iterator[Draft]:
         computed = any(not term.plain for term in (*found, *terms(single)))
         if found and computed and all(term.fit for term in found) and len(found) <= KEYS_MAX:
             before = lead[: KEYS_MAX - len(sorted_by)]
-            yield Draft((*before, *sorted_by), f"{said} {named(found)}", joint(single, before), ordered=True)
+            where = " among the rows that are asked for" if before else ""
+            yield Draft((*before, *sorted_by), f"{said} {named(found)}{where}", joint(single, before), ordered=True)
 
 
 KIND = Kind("expression", drafts)

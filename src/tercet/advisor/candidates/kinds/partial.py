@@ -25,6 +25,8 @@ WEIGHT_MIN = 0.8
 # Two constant conditions, alone and together, are what statements have.
 _CONDITIONS_MAX = 2
 _TESTS = frozenset({"equal", "any", "null", "not_null", "yes", "unlike"})
+# Less is told as less than that.
+_SAID_MIN = 0.01
 # Where so many rows hold no value, an index without them is much smaller; equalities and ranges imply IS NOT NULL.
 _EMPTY_MIN = 0.5
 
@@ -33,7 +35,9 @@ def drafts(scan: Scan, around: Around) -> Iterator[Draft]:
     """What was drafted before without the columns of the condition, which stands in WHERE instead."""
     found = sorted((one for one in scan.conditions if _fits(one, around)), key=lambda one: (one.share, one.sql))
     found = found[:_CONDITIONS_MAX]
-    sets = [(one,) for one in found] + ([tuple(found)] if len(found) > 1 else [])
+    # Of two values that are asked for, one is a key: the next statement asks for another.
+    both = len(found) > 1 and not all(one.test in {"equal", "any"} for one in found)
+    sets = [(one,) for one in found] + ([tuple(found)] if both else [])
     for draft in around.made:
         if draft.where is None and not draft.unique and draft.method in {"btree", "gin"}:
             for some in sets:
@@ -64,6 +68,7 @@ def _steady(one: Condition, around: Around) -> bool:
 def _with(scan: Scan, draft: Draft, some: tuple[Condition, ...]) -> Iterator[Draft]:
     gone = {one.term.of for one in some}
     left = tuple(key for key in draft.keys if key.of not in gone)
+    done = f"{draft.why}; " if left else ""
     # What only the condition names is not needed: the planner knows that each row holds it.
     include = tuple(name for name in draft.include if name not in gone or name not in scan.once)
     if not left:
@@ -75,7 +80,9 @@ def _with(scan: Scan, draft: Draft, some: tuple[Condition, ...]) -> Iterator[Dra
     for one in some:
         held = one.term.of in {key.of for key in draft.keys}
         share *= 1.0 if held else one.share
-    why = f"{draft.why}; it holds only the rows where {where}, {_part(some):.0%} of the table"
+    part = _part(some)
+    told = f"{part:.0%}" if part >= _SAID_MIN else f"less than {_SAID_MIN:.0%}"
+    why = f"{done}it holds only the rows where {where}, {told} of the table"
     yield replace(draft, keys=left, include=include, where=where, why=why, share=share)
 
 

@@ -1,4 +1,4 @@
-"""Range: one range, behind the equalities; what stands behind a range finds nothing any more."""
+"""Range: one range, behind the equalities; a second behind it leaves rows out before they are fetched."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _RANGES_MAX = 2
 
 
 def drafts(scan: Scan, around: Around) -> Iterator[Draft]:
-    """Each of the narrowest ranges behind the equalities, and by itself."""
+    """Each of the narrowest ranges behind the equalities, and by itself; and the two together."""
     del around
     equal = scan.equal[: KEYS_MAX - 1]
     for one in scan.ranges[:_RANGES_MAX]:
@@ -26,6 +26,12 @@ def drafts(scan: Scan, around: Around) -> Iterator[Draft]:
             why = f"finds the rows by {named(terms(equal))} and walks the range of {one.term.sql}"
             yield Draft(made, why, joint((*equal, one), made))
         yield Draft(keys((one.term,)), f"walks the range of {one.term.sql}", one.share)
+    both = scan.ranges[:_RANGES_MAX]
+    if len(both) == _RANGES_MAX:
+        first, second = both
+        made = keys(terms(equal[: KEYS_MAX - _RANGES_MAX]), terms(both))
+        why = f"walks the range of {first.term.sql}, and looks at {second.term.sql} before it fetches a row"
+        yield Draft(made, why, joint((*equal, *both), made))
 
 
 KIND = Kind("range", drafts)

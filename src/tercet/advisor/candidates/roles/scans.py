@@ -10,13 +10,14 @@ from tercet.advisor.candidates.roles import share as shares
 from tercet.advisor.candidates.roles.conditions import comparisons, listed, term, told
 from tercet.advisor.candidates.roles.pushed import pushed
 from tercet.advisor.candidates.roles.scan import Condition, Link, Order, Scan
-from tercet.advisor.candidates.roles.used import once, used
+from tercet.advisor.candidates.roles.used import counted, once, used
 from tercet.advisor.scope import resolve
 from tercet.advisor.scope.block import references
 from tercet.errors import SqlInvalid
 from tercet.sql.tree import parse
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Iterator, Sequence
 
     from tercet.advisor.candidates.roles.conditions import Compared
@@ -96,10 +97,11 @@ def _of_block(block: Block, filters: Sequence[Tree], catalog: Catalog) -> Iterat
     for tree in filters:
         _told(tree, block.sources, roles)
     _semijoins(block, roles)
+    names = counted(block)
     for source in block.sources:
         if source.table is not None and not source.sampled:
             said = roles[source.number]
-            yield from _arms(_scan(block, source, whole(source.table, catalog), said), said)
+            yield from _arms(_scan(block, source, whole(source.table, catalog), said, names[source.number]), said)
 
 
 def whole(table: Table, catalog: Catalog) -> Table:
@@ -203,7 +205,7 @@ def _alias(sources: tuple[Source, ...], number: int) -> str:
     return next((one.alias for one in sources if one.number == number), "another table")
 
 
-def _scan(block: Block, source: Source, table: Table, roles: _Roles) -> Scan:
+def _scan(block: Block, source: Source, table: Table, roles: _Roles, names: Counter[str]) -> Scan:
     order, group, extremes = _order(block, source), _group(block, source), _extremes(block, source)
     return Scan(
         table, "", 1.0,
@@ -213,8 +215,8 @@ def _scan(block: Block, source: Source, table: Table, roles: _Roles) -> Scan:
         limited=block.limit is not None or bool(block.distinct_on),
         group=group,
         extremes=extremes,
-        used=used(block, source),
-        once=once(block, source),
+        used=used(block, source, names),
+        once=once(names),
         place=source.alias,
     )  # fmt: skip
 

@@ -2,38 +2,44 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
 from tercet.advisor.scope.block import references
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from tercet.advisor.scope.block import Block, Source
     from tercet.sql import Tree
 
 
-def used(block: Block, source: Source) -> frozenset[str] | None:
-    """The columns of a source that this block and all inside of it name; None where the rows themselves are needed."""
+def counted(block: Block) -> dict[int, Counter[str]]:
+    """How often this block and all inside of it name each column, by the numbers of its sources."""
+    found: dict[int, Counter[str]] = defaultdict(Counter)
+    for tree in _trees(block):
+        for one in references(tree):
+            if not one.up:
+                found[one.source][one.column] += 1
+    for inner in block.below():
+        for one in inner.outer:
+            if one.up == 1:
+                # However often it stands in there: certainly not only in a condition of this block.
+                found[one.source][one.column] += 2
+    return found
+
+
+def used(block: Block, source: Source, names: Collection[str]) -> frozenset[str] | None:
+    """The columns of a source that are named at all; None where the rows themselves are needed."""
     if source.table is None or block.locking or (block.kind != "select" and source.number == block.sources[0].number):
         return None
-    names = set(_counted(block, source))
-    return frozenset(names) if names <= {column.name for column in source.table.columns} else None
+    known = {column.name for column in source.table.columns}
+    return frozenset(names) if known.issuperset(names) else None
 
 
-def once(block: Block, source: Source) -> frozenset[str]:
-    """The columns of a source that are named in one place only."""
-    return frozenset(name for name, times in _counted(block, source).items() if times == 1)
-
-
-def _counted(block: Block, source: Source) -> Counter[str]:
-    here, outside = (source.number, 0), (source.number, 1)
-    found = Counter(one.column for tree in _trees(block) for one in references(tree) if (one.source, one.up) == here)
-    for inner in block.below():
-        # However often it stands in there: certainly not only in a condition of this block.
-        found.update(2 * [one.column for one in inner.outer if (one.source, one.up) == outside])
-    return found
+def once(names: Counter[str]) -> frozenset[str]:
+    """The columns that are named in one place only."""
+    return frozenset(name for name, times in names.items() if times == 1)
 
 
 def _trees(block: Block) -> Iterator[Tree]:

@@ -61,9 +61,10 @@ class Search:
         become slower on the way: what is taken later often mends it.
         """
         waiting = {move: saved / max(self._ledger.size(move), 1) for move, saved in moves.items()}
+        order = {move: at for at, move in enumerate(sorted(moves, key=sorted))}
         fresh: dict[Names, Place] = {}
         while waiting and not self._late():
-            move = min(waiting, key=lambda one: (-waiting[one], sorted(one)))
+            move = min(waiting, key=lambda one: (-waiting[one], order[one]))
             if waiting[move] * self._ledger.size(move) <= self.worth.least:
                 del waiting[move]
                 continue

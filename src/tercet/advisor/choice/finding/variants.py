@@ -39,7 +39,9 @@ def _shorter(candidates: Sequence[Candidate]) -> Iterator[Candidate]:
             yield _made(one, replace(index, include=()), f"{one.why}; without the columns it would carry")
         for count in range(len(index.keys) - 1, 0, -1):
             shorter = replace(index, columns=index.keys[:count], include=())
-            yield _made(one, shorter, f"{one.why}; by its first {count} of {len(index.keys)} columns")
+            yield _made(
+                replace(one, ordered=False), shorter, f"{one.why}; by its first {count} of {len(index.keys)} columns"
+            )
 
 
 def _merged(candidates: Sequence[Candidate]) -> Iterator[Candidate]:
@@ -62,7 +64,7 @@ def _merged(candidates: Sequence[Candidate]) -> Iterator[Candidate]:
 
 def _made(candidate: Candidate, index: Index, why: str) -> Candidate:
     named = replace(index, name=index_name(index))
-    return replace(candidate, index=named, why=why)
+    return replace(candidate, index=named, why=why, reasons=())
 
 
 def _essence(index: Index) -> tuple[object, ...]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from tercet.sql.identifier import table_parts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from tercet.advisor.catalog import Catalog, Standing, Table
     from tercet.advisor.port import Supposed
@@ -53,17 +54,25 @@ class Ground:
     def __init__(self, catalog: Catalog) -> None:
         self.catalog = catalog
         self._standing: dict[str, tuple[Table, Standing]] = {}
-        self._supposed: dict[str, Shape] = {}
+        # By name: the supposed ones, and those of the standing that were asked for.
+        self._shapes: dict[str, Shape] = {}
+        self._settings: dict[str, float] = {}
         for table in catalog.tables.values():
             for one in table.indexes:
                 self._standing[one.index.name] = (table, one)
+
+    def under(self, search_path: Sequence[str]) -> Ground:
+        """The same ground, where a table's name without a schema means what it means under this search_path."""
+        other = copy(self)
+        other.catalog = replace(self.catalog, search_path=tuple(search_path))
+        return other
 
     def learn(self, index: Index, supposed: Supposed) -> None:
         """From now on, plans may name this one."""
         table = self.table_of(index)
         pages = max(supposed.size_bytes / PAGE_BYTES, 1.0)
         tuples = supposed.tuples or max(table.rows if table else 0.0, 1.0)
-        self._supposed[index.name] = _shape(index, table, pages, supposed.height, tuples)
+        self._shapes[index.name] = _shape(index, table, pages, supposed.height, tuples)
 
     def table_of(self, index: Index) -> Table | None:
         """The table of an index, if the catalogue has it."""
@@ -78,19 +87,19 @@ class Ground:
         """The index that a step names."""
         if name is None:
             return None
-        if name in self._supposed:
-            return self._supposed[name]
-        if name not in self._standing:
-            return None
-        table, one = self._standing[name]
-        return _shape(one.index, table, max(one.pages, 1), None, max(one.tuples, 1.0))
+        if name not in self._shapes and name in self._standing:
+            table, one = self._standing[name]
+            self._shapes[name] = _shape(one.index, table, max(one.pages, 1), None, max(one.tuples, 1.0))
+        return self._shapes.get(name)
 
     def setting(self, name: str) -> float:
         """A setting as a number, PostgreSQL's default where the catalogue does not tell it."""
-        try:
-            return float(self.catalog.settings[name])
-        except (KeyError, ValueError):
-            return _DEFAULTS[name]
+        if name not in self._settings:
+            try:
+                self._settings[name] = float(self.catalog.settings[name])
+            except (KeyError, ValueError):
+                self._settings[name] = _DEFAULTS[name]
+        return self._settings[name]
 
     @property
     def tables_bytes(self) -> int:

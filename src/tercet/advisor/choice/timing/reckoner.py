@@ -10,6 +10,8 @@ from tercet.advisor.choice.timing.rows import Rows
 from tercet.advisor.choice.timing.speeds import Speeds
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tercet.advisor.choice.timing.ground import Ground, Shape
     from tercet.sql import Node, Plan
 
@@ -35,6 +37,15 @@ class Reckoner:
     def __init__(self, ground: Ground, speeds: Speeds | None = None) -> None:
         self.ground = ground
         self.speeds = speeds or Speeds()
+        self._others: dict[Sequence[str], Reckoner] = {}
+
+    def under(self, search_path: Sequence[str]) -> Reckoner:
+        """The same for plans of statements with this search_path; () is the database's own."""
+        if not search_path:
+            return self
+        if search_path not in self._others:
+            self._others[search_path] = Reckoner(self.ground.under(search_path), self.speeds)
+        return self._others[search_path]
 
     def ms(self, plan: Plan, *, off: float = 1.0) -> float:
         """What one call takes, in milliseconds of the server that the speeds are of.

@@ -69,18 +69,38 @@ MANNERS = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Touching:
+    """What queries say that rows are made by: their tables and their constants. The same for every seed."""
+
+    tables: tuple[Table, ...]
+    own: Mapping[Place, tuple[str, ...]]
+    all: tuple[str, ...]
+    now: bool
+
+    @classmethod
+    def of(cls, queries: Sequence[Tree], catalog: Catalog) -> Touching:
+        """Of these queries."""
+        tables, _ = touched(queries, catalog)
+        return cls(tables, constants(queries, catalog), every_constant(queries), asks_the_clock(queries))
+
+
 def edge_data(queries: Sequence[Tree], catalog: Catalog, seed: int) -> tuple[Rows, ...]:
     """Rows for every table that the queries touch, tables that others refer to first; the same for the same seed.
 
     They honour NOT NULL, keys and foreign keys as the catalog knows them. Seeds count from 0, where all tables
     are empty, and grow from a row to a few hundred; beyond len(MANNERS) they begin again with other values.
     """
-    tables, _ = touched(queries, catalog)
-    maker = _Maker(queries, catalog, seed)
-    spared = maker.spared(tables)
-    for table in in_order(tables):
+    return data_for(Touching.of(queries, catalog), seed)
+
+
+def data_for(touching: Touching, seed: int) -> tuple[Rows, ...]:
+    """The same for queries that were looked at already."""
+    maker = _Maker(touching, seed)
+    spared, tables = maker.spared(touching.tables), in_order(touching.tables)
+    for table in tables:
         maker.fill(table, spared=table.name == spared)
-    return tuple(maker.made[table.name] for table in in_order(tables))
+    return tuple(maker.made[table.name] for table in tables)
 
 
 def in_order(tables: Sequence[Table]) -> tuple[Table, ...]:
@@ -109,14 +129,12 @@ def labels_of(column: Column, words: Sequence[str]) -> tuple[str, ...]:
 
 
 class _Maker:
-    def __init__(self, queries: Sequence[Tree], catalog: Catalog, seed: int) -> None:
+    def __init__(self, touching: Touching, seed: int) -> None:
         self.random = Random(seed)  # noqa: S311 - the same data each time is the point
         self.manner = MANNERS[seed % len(MANNERS)]
         self.made: dict[Qualified, Rows] = {}
-        self.own: Mapping[Place, tuple[str, ...]] = constants(queries, catalog)
-        self.all = every_constant(queries)
-        self.now = asks_the_clock(queries)
-        self.most = next(most for count, most in _MOST if count >= len(touched(queries, catalog)[0]))
+        self.own, self.all, self.now = touching.own, touching.all, touching.now
+        self.most = next(most for count, most in _MOST if count >= len(touching.tables))
 
     def spared(self, tables: Sequence[Table]) -> Qualified | None:
         """The table that is to stay empty this time, if there is to be one."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from tercet.advisor.advice import Piece
 from tercet.advisor.candidates import extensions
+from tercet.advisor.flow.stand import table_of
 from tercet.sql.identifier import table_parts
 
 if TYPE_CHECKING:
@@ -23,6 +24,12 @@ if TYPE_CHECKING:
     from tercet.advisor.views import Policy, ViewCandidate
     from tercet.sql import Index
 
+# Said of an index of a partitioned table.
+_WHOLE = (
+    "a partitioned table takes none concurrently: this statement holds up those who write to it while it runs, and "
+    "tercet advise --apply builds it part by part without that"
+)
+
 
 def index_piece(one: Picked, held: Held | None, catalog: Catalog, *, scale: float = 1.0) -> Piece:
     """An index to make, and before it what it rests on; its size as it was built, if it was."""
@@ -34,9 +41,15 @@ def index_piece(one: Picked, held: Held | None, catalog: Catalog, *, scale: floa
     if held is not None and held.state == "unproved":
         why += f"; not proved: {held.why}"
     built = held.size_bytes if held is not None else 0
+    table = table_of(index, catalog)
+    whole = table is not None and catalog.tables[table].kind == "p"
+    if whole:
+        why += f"; {_WHOLE}"
     return Piece(
-        "index", why, (*(f"{each};" for each in extensions(index, catalog)), f"{index.create()};"),
-        (f"{index.drop()};",), dotted(index), keys(index), tuple(index.include), index.where, index.method,
+        "index", why,
+        (*(f"{each};" for each in extensions(index, catalog)), f"{index.create(concurrently=not whole)};"),
+        (f"{index.drop(concurrently=not whole)};",), dotted(index), keys(index),
+        tuple(index.include), index.where, index.method,
         round(built * scale) if built else one.supposed.size_bytes,
         # An index makes no write cheaper: what was measured below zero is noise.
         max(held.insert_percent, 0.0) if held is not None and held.insert_percent is not None else cost.percent,
@@ -78,11 +91,19 @@ def rewrite_piece(draft: Draft, one: Rewrite, held: Held | None) -> Piece:
     """Another text for the program, with what it rests on."""
     why = f"{', '.join(one.rules)}{': ' + '; '.join(one.conditions) if one.conditions else ''}"
     if held is not None and held.state == "unproved":
-        why += f"; not proved: {held.why}"
+        why += f"; not proved: {held.why}{_resting(draft)}"
     return Piece(
         "rewrite", why, (one.after,), (one.before,), helps=(draft.fingerprint,), rejected=tuple(draft.rejected),
         value=one,
     )  # fmt: skip
+
+
+def _resting(draft: Draft) -> str:
+    """What still speaks for a rewrite whose answers were empty."""
+    if draft.verified is None or draft.verified.proof.rows != 0:
+        return ""
+    generated = ", and on generated rows, on which it answered the same" if draft.forms[0].compared else ""
+    return f"; it rests on its rules{generated}"
 
 
 def view_piece(
@@ -135,7 +156,9 @@ def keys(index: Index) -> tuple[str, ...]:
 
 
 def _lost(cost: WriteCost) -> str:
-    lost = f"; updates that set its columns leave their page ({len(cost.hot_lost)} statements)" if cost.hot_lost else ""
+    count = len(cost.hot_lost)
+    told = f"{count} statement{'' if count == 1 else 's'}"
+    lost = f"; updates that set its columns leave their page ({told})" if count else ""
     return f"{lost}{'; ' + cost.note if cost.note else ''}"
 
 

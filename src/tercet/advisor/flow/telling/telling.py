@@ -11,7 +11,7 @@ from tercet.advisor.flow.stand import tables_of
 from tercet.advisor.flow.summing import floor
 from tercet.advisor.flow.telling import pieces as made
 from tercet.advisor.flow.telling.keeping import base_tables, view_policy, worth_keeping
-from tercet.units import duration
+from tercet.units import duration, size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tercet.advisor.advice import Engine, Kind, Piece
     from tercet.advisor.candidates import Finding
     from tercet.advisor.catalog import Catalog
-    from tercet.advisor.choice import Dropped
+    from tercet.advisor.choice import Dropped, Picked
     from tercet.advisor.flow.draft import Draft, Wishes
     from tercet.advisor.flow.indexing import Indexing
     from tercet.advisor.flow.proving import Proved
@@ -28,6 +28,12 @@ if TYPE_CHECKING:
     from tercet.advisor.query import Query, Workload
     from tercet.advisor.verify.change import Held
     from tercet.advisor.views import Policy, ViewCandidate
+
+# Counters that were never reset do not say since when they run.
+_WRITES_UNKNOWN = (
+    "nobody knows for how long the tables' writes were counted: new indexes were weighed against the writes of these "
+    "statements only"
+)
 
 
 _STANDBY = (
@@ -62,6 +68,8 @@ def tell(found: Found) -> Advice:
     statements = [teller.statement(draft, pieces) for draft in found.drafts]
     ordered = sorted(statements, key=lambda one: -_saved(one))
     notes = [*_of_login(found), *found.notes, *found.indexing.choice.notes, *found.stand.notes, *found.proved.notes]
+    if any(one.write_cost.ms_a_second is None for one in found.indexing.choice.picked):
+        notes.append(_WRITES_UNKNOWN)
     notes += [f"left out: {one.why}: {one.sql[:80]}" for one in found.workload.skipped]
     return Advice(
         (*ordered, *map(_unexamined, found.others)), pieces, found.engine, found.workload.source,
@@ -97,6 +105,8 @@ class _Teller:
         self._found = found
         self._choice, self._proved = found.indexing.choice, found.proved
         self._withdrawn: dict[str, list[Rejected]] = {}
+        # What there was no room for within the budget, by the statements that it would be for.
+        self._left_out: dict[str, list[str]] = {}
         self._lacking = {one.index for one in found.indexing.findings if one.action == "create"}
         self._by = {draft.asked.fingerprint: draft.fingerprint for draft in found.drafts}
 
@@ -116,13 +126,27 @@ class _Teller:
         for picked in self._choice.picked:
             index = picked.candidate.index
             held = self._proved.held(index)
-            helps = self._asked(held.helps if held is not None and held.helps else picked.helps)
+            helps = self._helped(picked, held)
             if not self._holds(held, f"index {picked.candidate.name}", helps):
                 continue
             scale = self._found.stand.scale(index)
             piece = replace(made.index_piece(picked, held, self._found.catalog, scale=scale), helps=helps)
             broken = next((one for one in rebuilds if _same_table(one, piece) and serves(one.index, index)), None)
             yield piece if broken is None else made.rebuilt_piece(broken, piece)
+
+    def _helped(self, picked: Picked, held: Held | None) -> tuple[str, ...]:
+        """Whom an index makes faster: shown by running it alone, or by what was run with it, or else by plan."""
+        if held is None or not held.helps:
+            return self._asked(picked.helps)
+        name, more = picked.candidate.index.name, []
+        for draft in self._found.drafts:
+            ran = draft.verified
+            if ran is None or ran.outcome == "unproved":
+                more += [draft.fingerprint] if draft.asked.fingerprint in picked.helps else []
+            elif ran.outcome == "faster" and ran.after is not None and ran.after.plan is not None:
+                # Another index may do as well in its place: without this one alone, nothing was slower.
+                more += [draft.fingerprint] if name in ran.after.plan.indexes else []
+        return self._asked((*held.helps, *more))
 
     def _rewrites(self) -> Iterator[Piece]:
         for draft in self._found.drafts:
@@ -155,14 +179,34 @@ class _Teller:
                 yield made.drop_piece(one, suspects.get((_qualified(one), one.standing.index.name)))
 
     def _findings(self, told: Sequence[Piece]) -> Iterator[Piece]:
-        """Those that no piece says already."""
+        """Those that no piece says already; new indexes only while the budget has room for them, too."""
         rebuilt = {piece.value for piece in told}
+        taken = sum(piece.size_bytes for piece in told if piece.kind == "index")
         for one in self._found.indexing.findings:
             if one.action == "drop" or one.index in rebuilt:
                 continue
             if one.action == "create" and any(_leads(piece, one) for piece in told):
                 continue
-            yield made.finding_piece(one, self._found.indexing.sizes.get(one.index.name), self._deleting(one))
+            piece = made.finding_piece(one, self._found.indexing.sizes.get(one.index.name), self._deleting(one))
+            if one.action == "create":
+                taken += piece.size_bytes
+                if not self._room(piece, taken):
+                    taken -= piece.size_bytes
+                    continue
+            yield piece
+
+    def _room(self, piece: Piece, taken: int) -> bool:
+        """Whether the budget holds with an index that is not of the choice; where it does not, that is told."""
+        budget = self._found.wishes.budget_bytes
+        # Of what no size is known, nobody can say that it fits.
+        if budget is None or (piece.size_bytes and taken <= budget):
+            return True
+        much = f"its {size(piece.size_bytes)}" if piece.size_bytes else "it, whose size is not known,"
+        why = f"{piece.why}; there is no room for {much} within the budget of {size(budget)}"
+        self._found.notes.append(f"left out: index on {piece.table} ({', '.join(piece.columns)}): {why}")
+        for fingerprint in piece.helps:
+            self._left_out.setdefault(fingerprint, []).append(why)
+        return False
 
     def _deleting(self, one: Finding) -> tuple[str, ...]:
         """The statements that delete from what a foreign key refers to."""
@@ -188,6 +232,7 @@ class _Teller:
         notes = [*draft.notes, *(f"not {one.what}: {one.why}" for one in self._withdrawn.get(draft.fingerprint, ()))]
         summed = floor(draft)
         notes += [summed] if summed else []
+        notes += self._left_out.get(draft.fingerprint, ())
         if not mine:
             after, notes = before, [f"left alone: {self._alone(draft)}", *notes]
         elif "view" in kinds:
@@ -235,6 +280,10 @@ class _Teller:
     def _alone(self, draft: Draft) -> str:
         if self._withdrawn.get(draft.fingerprint):
             return "what the planner promised did not hold when it was run"
+        picked = {one.candidate.name for one in self._choice.picked}
+        used = sorted(draft.outlook.used & picked) if draft.outlook is not None else []
+        if used and draft.verified is not None and draft.verified.outcome == "same":
+            return f"run with {', '.join(used)}, which the planner takes for it, it is not a tenth faster"
         return draft.alone or "nothing that was tried is worth its price"
 
 

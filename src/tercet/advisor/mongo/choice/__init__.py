@@ -3,6 +3,6 @@
 from tercet.advisor.mongo.choice.choose import choose
 from tercet.advisor.mongo.choice.draft import Draft, Form, Tried
 from tercet.advisor.mongo.choice.proving import Proved, prove
-from tercet.advisor.mongo.choice.trying import Trying
+from tercet.advisor.mongo.choice.trying import Trying, spread
 
-__all__ = ["Draft", "Form", "Proved", "Tried", "Trying", "choose", "prove"]
+__all__ = ["Draft", "Form", "Proved", "Tried", "Trying", "choose", "prove", "spread"]

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from tercet.advisor.mongo.choice.draft import Draft, Place, Tried
 
-# Of two after which about the same is left (within a twentieth), the smaller one.
+# Of two after which about the same is left (within a twentieth), the smaller one, unless a single query is worse off.
 _AS_GOOD = 0.05
 # What a person wants to look through, and what writers bear.
 _INDEXES_MAX = 20
@@ -23,21 +23,33 @@ def choose(
     """The candidates that are worth it together."""
     picked: list[Tried] = []
     costs: dict[Place, float] = {}
+    before = {(draft.fingerprint, *place): cost.ms for draft in drafts for place, cost in draft.before.items()}
     open_ = [one for one in tried if not one.rejected]
     room = float("inf") if budget is None else float(budget)
     while open_ and len(picked) < _INDEXES_MAX:
         gains = [(one, *_gain(drafts, costs, one)) for one in open_ if _size(one, ratios) <= room]
-        best, left = max(((gain, left) for _, gain, left in gains), default=(0.0, 0.0))
-        if best <= 0:
+        top, best, left = max(gains, key=lambda gain: gain[1], default=(None, 0.0, 0.0))
+        if top is None or best <= 0:
             break
-        one = min((one for one, gain, _ in gains if gain >= best - left * _AS_GOOD),
-                  key=lambda one: (_size(one, ratios), len(one.candidate.index.keys)))  # fmt: skip
+        alike = [
+            one for one, gain, _ in gains if gain >= best - left * _AS_GOOD and _as_good({**before, **costs}, one, top)
+        ]
+        one = min(alike, key=lambda one: (_size(one, ratios), len(one.candidate.index.keys)))
         picked.append(one)
         open_.remove(one)
         room -= _size(one, ratios)
         for place, ms in one.costs.items():
             costs[place] = min(ms, costs.get(place, ms))
     return tuple(picked)
+
+
+def _as_good(now: Mapping[Place, float], one: Tried, top: Tried) -> bool:
+    """Whether no query waits for it so much longer than for the other one that this would be worth an index."""
+    return all(
+        min(one.costs.get(place, ms), ms) * (1 - WORTH) <= top.costs[place]
+        for place, ms in now.items()
+        if top.costs.get(place, ms) < ms
+    )
 
 
 def _size(one: Tried, ratios: Mapping[str, float]) -> float:

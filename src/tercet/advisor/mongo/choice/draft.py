@@ -20,6 +20,8 @@ WORTH = 0.10
 # From here on a candidate makes a query dearer: a tenth may be noise, and what takes under a millisecond is noise.
 DEARER = 1.15
 DEARER_MS = 0.3
+# In pairs that all agree even this is none.
+SLOWER = 1.05
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from tercet.advisor.mongo.choice.choose import choose
+from tercet.advisor.mongo.choice.draft import WORTH
 from tercet.advisor.mongo.choice.trying import dearer, times
 from tercet.advisor.mongo.trial.mongo_desk import BUILD_ERRORS, RUN_ERRORS
 from tercet.advisor.verify.paired import compare_pairs
@@ -32,6 +34,15 @@ _WRITE_PAIRS = 3
 
 
 @dataclass
+class Pairs:
+    """One example without and with what was chosen."""
+
+    before: list[float] = field(default_factory=list)
+    after: list[float] = field(default_factory=list)
+    indexes: frozenset[str] = frozenset()
+
+
+@dataclass
 class Proved:
     """What stands: the indexes, and for each query how it fares with them."""
 
@@ -41,6 +52,8 @@ class Proved:
     before: dict[str, list[float]] = field(default_factory=dict)
     after: dict[str, list[float]] = field(default_factory=dict)
     told: dict[str, Told] = field(default_factory=dict)
+    # The same by example, with the indexes that its plan uses: what one gains must not hide what another suffers.
+    examples: dict[tuple[str, int], Pairs] = field(default_factory=dict)
     same: dict[str, bool | None] = field(default_factory=dict)
     rows: dict[str, int] = field(default_factory=dict)
     write_cost: dict[str, float] = field(default_factory=dict)
@@ -93,37 +106,73 @@ async def _beside(
             found = await trying.all_of([one.candidate for one in again], second, progress)
         finally:
             await _take_away(trying, built)
-        more = choose(second, found, trying.ratios, room)
-        if not more:
-            break
-        both = await _stands(trying, drafts, (*proved.picked, *more), progress)
+        both = await _joined_by(trying, drafts, proved, choose(second, found, trying.ratios, room), progress)
         if both is None:
-            # They stand without the new ones, whatever was said of them in that company.
-            for one in proved.picked:
-                one.rejected = ""
             break
         proved = both
     return proved
 
 
+async def _joined_by(
+    trying: Trying, drafts: Sequence[Draft], proved: Proved, more: Sequence[Tried], progress: Progress
+) -> Proved | None:
+    """How all fares with these as well, without those of them at fault; None if none can stay."""
+    both = None
+    while more and both is None:
+        both = await _stands(trying, drafts, (*proved.picked, *more), progress, proved)
+        if both is not None and _fallen_behind(drafts, more, both, proved):
+            both = None
+        stay = [one for one in more if not one.rejected]
+        if both is None:
+            # None of the new ones is at fault by itself, and what was there before stands without them.
+            more = [] if len(stay) == len(more) else stay
+    for one in proved.picked:
+        one.rejected = ""
+    return both
+
+
 def _open(one: Tried, proved: Proved, drafts: Sequence[Draft]) -> bool:
-    """Whether another look at this candidate may show something else."""
+    """Whether another look at this candidate may show something else, or it alone does better than all of these."""
     picked = [other.candidate for other in proved.picked]
     if one.candidate in picked or not one.size_bytes:
         return False
+    if any(one.costs.get(place, ms) <= ms * (1 - WORTH) for place, ms in _reached(proved).items()):
+        return True
     elsewhere = {other.index.collection for other in picked} - {one.candidate.index.collection}
     mates = [draft for draft in drafts if draft.fingerprint in one.candidate.helps]
     return one.harmful or any(elsewhere & draft.collections for draft in mates)
 
 
+def _reached(proved: Proved) -> dict[Place, float]:
+    return {(name, proved.forms[name], at): min(one.after) for (name, at), one in proved.examples.items()}
+
+
+def _fallen_behind(drafts: Sequence[Draft], more: Sequence[Tried], both: Proved, proved: Proved) -> bool:
+    """Mark those of the new ones by which a query is dearer than it was without them; whether there are any."""
+    labels = {draft.fingerprint: draft.query.label for draft in drafts}
+    found = False
+    for place, now in both.examples.items():
+        then = proved.examples.get(place)
+        users = [one for one in more if one.candidate.index.called in now.indexes]
+        if then is not None and users and dearer([min(then.after)], [min(now.after)]):
+            for one in users:
+                figures = times(min(then.after), min(now.after))
+                one.rejected = f"{labels[place[0]]} is quicker by what is there already: {figures}"
+                found = True
+    return found
+
+
 async def _stands(
-    trying: Trying, drafts: Sequence[Draft], picked: Sequence[Tried], progress: Progress
+    trying: Trying, drafts: Sequence[Draft], picked: Sequence[Tried], progress: Progress, known: Proved | None = None
 ) -> Proved | None:
-    """How all fares with these; None, and those at fault are marked, if something is dearer or needless."""
+    """How all fares with these; None, and those at fault are marked, if something is dearer or needless.
+
+    What goes by the same indexes as in `known` is not judged again: the same question twice brings chance twice.
+    """
     built = await _build(trying, picked)
     try:
         proved = await _run(trying, drafts, built, progress)
-        if _at_fault(drafts, built, proved):
+        if _at_fault(drafts, built, proved, known or Proved()):
             return None
     finally:
         await _take_away(trying, built)
@@ -165,24 +214,29 @@ async def _run(trying: Trying, drafts: Sequence[Draft], built: Sequence[Tried], 
 
 async def _pairs(trying: Trying, draft: Draft, form: int, built: Sequence[Tried], proved: Proved) -> None:
     name, desk = draft.fingerprint, trying.desk
-    examples = [example for one, example in draft.before if one == form]
+    pairs = {example: Pairs() for one, example in draft.before if one == form}
     mine = [one for one in built if one.candidate.index.collection in draft.collections]
     proved.forms[name] = form
-    before: list[float] = []
-    after: list[float] = []
     ends = time.monotonic() + _PAIRS_SECONDS
     for pair in range(_PAIRS if trying.thorough else _PAIRS_QUICK):
         if pair and time.monotonic() > ends:
             break
         await _show(trying, mine, hidden=True)
-        before.append(sum([(await desk.cost(draft.forms[0].commands[e])).ms for e in examples]) / len(examples))
+        for example, one in pairs.items():
+            one.before.append((await desk.cost(draft.forms[0].commands[example])).ms)
         await _show(trying, mine, hidden=False)
-        after.append(sum([(await desk.cost(draft.forms[form].commands[e])).ms for e in examples]) / len(examples))
-    proved.before[name], proved.after[name] = before, after
-    proved.told[name] = await desk.explain(draft.forms[form].commands[0])
+        for example, one in pairs.items():
+            one.after.append((await desk.cost(draft.forms[form].commands[example])).ms)
+    proved.before[name] = [fmean(each) for each in zip(*(one.before for one in pairs.values()), strict=True)]
+    proved.after[name] = [fmean(each) for each in zip(*(one.after for one in pairs.values()), strict=True)]
+    for example, one in pairs.items():
+        told = await desk.explain(draft.forms[form].commands[example])
+        one.indexes = told.indexes
+        proved.told.setdefault(name, told)
+        proved.examples[name, example] = one
     with_all = await desk.answer(draft.forms[form].commands[0])
     await _show(trying, mine, hidden=True)
-    without = await desk.answer(draft.forms[0].commands[0])
+    without = await desk.answer(draft.forms[0].commands[0]) if draft.before[0, 0].whole else None
     await _show(trying, mine, hidden=False)
     if with_all is None or without is None:
         proved.same[name], proved.rows[name] = None, 0
@@ -205,28 +259,21 @@ async def _show(trying: Trying, built: Sequence[Tried], *, hidden: bool) -> None
         await trying.desk.show(one.candidate.index.collection, one.candidate.index.called, hidden=hidden)
 
 
-def _at_fault(drafts: Sequence[Draft], built: Sequence[Tried], proved: Proved) -> bool:
+def _at_fault(drafts: Sequence[Draft], built: Sequence[Tried], proved: Proved, known: Proved) -> bool:
     """Mark what makes a query dearer or is used by none; whether there was any."""
     found = False
-    used = {(name, index) for name, told in proved.told.items() for index in told.indexes}
-    for draft in drafts:
-        name = draft.fingerprint
-        if name not in proved.before:
-            continue
-        before, after = min(proved.before[name]), min(proved.after[name])
-        for one in built:
-            if dearer(before, after) and (name, one.candidate.index.called) in used:
-                one.rejected = f"beside the others it makes {draft.query.label} dearer: {times(before, after)}"
-                found = True
+    labels = {draft.fingerprint: draft.query.label for draft in drafts}
     for one in built:
-        index = one.candidate.index
-        examples = {place[0] for place in one.costs}
-        taken = any((name, index.called) in used for name in examples)
-        # Only the first example's plan is looked at here: what other examples use was seen when it was tried.
-        others = any(place[2] for place in one.costs)
-        if not one.rejected and not taken and not others:
+        called = one.candidate.index.called
+        users = {place: pairs for place, pairs in proved.examples.items() if called in pairs.indexes}
+        for place, pairs in users.items():
+            judged = place in known.examples and known.examples[place].indexes == pairs.indexes
+            if not judged and dearer(pairs.before, pairs.after):
+                figures = times(min(pairs.before), min(pairs.after))
+                one.rejected = f"beside the others it makes {labels[place[0]]} dearer: {figures}"
+        if not users and not one.rejected:
             one.rejected = "no plan uses it any more once the others are there"
-            found = True
+        found = found or bool(one.rejected)
     return found
 
 

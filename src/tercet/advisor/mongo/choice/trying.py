@@ -6,9 +6,10 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tercet.advisor.mongo.choice.draft import DEARER, DEARER_MS, WORTH, Draft, Form, Tried
+from tercet.advisor.mongo.choice.draft import DEARER, DEARER_MS, SLOWER, WORTH, Draft, Form, Tried
 from tercet.advisor.mongo.parsing.access import accesses
 from tercet.advisor.mongo.trial.mongo_desk import BUILD_ERRORS, RUN_ERRORS
+from tercet.advisor.verify.paired import compare_pairs
 from tercet.units import duration
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class Trying:
 
     async def draft(self, query: Query) -> Draft:
         """Run it as it stands."""
-        draft = Draft(query, [Form(_spread(query.examples))])
+        draft = Draft(query, [Form(spread(query.examples))])
         if query.unrunnable:
             draft.notes.append(query.unrunnable)
         elif query.collection not in self.copied:
@@ -64,8 +65,9 @@ class Trying:
         """Measure one form of a query as things stand."""
         for example, command in enumerate(draft.forms[form].commands):
             try:
-                told = await self.desk.explain(command)
                 cost = await self.desk.cost(command, runs=self._runs + 1)
+                # What takes too long is not waited for twice.
+                told = await self.desk.explain(command, run=cost.whole)
             except RUN_ERRORS as error:
                 if example == 0:
                     draft.notes.append(f"it cannot be run: {error}")
@@ -124,17 +126,17 @@ class Trying:
             first = one.candidate.index.collection not in joined(command)
             if first and name not in await self.desk.chosen(command):
                 continue
-            told = await self.desk.explain(command)
+            cost = await self.desk.cost(command, runs=self._runs)
+            told = await self.desk.explain(command, run=cost.whole)
             if name in told.indexes:
-                one.costs[place] = (await self.desk.cost(command, runs=self._runs)).ms
-                one.told[place] = told
+                one.costs[place], one.told[place] = cost.ms, told
 
     async def _judge(self, one: Tried, name: str, drafts: Sequence[Draft]) -> None:
         """Throw it out if it makes a query dearer, or nothing cheaper."""
         by = {place: draft for draft in drafts if draft.runs for place in draft.places()}
         for place, ms in one.costs.items():
             before = by[place].before[place[1], place[2]].ms
-            if place[1] == 0 and dearer(before, ms):
+            if place[1] == 0 and dearer([before], [ms]):
                 told = await self._again(one, name, by[place], place)
                 if told is not None:
                     one.rejected, one.harmful = told, True
@@ -153,13 +155,14 @@ class Trying:
             without.append((await self.desk.cost(command)).ms)
             await self.desk.show(collection, name, hidden=False)
             with_.append((await self.desk.cost(command)).ms)
-        before, after = min(without), min(with_)
-        one.costs[place] = after
-        if not dearer(before, after):
+        one.costs[place] = min(with_)
+        if not dearer(without, with_):
             return None
         # Its examples differ by their values: a month may gain by what a year suffers from.
         which = f" (example {place[2] + 1})" if place[2] else ""
-        return f"makes {draft.query.label}{which} dearer: {times(before, after)} ({one.told[place].sentence()})"
+        return (
+            f"makes {draft.query.label}{which} dearer: {times(min(without), min(with_))} ({one.told[place].sentence()})"
+        )
 
     async def _useless(self, one: Tried, name: str, drafts: Sequence[Draft]) -> str:
         """Why nothing gets faster: the planner does not take it, or it does not help, also if it is told to."""
@@ -179,9 +182,11 @@ class Trying:
         return "the planner does not take it"
 
 
-def dearer(before: float, after: float) -> bool:
-    """Whether this is more than noise."""
-    return after > before * DEARER and after - before > DEARER_MS
+def dearer(before: Sequence[float], after: Sequence[float]) -> bool:
+    """Whether pairs say that it is: the quickest runs by more than noise, or nearly all of them by less."""
+    if min(after) - min(before) <= DEARER_MS:
+        return False
+    return min(after) > min(before) * DEARER or compare_pairs(before, after).surely_slower(SLOWER)
 
 
 def times(before: float, after: float) -> str:
@@ -194,7 +199,7 @@ def joined(command: Command) -> frozenset[str]:
     return frozenset(access.collection for access in accesses(command)[1:])
 
 
-def _spread(examples: tuple[Command, ...]) -> tuple[Command, ...]:
+def spread(examples: tuple[Command, ...]) -> tuple[Command, ...]:
     """The first, the last and the middle one."""
     if len(examples) <= EXAMPLES_RUN:
         return examples

@@ -1,4 +1,4 @@
-"""Runs commands on the sample and tells what they cost: the processor's time of a server that works for nobody else."""
+"""Runs commands and tells what they cost: the processor's time of a server of ours, or the clock of anybody's."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import bson
+import pymongo
 from bson.objectid import ObjectId
 from bson.raw_bson import RawBSONDocument
 from pymongo.errors import OperationFailure, PyMongoError
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     from tercet.advisor.mongo.index import MongoIndex
     from tercet.advisor.mongo.shape import Command
 
-# One run may take so long on the sample; a longer one counts as so long, which is long enough to be beaten.
+# One run may take so long on the sample; a longer one counts as so long, which is long enough to be beaten. The driver
+# is told it too: a limit of its client's would else take the place of the one in the command.
 RUN_MS = 5_000
 # What takes so long is run once: a machine disturbs seconds less than milliseconds, and somebody waits.
 _ONCE_MS = 1_500.0
@@ -51,10 +53,10 @@ class Cost:
 
 
 class Desk:
-    """Commands of one database on a throw-away server."""
+    """Commands of one database; one run may take `run_ms`."""
 
-    def __init__(self, database: AsyncDatabase[dict[str, Any]]) -> None:
-        self.database = database
+    def __init__(self, database: AsyncDatabase[dict[str, Any]], *, run_ms: int = RUN_MS) -> None:
+        self.database, self.run_ms = database, run_ms
         self._raw = database.with_options(codec_options=bson.codec_options.CodecOptions(document_class=RawBSONDocument))
         self.runs = 0
 
@@ -65,20 +67,33 @@ class Desk:
             found.append(await self._once(command, hint))
         return min(found, key=lambda one: one.ms)
 
-    async def explain(self, command: Command, *, hint: Any = None) -> Told:
-        """The plan that the server chooses by itself, or with this hint, and what it read."""
-        asked = {"explain": spoken(command, hint), "verbosity": "executionStats", "maxTimeMS": RUN_MS}
+    async def wall_ms(self, command: Command) -> float | None:
+        """Milliseconds of one run by the clock, where others work too; None if it takes too long."""
+        began = time.perf_counter()
         try:
-            return read(await self.database.command(asked))
-        except OperationFailure as error:
-            if error.code != _TOO_LONG:
+            with pymongo.timeout(self.run_ms / 1e3):
+                await self._count(command, None)
+        except PyMongoError as error:
+            if not error.timeout:
                 raise
-            return read(await self.database.command({**asked, "verbosity": "queryPlanner"}))
+            return None
+        return (time.perf_counter() - began) * 1e3
+
+    async def explain(self, command: Command, *, run: bool = True) -> Told:
+        """The plan that the server chooses by itself, and what it read, unless that is not wanted or takes too long."""
+        asked = {"explain": spoken(command), "verbosity": "executionStats", "maxTimeMS": self.run_ms}
+        if run:
+            try:
+                with pymongo.timeout(self.run_ms / 1e3):
+                    return read(await self.database.command(asked))
+            except PyMongoError as error:
+                if not error.timeout:
+                    raise
+        return read(await self.database.command({**asked, "verbosity": "queryPlanner"}))
 
     async def chosen(self, command: Command) -> frozenset[str]:
         """The indexes by which the planner enters the command's own collection, without running it to its end."""
-        asked = {"explain": spoken(command), "verbosity": "queryPlanner"}
-        return read(await self.database.command(asked)).indexes
+        return (await self.explain(command, run=False)).indexes
 
     async def answer(self, command: Command) -> tuple[str, int] | None:
         """What comes out, whatever its order, as something that can be compared, and how many rows; None too late."""
@@ -135,7 +150,7 @@ class Desk:
             except OperationFailure as error:
                 if error.code != _TOO_LONG:
                     raise
-                return Cost(RUN_MS, RUN_MS, 0, whole=False)
+                return Cost(self.run_ms, self.run_ms, 0, whole=False)
             runs += 1
             self.runs += 1
             wall = (time.perf_counter() - began) * 1e3
@@ -149,7 +164,7 @@ class Desk:
         return sum([1 async for _ in self._rows(command, hint, decoded=False)])
 
     async def _rows(self, command: Command, hint: Any, *, decoded: bool) -> Any:
-        asked = {**spoken(command, hint), "maxTimeMS": RUN_MS}
+        asked = {**spoken(command, hint), "maxTimeMS": self.run_ms}
         place = self.database if decoded else self._raw
         if "cursor" in asked or "find" in asked:
             async for row in await place.cursor_command(asked):

@@ -40,15 +40,15 @@ def apply(block: Block, facts: Facts) -> Changed | None:
         sign, left, right = operator(node), node.tree("lexpr"), node.tree("rexpr")
         if sign not in _FLIPPED or left is None or right is None:
             return None
-        cut = _cut(left, block, facts)
-        if cut is None:
+        found = _cut(left, block, facts)
+        if found is None:
             left, right, sign = right, left, _FLIPPED[sign]
-            cut = _cut(left, block, facts)
-        bounds = _bounds(right, cut.unit) if cut is not None else None
-        if cut is None or bounds is None:
+            found = _cut(left, block, facts)
+        bounds = _bounds(right, found.unit) if found is not None else None
+        if found is None or bounds is None:
             return None
         done = True
-        return _ranged(cut, sign, *bounds)
+        return _ranged(found, sign, *bounds)
 
     where = block.select.tree("where_clause")
     if where is None:
@@ -58,8 +58,8 @@ def apply(block: Block, facts: Facts) -> Changed | None:
     return Changed(block.select.replaced(where_clause=changed), why) if done else None
 
 
-def _cut(tree: Tree, block: Block, facts: Facts) -> _Cut | None:
-    """date_trunc('day', c), c::date or extract(year from c), of a moment that is the same for everybody."""
+def cut(tree: Tree) -> tuple[Tree, str] | None:
+    """What date_trunc('day', c), c::date or extract(year from c) cuts, and to which unit."""
     name, arguments = function(tree), tree.trees("args")
     if tree.kind == "TypeCast":
         inner, unit = tree.tree("arg"), "day" if _type(tree) == "date" else ""
@@ -70,8 +70,21 @@ def _cut(tree: Tree, block: Block, facts: Facts) -> _Cut | None:
             unit = "number of year" if unit == "year" else ""
     else:
         return None
-    if inner is None or unit not in {"day", "month", "year", "number of year"}:
+    return None if inner is None or unit not in {"day", "month", "year", "number of year"} else (inner, unit)
+
+
+def range_of(column: Tree, unit: str, sign: str, value: Tree) -> Tree | None:
+    """The range of moments, with the offset of UTC, that holds where a column cut to a unit is so compared."""
+    bounds = _bounds(value, unit)
+    return None if bounds is None else _ranged(_Cut(column, unit, zone=True), sign, *bounds)
+
+
+def _cut(tree: Tree, block: Block, facts: Facts) -> _Cut | None:
+    """A moment cut to a unit that is the same for everybody."""
+    parts = cut(tree)
+    if parts is None:
         return None
+    inner, unit = parts
     zoned = _in_utc(inner)
     column = zoned or inner
     found = block.scope.find(column) if column.kind == "ColumnRef" else None
@@ -132,19 +145,19 @@ def _next(moment: datetime, unit: str) -> datetime:
     return _at(moment.year + 1)
 
 
-def _ranged(cut: _Cut, sign: str, start: datetime, end: datetime) -> Tree:
-    low, high = (_written(moment, zone=cut.zone) for moment in (start, end))
+def _ranged(found: _Cut, sign: str, start: datetime, end: datetime) -> Tree:
+    low, high = (_written(moment, zone=found.zone) for moment in (start, end))
     match sign:
         case "<":
-            return compared(cut.column, "<", low)
+            return compared(found.column, "<", low)
         case "<=":
-            return compared(cut.column, "<", high)
+            return compared(found.column, "<", high)
         case ">":
-            return compared(cut.column, ">=", high)
+            return compared(found.column, ">=", high)
         case ">=":
-            return compared(cut.column, ">=", low)
+            return compared(found.column, ">=", low)
         case _:
-            both = all_of((compared(cut.column, ">=", low), compared(cut.column, "<", high)))
+            both = all_of((compared(found.column, ">=", low), compared(found.column, "<", high)))
             return both if both is not None else Tree("Null")
 
 

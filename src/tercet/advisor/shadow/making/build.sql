@@ -149,10 +149,11 @@ union
 select c.oid::bigint from pg_class c where c.oid = $1::text::regclass and c.relkind = 'r'
 
 -- name: made
--- The indexes that one statement has made, those of the partitions among them.
-select c.oid::bigint, c.relname, pg_relation_filepath(c.oid), m.amname, x.indrelid::bigint, c.relkind::text, n.nspname, t.relname
+-- The indexes of these names that were made, those of the partitions among them.
+select i.relname, c.oid::bigint, n.nspname, c.relname, c.relkind::text, pg_relation_filepath(c.oid), m.amname, x.indrelid::bigint,
+       t.relname
 from pg_class b
-join pg_class i on i.relname = $2 and i.relnamespace = b.relnamespace
+join pg_class i on i.relname = any ($2::text[]) and i.relnamespace = b.relnamespace
 cross join lateral (select p.relid::oid from pg_partition_tree(i.oid) p union select i.oid) f (oid)
 join pg_class c on c.oid = f.oid
 join pg_am m on m.oid = c.relam
@@ -162,7 +163,8 @@ join pg_namespace n on n.oid = c.relnamespace
 where b.oid = $1::text::regclass
 
 -- name: unswitched
-update pg_index x set indisvalid = false, indisunique = $2::boolean where x.indexrelid = any ($1::oid[])
+update pg_index x set indisvalid = false, indisunique = x.indexrelid = any ($2::oid[])
+where x.indexrelid = any ($1::oid[])
 
 -- name: switch
 update pg_index x set indisvalid = (x.indexrelid = any ($1::oid[]))

@@ -6,6 +6,9 @@ import re
 
 _ENTRY = re.compile(r":resno (\d+) .*?:resorigtbl (\d+) :resorigcol (\d+)", re.DOTALL)
 
+# A letter that stands for itself, a brace, a field's name, and what is between them.
+_PIECE = re.compile(r"\\.|[{}]|:\w*|[^\\{}:]+", re.DOTALL)
+
 
 def origins(action: str) -> dict[int, tuple[int, int]]:
     """(table's oid, column's number) by the number of the output column, from a view's stored query (pg_rewrite)."""
@@ -18,21 +21,16 @@ def origins(action: str) -> dict[int, tuple[int, int]]:
 
 def _outermost(action: str) -> str:
     """The target list of the outermost query, without those of the queries inside of it."""
-    depth, at, kept = 0, 0, []
+    depth, kept = 0, []
     inside = False
-    while at < len(action):
-        letter = action[at]
-        if letter == "\\":
-            at += 2
-            continue
-        if letter == "{":
+    for piece in _PIECE.findall(action):
+        if piece == "{":
             depth += 1
-        elif letter == "}":
+        elif piece == "}":
             depth -= 1
-        elif depth == 1 and letter == ":":
-            inside = action.startswith(":targetList", at)
+        elif depth == 1 and piece.startswith(":"):
+            inside = piece.startswith(":targetList")
         # An entry's own fields stand one deeper than the query's; its expression deeper still.
-        if inside and depth == 2:  # noqa: PLR2004 - {QUERY … {TARGETENTRY …}}
-            kept.append(letter)
-        at += 1
+        if inside and depth == 2 and not piece.startswith("\\"):  # noqa: PLR2004 - {QUERY … {TARGETENTRY …}}
+            kept.append(piece)
     return "".join(kept)

@@ -24,7 +24,7 @@ _DATABASE = "postgres"
 # Planning takes milliseconds; a statement with which the planner is lost for longer is refused.
 PLANNING_SECONDS = 60.0
 # Statements of one round trip: each locks a handful of things, and there is room for some hundred locks.
-_TOGETHER = 50
+TOGETHER = 50
 
 
 class Link:
@@ -73,8 +73,8 @@ class Link:
         waiting = list(wanted)
         while waiting:
             failed: list[tuple[Made, str]] = []
-            for at in range(0, len(waiting), _TOGETHER):
-                failed += await self._together(waiting[at : at + _TOGETHER])
+            for at in range(0, len(waiting), TOGETHER):
+                failed += await self._together(waiting[at : at + TOGETHER])
             if len(failed) == len(waiting):
                 return tuple(f"{made.what}: {why}" for made, why in failed)
             waiting = [made for made, _ in failed]

@@ -97,7 +97,12 @@ async def build(master: Link, hand: Link, dump: Dump, ends: str, data: Path) -> 
         built.places[place.oid] = place
     tables = Tables(master)
     await tables.read()
-    await asyncio.to_thread(_files, built, dump, tables)
+    writing = asyncio.ensure_future(asyncio.to_thread(_files, built, dump, tables))
+    try:
+        await asyncio.shield(writing)
+    finally:
+        # A thread cannot be stopped, and would write into a folder that is being taken away.
+        await asyncio.wait([writing])
     await resize(master, built.places.values())
     built.notes = tuple(notes)
     return built

@@ -7,6 +7,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from tercet.advisor.shadow.making.postgres import REFUSALS, refusal
+from tercet.sql import identifier
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,13 +24,16 @@ _PREPARED = "tercet_asked_"
 class Planning:
     """Switches indexes on and off, and explains."""
 
-    __slots__ = ("_hand", "_master", "_number", "_off", "_prepared", "explained")
+    __slots__ = ("_hand", "_master", "_number", "_off", "_prepared", "_search_path", "explained")
 
     def __init__(self, master: Link, hand: Link) -> None:
         self._master, self._hand = master, hand
         # Supposed ones that are on and real ones that are off, as the server has them.
         self._off: dict[int, bool] = {}
-        self._prepared: OrderedDict[str, str] = OrderedDict()
+        # EXECUTE by the statement and its search_path.
+        self._prepared: OrderedDict[tuple[str, tuple[str, ...]], str] = OrderedDict()
+        # As it is set on the one that plans; () is production's own.
+        self._search_path: tuple[str, ...] = ()
         self._number = 0
         self.explained = 0
 
@@ -37,16 +41,26 @@ class Planning:
         """From here on the one that plans cannot change anything, and plans what has $1 in it generically."""
         await self._hand.run(self._hand.statements["plan_only"])
 
-    async def explain(self, sql: str, on: frozenset[int], off: frozenset[int]) -> str | Refused:
+    async def explain(
+        self, sql: str, on: frozenset[int], off: frozenset[int], search_path: tuple[str, ...] = ()
+    ) -> str | Refused:
         """EXPLAIN's JSON with these supposed indexes there and these real ones not."""
         self.explained += 1
         try:
+            await self.under(search_path)
             await self._switch(on, off)
             asked = await self._executed(sql) if _PARAMETER.search(sql) else None
             text: str = await self._hand.connection.fetchval(f"explain (format json) {asked or sql}")
         except REFUSALS as error:
             return refusal((self._master, self._hand), sql, error)
         return text
+
+    async def under(self, search_path: tuple[str, ...]) -> None:
+        """Let names mean what they mean under this search_path from now on; () is production's own."""
+        if search_path != self._search_path:
+            path = ", ".join(identifier(schema) for schema in search_path)
+            await self._hand.run(f"set search_path = {path}" if path else "reset search_path")
+            self._search_path = search_path
 
     async def keep(self, oids: Iterable[int]) -> None:
         """Switch these on for good."""
@@ -67,9 +81,10 @@ class Planning:
 
     async def _executed(self, sql: str) -> str | None:
         """EXECUTE for a statement with parameters; None if there are none after all."""
-        call = self._prepared.get(sql)
+        asked = sql, self._search_path
+        call = self._prepared.get(asked)
         if call is not None:
-            self._prepared.move_to_end(sql)
+            self._prepared.move_to_end(asked)
             return call or None
         self._number += 1
         name = f"{_PREPARED}{self._number}"
@@ -77,9 +92,9 @@ class Planning:
         await self._hand.connection.fetch(f"prepare {name} as {sql}")
         count = (await self._hand.rows("parameters", name))[0][0]
         nothing = ", ".join(["null"] * count)
-        self._prepared[sql] = f"execute {name}({nothing})" if count else ""
+        self._prepared[asked] = f"execute {name}({nothing})" if count else ""
         if len(self._prepared) > _PREPARED_MAX:
             _, oldest = self._prepared.popitem(last=False)
             if oldest:
                 await self._hand.run(f"deallocate {oldest.removeprefix('execute ').partition('(')[0]}")
-        return self._prepared[sql] or None
+        return self._prepared[asked] or None

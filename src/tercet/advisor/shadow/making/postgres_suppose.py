@@ -5,20 +5,23 @@ from __future__ import annotations
 import asyncio
 import re
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
 from tercet.advisor.port import Refused, Supposed
 from tercet.advisor.shadow.explained import read
 from tercet.advisor.shadow.making import files
-from tercet.advisor.shadow.making.postgres import REFUSALS, refusal
+from tercet.advisor.shadow.making.postgres import REFUSALS, TOGETHER, refusal
 from tercet.advisor.shadow.making.postgres_build import Place, craft, resize
 from tercet.advisor.shadow.sizes import Size, size
 from tercet.sql import identifier
 from tercet.sql.identifier import NAME_BYTES_MAX
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
     from tercet.advisor.catalog import Table
     from tercet.advisor.shadow.making.postgres import Link
     from tercet.advisor.shadow.making.postgres_build import Built
@@ -52,52 +55,65 @@ class Workshop:
     # Who may count combinations of columns on production; nobody, unless that is allowed.
     sampler: Sampler | None = None
 
-    async def suppose(self, index: Index) -> Known | Refused:
-        """Make one index known and leave it switched off."""
+    async def suppose(self, indexes: Sequence[Index]) -> dict[str, Known | Refused]:
+        """Make indexes known and leave them switched off; those of one table together, as far as that goes."""
+        found: dict[str, Known | Refused] = {}
+        for several in _together(indexes):
+            found |= await self._several(several)
+        return found
+
+    async def _several(self, indexes: Sequence[Index]) -> dict[str, Known | Refused]:
+        """All or, where one of them is refused, each by itself."""
         try:
             async with self.master.connection.transaction():
-                return await self._made(index)
-        except asyncpg.DuplicateTableError:
-            room = NAME_BYTES_MAX - len(_OTHER_NAME)
-            other = index.name.encode()[:room].decode(errors="ignore") + _OTHER_NAME
-            if index.name.endswith(_OTHER_NAME):
-                return Refused(index.name, "an index of this name is there already")
-            made = await self.suppose(index.on(index.table, name=other))
-            return made if isinstance(made, Refused) else _named(made, index.name)
+                return dict(await self._made(indexes))
         except REFUSALS as error:
-            return refusal((self.master, self.hand), index.name, error)
+            if len(indexes) > 1 and not self.master.connection.is_closed():
+                return {index.name: one for index in indexes for one in (await self._several([index])).values()}
+            (index,) = indexes[:1]
+            return {index.name: await self._refused(index, error)}
 
-    async def _made(self, index: Index) -> Known:
-        leaves = [row[0] for row in await self.master.rows("leaves", index.qualified_table)]
+    async def _refused(self, index: Index, error: BaseException) -> Known | Refused:
+        """Another name for one whose name is taken, else the server's words."""
+        if not isinstance(error, asyncpg.DuplicateTableError):
+            return refusal((self.master, self.hand), index.name, error)
+        if index.name.endswith(_OTHER_NAME):
+            return Refused(index.name, "an index of this name is there already")
+        room = NAME_BYTES_MAX - len(_OTHER_NAME)
+        other = index.name.encode()[:room].decode(errors="ignore") + _OTHER_NAME
+        (made,) = (await self._several([index.on(index.table, name=other)])).values()
+        return made if isinstance(made, Refused) else _named(made, index.name)
+
+    async def _made(self, indexes: Sequence[Index]) -> dict[str, Known]:
+        """Indexes of one table."""
+        table, named = indexes[0].qualified_table, {index.name: index for index in indexes}
+        leaves = [row[0] for row in await self.master.rows("leaves", table)]
         heaps = [self.built.places[oid] for oid in leaves]
         await self.master.rows("small", leaves, [heap.small for heap in heaps])
         # A unique one is made plain first: of the two rows that stand for all, both may hold the same.
-        await self.master.run(re.sub("^create unique", "create", index.create(concurrently=False)))
-        if index.method not in _WRITTEN_AT_ONCE:
+        plain = (re.sub("^create unique", "create", index.create(concurrently=False)) for index in indexes)
+        await self.master.run(";\n".join(plain))
+        if any(index.method not in _WRITTEN_AT_ONCE for index in indexes):
             await self.master.run("checkpoint")
-        made = await self.master.rows("made", index.qualified_table, index.name)
-        sizes, places = [], []
-        for oid, name, path, method, table, kind, schema, _ in made:
-            if kind == "i":
-                place = Place(oid, schema, name, kind, path, method, table)
-                sizes.append(await self._sized(place, index))
-                places.append(place)
-        await resize(self.master, [*places, *heaps])
-        oids = [row[0] for row in made]
-        await self.master.rows("unswitched", oids, index.unique)
-        self.built.places |= {place.oid: place for place in places}
-        supposed = Supposed(
-            index.name,
-            sum(one.size_bytes for one in sizes),
-            height=max((one.height for one in sizes if one.height is not None), default=None),
-            tuples=sum(one.tuples for one in sizes),
-        )
-        return Known(supposed, tuple(oids), frozenset(row[1] for row in made), frozenset(row[7] for row in made))
+        made = await self.master.rows("made", table, list(named))
+        places = {row[1]: Place(*row[1:8]) for row in made if row[4] == "i"}
+        contents = await asyncio.to_thread(self._contents, places.values())
+        sizes = {}
+        for name, oid, *_ in made:
+            if oid in places:
+                sizes[oid] = await self._sized(places[oid], named[name], contents[oid])
+        await resize(self.master, [*places.values(), *heaps])
+        unique = [oid for name, oid, *_ in made if named[name].unique]
+        await self.master.rows("unswitched", [row[1] for row in made], unique)
+        self.built.places |= places
+        return {name: _known(name, [row[1:] for row in made if row[0] == name], sizes) for name in named}
 
-    async def _sized(self, place: Place, index: Index) -> Size:
+    def _contents(self, places: Iterable[Place]) -> dict[int, bytes]:
+        return {place.oid: (self.built.data / place.path).read_bytes() for place in places}
+
+    async def _sized(self, place: Place, index: Index, content: bytes) -> Size:
         """Estimate it, and give it a file that is as large."""
         table = self.tables.by_oid[place.table or 0]
-        content = await asyncio.to_thread((self.built.data / place.path).read_bytes)
         expressions = None
         if any(not isinstance(key.of, str) for key in index.keys):
             await self.tables.read(place.oid)
@@ -157,6 +173,31 @@ class Workshop:
         found = await self.hand.connection.fetchval(f"explain (format json) select from only {name} where {condition}")
         whole = await self.hand.connection.fetchval(f"explain (format json) select from only {name}")
         return min(1.0, read(found).rows / max(1.0, read(whole).rows))
+
+
+def _together(indexes: Sequence[Index]) -> Iterator[list[Index]]:
+    """Those of each table in their order, as many as one transaction holds; what is no B-tree apart."""
+    by_table: dict[str, list[Index]] = {}
+    for index in indexes:
+        by_table.setdefault(index.qualified_table, []).append(index)
+    for own in by_table.values():
+        for plain, run in groupby(own, lambda index: index.method in _WRITTEN_AT_ONCE):
+            several = list(run)
+            most = TOGETHER if plain else 1
+            yield from (several[at : at + most] for at in range(0, len(several), most))
+
+
+def _known(name: str, made: Sequence[Sequence[Any]], sizes: Mapping[int, Size]) -> Known:
+    """One index by the rows of its parts."""
+    oids, _, names, *_, tables = zip(*made, strict=True)
+    parts = [sizes[oid] for oid in oids if oid in sizes]
+    supposed = Supposed(
+        name,
+        sum(one.size_bytes for one in parts),
+        height=max((one.height for one in parts if one.height is not None), default=None),
+        tuples=sum(one.tuples for one in parts),
+    )
+    return Known(supposed, oids, frozenset(names), frozenset(tables))
 
 
 def _named(known: Known, name: str) -> Known:

@@ -37,8 +37,7 @@ async def suppose_view(workshop: Workshop, view: View, rows: float) -> tuple[Sup
         await _gone(workshop, view)
         return refusal((workshop.master, workshop.hand), name, error), ()
     indexes: list[Known] = []
-    for index in view.all_indexes:
-        known = await workshop.suppose(index)
+    for known in (await workshop.suppose(view.all_indexes)).values():
         if isinstance(known, Refused):
             await _gone(workshop, view)
             return Refused(name, known.why), ()

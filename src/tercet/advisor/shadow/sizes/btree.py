@@ -47,7 +47,8 @@ def leaf_pages(columns: Sequence[Column], rows: float, distinct: float, *, share
     rest = max(rest, 0.0)
     others = min(max(distinct - len(groups) - (nulls >= 1), 1.0 if rest >= 1 else 0.0), rest)
     if others >= 1:
-        total += others * sum(_spread(size, rest / others) for size in sizes) / len(sizes)
+        spread = {size: _spread(size, rest / others) for size in set(sizes)}
+        total += others * sum(spread[size] for size in sizes) / len(sizes)
     return _leaves(total, sizes if total >= rows * mean else [])
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import random
+from bisect import bisect
+from functools import lru_cache
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from tercet.advisor.catalog import Column, Statistics
 
@@ -30,6 +32,8 @@ _COMPRESSED_FROM = 512
 # So many rows are drawn to know the mean size of a tuple; it is off by well under a percent then.
 _DRAWS = 400
 _SEED = 5
+# Columns whose draws are kept, a few kilobytes each: one column is drawn for every index that it is in.
+_COLUMNS_MAX = 1000
 
 
 def aligned(size: float, to: int = _MAXALIGN) -> int:
@@ -39,8 +43,10 @@ def aligned(size: float, to: int = _MAXALIGN) -> int:
 
 def tuples(columns: Sequence[Column]) -> list[int]:
     """The sizes of index tuples of these columns, drawn as the statistics say that values are spread."""
-    drawn = [list(_values(column)) for column in columns]
-    return [_tuple(columns, [values[at] for values in drawn]) for at in range(_DRAWS)]
+    drawn = list(zip(*(_values(column) for column in columns), strict=True)) if columns else [()] * _DRAWS
+    # Few values differ in size, so few rows do.
+    sizes = {row: _tuple(columns, row) for row in set(drawn)}
+    return [sizes[row] for row in drawn]
 
 
 def null_tuple(count: int) -> int:
@@ -59,18 +65,21 @@ def _tuple(columns: Sequence[Column], sizes: Sequence[int | None]) -> int:
     return aligned((_HEADER_WITH_NULLS if None in sizes else _HEADER) + at)
 
 
-def _values(column: Column) -> Iterator[int | None]:
+@lru_cache(maxsize=_COLUMNS_MAX)
+def _values(column: Column) -> tuple[int | None, ...]:
     """So many sizes of values of a column, NULLs among them."""
     statistics = column.statistics
-    chance = random.Random(f"{_SEED} {column.name}")  # noqa: S311 - no secret: the same draws every time
     nulls = statistics.null_fraction if statistics else 0.0
     sizes, shares = _known(column, statistics)
+    if nulls <= 0 and min(sizes) == max(sizes):
+        return (sizes[0],) * _DRAWS
+    chance = random.Random(f"{_SEED} {column.name}")  # noqa: S311 - no secret: the same draws every time
     ends = list(accumulate(shares))
-    for _ in range(_DRAWS):
-        if chance.random() < nulls:
-            yield None
-        else:
-            yield chance.choices(sizes, cum_weights=ends)[0]
+    last = len(sizes) - 1
+    return tuple(
+        None if chance.random() < nulls else sizes[bisect(ends, chance.random() * ends[-1], 0, last)]
+        for _ in range(_DRAWS)
+    )
 
 
 def _known(column: Column, statistics: Statistics | None) -> tuple[list[int], list[float]]:

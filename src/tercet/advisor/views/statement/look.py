@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tercet.advisor import scope
+from tercet.advisor.views.statement.flat import flattened
 from tercet.advisor.views.statement.safety import check_kept, check_reading
 from tercet.advisor.views.statement.shape import (
     Graph,
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
 # Clauses that make another question of a SELECT.
 _CLAUSES = {
-    "with_clause": "it begins with WITH",
     "into_clause": "it writes (SELECT INTO)",
     "window_clause": "it has a WINDOW",
     "locking_clause": "it locks rows (FOR UPDATE)",
@@ -81,6 +81,10 @@ def _block(statement: Tree, catalog: Catalog, search_path: Sequence[str]) -> Blo
         block = scope.resolve(statement, catalog, search_path)
     except SqlInvalid as error:
         raise Unmatched(f"its names cannot be resolved: {error.reason}") from error
+    with_clause = statement.tree("with_clause")
+    if with_clause is not None and with_clause.get("recursive"):
+        raise Unmatched("it begins with WITH RECURSIVE")
+    block = flattened(block)
     if block.sublinks:
         raise Unmatched("it asks another question inside (a subquery in an expression)")
     if block.grouping_sets is not None:
@@ -134,7 +138,8 @@ class _Reading:
                 raise Unmatched(f"{one.alias} is a view: ask its tables")
             table = one.table
             if table is None or one.sampled or one.only:
-                raise Unmatched("something else than tables stands in FROM")
+                what = {"cte": "a WITH query", "subquery": "a subquery"}.get(one.kind, "something else than a table")
+                raise Unmatched(f"{what} stands in FROM that does more than select rows")
             name = table.name[1]
             if table.row_security:
                 raise Unmatched(f"{name} has row-level security, which does not apply to materialized views")

@@ -25,7 +25,7 @@ IMMUTABLE = frozenset({
     "upper", "concat_ws",
 })  # fmt: skip
 # The same within a statement: welcome when an answer is read, never in a view.
-_STABLE = frozenset(
+STABLE = frozenset(
     {"now", "statement_timestamp", "transaction_timestamp", "to_char", "to_date", "age", "make_interval"}
 )
 _READ_ONLY_GRAMMAR = frozenset({"ParamRef", "SQLValueFunction", "A_ArrayExpr", "RowExpr", "CollateClause"})
@@ -49,7 +49,7 @@ def check_reading(tree: Tree) -> None:
         if one.kind not in _GRAMMAR | _READ_ONLY_GRAMMAR:
             raise Unmatched(_strange(one))
         if one.kind == "FuncCall":
-            _check_call(one, IMMUTABLE | _STABLE | AGGREGATES)
+            _check_call(one, IMMUTABLE | STABLE | AGGREGATES)
         if one.text("op") in _WHO:
             raise Unmatched("it depends on who asks (current_user)")
 

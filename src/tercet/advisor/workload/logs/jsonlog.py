@@ -32,7 +32,7 @@ def read(lines: Iterator[str], tally: Tally) -> Iterator[Record]:
             continue
         try:
             line = decode(text)
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, RecursionError):
             tally.broken += 1
             continue
         tally.records += 1

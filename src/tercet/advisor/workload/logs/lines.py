@@ -26,13 +26,13 @@ def lines(path: Path, tally: Tally, told: Callable[[int], None] = lambda _: None
     Raises OSError if the file cannot be opened.
     """
     with path.open("rb") as raw:
-        packed = raw.read(2) == _GZIP
-        raw.seek(0)
+        # Not read: a pipe cannot be gone back in.
+        packed = raw.peek(len(_GZIP)).startswith(_GZIP)
         source = cast("IO[bytes]", gzip.GzipFile(fileobj=raw)) if packed else raw
         try:
             for number, line in enumerate(_bounded(source, tally)):
                 if number % _TOLD_EVERY == 0:
-                    told(raw.tell())
+                    told(raw.tell() if raw.seekable() else 0)
                 yield _decoded(line, tally)
         except (EOFError, gzip.BadGzipFile, zlib.error):
             tally.cut += 1

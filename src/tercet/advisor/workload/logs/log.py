@@ -44,7 +44,7 @@ def from_log(
     folding, tally, span = Folding(), Tally(), _Span()
     statements = 0
     for file in [file for path in given for file in _files(path)]:
-        for record in _records(file, tally, on_progress):
+        for record in _records(file, tally, on_progress, named=file in given):
             if database is not None and record.database not in {None, database}:
                 continue
             one = asked(record)
@@ -57,7 +57,8 @@ def from_log(
     return folding.workload(source, top=top, share=share, seconds=span.seconds)
 
 
-def _records(file: Path, tally: Tally, on_progress: Progress | None) -> Iterator[Record]:
+def _records(file: Path, tally: Tally, on_progress: Progress | None, *, named: bool) -> Iterator[Record]:
+    """The entries of a file; one that was not `named` itself may have been taken away meanwhile."""
     try:
         whole = file.stat().st_size
 
@@ -69,6 +70,9 @@ def _records(file: Path, tally: Tally, on_progress: Progress | None) -> Iterator
         first = list(islice(source, _LOOKED_AT))
         yield from _reader(first)(chain(first, source), tally)
     except OSError as error:
+        if isinstance(error, FileNotFoundError) and not named:
+            tally.gone += 1
+            return
         mend = "Name a file that can be read."
         raise DocumentInvalid(f"the log {file}", reason=error.strerror or str(error), mend=mend) from error
 
@@ -84,9 +88,14 @@ def _reader(first: list[str]) -> Callable[[Iterator[str], Tally], Iterator[Recor
 
 
 def _files(path: Path) -> list[Path]:
-    if path.is_dir():
-        return sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
-    if not path.exists():
+    try:
+        if path.is_dir():
+            return sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
+        there = path.exists()
+    except OSError as error:
+        mend = "Name a log that this user may read."
+        raise DocumentInvalid(f"the log {path}", reason=error.strerror or str(error), mend=mend) from error
+    if not there:
         mend = "Name a log of PostgreSQL, or the folder that it writes them to."
         raise DocumentInvalid(f"the log {path}", reason="there is no such file or folder", mend=mend)
     return [path]
@@ -100,6 +109,8 @@ def _say(folding: Folding, tally: Tally, statements: int) -> None:
         folding.skip("", f"{tally.garbled:,} lines of the log are not UTF-8; what could not be decoded is marked")
     if tally.cut:
         folding.skip("", f"{tally.cut:,} files of the log end in the middle of an entry")
+    if tally.gone:
+        folding.skip("", f"{tally.gone:,} files of the log were taken away before they were read")
     if not statements:
         why = "no entry of the log tells of a statement" if tally.records else "no entry in the form of PostgreSQL"
         mend = "it needs log_min_duration_statement or auto_explain, and lc_messages = 'C'"
@@ -132,4 +143,8 @@ _MOMENT = re.compile(MOMENT)
 
 def _moment(text: str) -> datetime | None:
     match = _MOMENT.match(text)
-    return datetime.fromisoformat(match[0].replace(",", ".")) if match else None
+    try:
+        return datetime.fromisoformat(match[0].replace(",", ".")) if match else None
+    except ValueError:
+        # Digits in their places that are no day.
+        return None

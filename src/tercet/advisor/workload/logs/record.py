@@ -31,3 +31,5 @@ class Tally:
     garbled: int = 0
     # A file that ended in the middle of what it holds: one that is being written, or cut while it was copied.
     cut: int = 0
+    # Files of a folder that were no longer there.
+    gone: int = 0

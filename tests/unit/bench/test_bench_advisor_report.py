@@ -59,7 +59,7 @@ def _whole() -> dict[str, Any]:
             "users": 1_000_000, "orders": 5_000_000, "advise_seconds": 120.0, "rung_1_to_hand": 1.02, "rung_2_ms": 0.6,
             "other_rows": [], "no_index_notes": ["no index …"], "undetermined_notes": ["LIMIT: …"], "rejected": [],
             "notes": ["no index …"], "pieces": [{"kind": "view", "ddl": ["create materialized view …"], "why": "…"}],
-            "ways": {"as written": timed},
+            "best_by_hand": "late", "ways": {"as written": timed, "by hand: late": timed, "advisor: rung 2": timed},
         },
         "planted": {"cases": 38, "ways": {"planned": way, "run": way}},
         "production": {"on": {"PostgreSQL 18.6": {
@@ -73,7 +73,10 @@ def _whole() -> dict[str, Any]:
             "prices": {"single_insert_ms": {"none": 0.2, "triggers": 0.46, "delta": 0.4}, "wrong_delta": 0,
                        "refresh": {"concurrently_seconds": 14.0}},
         },
-        "mongo": {"verdicts": {"daily revenue": {"as_good": True, "slower": False}}},
+        "mongo": {
+            "verdicts": {"daily revenue": {"as_good": True, "slower": False}},
+            "applied": {"refused": {"(status, created_at)": {"done": False}}, "stands": {"(user)": {"done": True}}},
+        },
     }  # fmt: skip
     for answer in questions.values():
         answer |= {"scale": 1.0, "servers": ["PostgreSQL 18.6"]}

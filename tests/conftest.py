@@ -5,7 +5,8 @@ fresh database each, `servers` the plain addresses. The servers live in a folder
 ports, so two test runs at once do not meet; they die with their worker, also when that is killed.
 
 They come from the locked wheels, so that every machine tests against the same ones;
-TERCET_TEST_SERVERS=path,wheel takes those on PATH first.
+TERCET_TEST_SERVERS=path,wheel takes those on PATH first, and TERCET_PG_HOME=FOLDER runs all tests on that PostgreSQL.
+A few tests run on other major versions by themselves, where these are installed or lie in TERCET_TEST_PG_HOMES/MAJOR.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import os
 import shutil
 import signal
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import hypothesis
@@ -23,8 +25,7 @@ import pytest
 from tercet.servers import Servers
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Coroutine, Iterator
 
     import asyncpg
     from pymongo import AsyncMongoClient
@@ -205,3 +206,18 @@ def redis_url(servers: TestServers) -> str:
     """A Redis database with nothing in it, nor in its neighbours."""
     servers.run(_flush_redis(servers.redis))
     return servers.redis
+
+
+@pytest.fixture
+def postgres_home(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], Path]:
+    """Makes another major version the one that servers are started of; skips where it is not on this machine."""
+
+    def named(major: int) -> Path:
+        places = (os.environ.get("TERCET_TEST_PG_HOMES", ""), "/usr/lib/postgresql")
+        for home in (Path(place) / str(major) for place in places if place):
+            if (home / "bin" / "postgres").is_file():
+                monkeypatch.setenv("TERCET_PG_HOME", str(home))
+                return home
+        pytest.skip(f"no PostgreSQL {major} on this machine")
+
+    return named

@@ -110,7 +110,7 @@ async def advise(
     )
     given = _given(workload)
     wishes.progress("reading the schema and its statistics", 0, 0)
-    catalog = await read(database)
+    catalog = await read(database, replicas=() if replica is None else (replica,))
     given = await with_values(database, given or await from_statistics(database), catalog)
     began = time.perf_counter()
     async with AsyncExitStack() as stack:

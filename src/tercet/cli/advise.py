@@ -77,7 +77,11 @@ _file = click.Path(path_type=Path)
 )
 @click.option("--verify", type=click.Choice(("on", "replica", "sample", "off")), help="Where what is said is run.")
 @click.option(
-    "--replica", "replicas", metavar="URL", multiple=True, help="For --verify replica and --review; or by settings."
+    "--replica",
+    "replicas",
+    metavar="URL",
+    multiple=True,
+    help="Its reads count, too; for --verify replica and --review.",
 )
 @click.option("--explain", "number", metavar="NUMBER", type=int, help="All about one piece of the last advice.")
 @click.option("--apply", "apply_numbers", metavar="NUMBERS", help="Do pieces of the last advice: 1,2.")
@@ -244,7 +248,7 @@ async def _advise(wish: _Wish, workload: Workload | None, told: Progress) -> Kep
         settings = await settings_of(wish.address, wish.folder)
         db = await stack.enter_async_context(opened(settings))
         replica = None
-        if wish.verify == "replica":
+        if wish.verify == "replica" or wish.replica is not None:
             replica = (await stack.enter_async_context(opened(_of_the_replica(settings, wish)))).postgres
         if workload is None:
             workload = await from_statistics(db.postgres)

@@ -17,7 +17,7 @@ from tercet.cli.advise_stale import check, made_by, standing
 from tercet.cli.advise_steps import numbers, picked, step
 from tercet.cli.advise_views import declared, instead, is_there, keeping, make
 from tercet.cli.keeping import keep, last
-from tercet.cli.opening import opened, place_of, settings_of
+from tercet.cli.opening import opened, place_of, refuse_replica, settings_of
 from tercet.errors import AdviceStale, UsageError
 from tercet.migrations import (
     BuildIndex,
@@ -32,6 +32,7 @@ from tercet.migrations import (
     build_index,
     drop_index,
     put_mark,
+    rebuild_index,
 )
 from tercet.migrations.steps import has_expression
 from tercet.rollups import Rollup, drop_kept, taken_back
@@ -47,11 +48,15 @@ if TYPE_CHECKING:
     from tercet.advisor import Catalog, Piece
     from tercet.advisor.report import Kept
     from tercet.cli.screen import Bars, Screen
-    from tercet.migrations import Blocker, Step
+    from tercet.migrations import Blocker, Connection, Step
     from tercet.sql import View
     from tercet.stores.postgres import Postgres
 
 _LOCK = "applying advice to this database"
+_OF_A_REPLICA = "Ask its primary for advice, and apply that there: what is built on it comes here by itself."
+# Before this version counters went to a process of their own, which tells them half a second later.
+_COUNTS_AT_ONCE = 150_000
+_COUNTING_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,23 +94,40 @@ async def _apply(wish: Wish, kept: Kept, pieces: Sequence[Piece], screen: Screen
         mend = "Name that one, or ask for advice anew."
         raise UsageError(f"The last advice is for {kept.place}, and not for {place_of(settings)}.", mend)
     marked: dict[str, Mark] = {}
-    async with opened(settings) as db, db.postgres.autocommit() as connection, alone(connection, _LOCK, wait=0):
+    async with opened(settings) as db:
+        await refuse_replica(db.postgres, _OF_A_REPLICA)
+        await _pieces(db.postgres, wish, kept, pieces, marked, screen)
+    # The server counts what our connections have read when they end: that was nobody's use of it.
+    async with opened(settings) as db, db.postgres.autocommit() as connection:
+        if marked:
+            await _counted(connection)
+        for index, mark in marked.items():
+            await put_mark(connection, index, mark, over=True)
+
+
+async def _counted(connection: Connection) -> None:
+    """Wait until the server tells what connections that have ended have read."""
+    version = (await connection.exec_driver_sql("select current_setting('server_version_num')::int")).all()[0][0]
+    if version < _COUNTS_AT_ONCE:
+        await asyncio.sleep(_COUNTING_SECONDS)
+
+
+async def _pieces(
+    database: Postgres, wish: Wish, kept: Kept, pieces: Sequence[Piece], marked: dict[str, Mark], screen: Screen
+) -> None:
+    async with database.autocommit() as connection, alone(connection, _LOCK, wait=0):
         for piece in pieces:
-            same = await schema_digest(db.postgres, without=made_by(kept.advice)) == kept.schema
+            same = await schema_digest(database, without=made_by(kept.advice)) == kept.schema
             with screen.bars() as bars:
-                lines = await _Applier(db.postgres, wish, kept, screen, bars, marked).apply(piece, same=same)
+                lines = await _Applier(database, wish, kept, screen, bars, marked).apply(piece, same=same)
             for line in lines:
                 screen.result(line)
             if same:
                 # What we have done ourselves does not make the rest of the advice old.
                 ours = made_by(kept.advice)
-                schema = await schema_digest(db.postgres, without=ours)
-                kept = replace(kept, schema=schema, tables=await table_digests(db.postgres, without=ours))
+                schema = await schema_digest(database, without=ours)
+                kept = replace(kept, schema=schema, tables=await table_digests(database, without=ours))
                 keep(kept, wish.folder)
-    # The server counts what our connections have read when they end: that was nobody's use of it.
-    async with opened(settings) as db, db.postgres.autocommit() as connection:
-        for index, mark in marked.items():
-            await put_mark(connection, index, mark, over=True)
 
 
 class _Applier:
@@ -146,10 +168,9 @@ class _Applier:
                 )
                 return [f"dropped, {size(piece.size_bytes)} given back", f"to take it back: {_closed(todo.undo)}"]
             case RebuildIndex():
-                async with self._database.autocommit() as connection:
-                    await connection.exec_driver_sql("set lock_timeout = 0")
-                    await connection.exec_driver_sql(f"reindex index concurrently {todo.index.qualified}")
-                    await connection.exec_driver_sql("reset lock_timeout")
+                await rebuild_index(
+                    self._database, todo.index, patience=self._wish.wait, on_waiting=self._on_waiting(todo.index.name)
+                )
                 return ["built anew"]
             case MakeView():
                 return await self._view(todo, piece)

@@ -15,7 +15,7 @@ from tercet.advisor.reading import read
 from tercet.advisor.report import Kept, schema_digest, table_digests
 from tercet.cli.advise_views import kept_words
 from tercet.cli.keeping import keep
-from tercet.cli.opening import opened, place_of, settings_of
+from tercet.cli.opening import opened, place_of, refuse_replica, settings_of
 from tercet.errors import StoreError
 from tercet.migrations import review
 from tercet.rollups import drift, standing, taken_back
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 _HEADER = ("", "what", "on", "since", "reads", "size", "promised", "verdict")
 _FIGURES = (4, 5, 6)
+_OF_A_REPLICA = "What only its primary reads is not counted here: give the primary's URL, and this one with --replica."
 
 
 def review_advice(address: str | None, folder: Path, replicas: Sequence[str], days: int, screen: Screen) -> bool:
@@ -67,6 +68,7 @@ async def _look(
     async with AsyncExitStack() as stack:
         settings = await settings_of(address, folder)
         db = await stack.enter_async_context(opened(settings))
+        await refuse_replica(db.postgres, _OF_A_REPLICA)
         others = [Settings.read({"postgres": one}) for one in replicas] or list(settings.replicas)
         places = [(await stack.enter_async_context(opened(one))).postgres for one in others]
         found = await review(db.postgres, places)

@@ -51,6 +51,14 @@ def run(arguments: Sequence[str] | None = None) -> int:
         # Whoever read us has gone (`tercet status | head -1`); the interpreter must not complain at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
+    except Exception as error:
+        from tercet.cli.refusal import refused  # noqa: PLC0415 - most commands end without it
+
+        told = refused(error)
+        if told is None:
+            raise
+        Screen().error(told)
+        return FAILED
 
 
 if __name__ == "__main__":

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from tercet.sql.port import Database
+
 # What advice can be asked for.
 Advised = Literal["postgres", "mongo"]
 # The questions of one advice come one after the other, and the search asks while statistics are read.
@@ -53,3 +55,11 @@ async def opened(settings: Settings, store: Advised = "postgres") -> AsyncIterat
         alone = replace(alone, postgres_url=None, mongo_pool_size=_POOL)
     async with Tercet.of(alone) as db:
         yield db
+
+
+async def refuse_replica(database: Database, mend: str) -> None:
+    """Raise UsageError where it is a replica: it takes no writes, and counts only what was read there."""
+    async with database.transaction() as connection:
+        replica = (await connection.exec_driver_sql("select pg_is_in_recovery()")).all()[0][0]
+    if replica:
+        raise UsageError("This database is a replica.", mend)

@@ -111,6 +111,17 @@ async def drop_index(
         await connection.exec_driver_sql(index.drop(concurrently=True))
 
 
+async def rebuild_index(
+    database: Database, index: Index, *, patience: str | float | None = None, on_waiting: Waiting | None = None
+) -> None:
+    """Build `index` anew in its own place, while its table is read and written; `patience` as with build_index."""
+    async with database.autocommit() as connection, patient(connection):
+        if patience is not None:
+            what = f"the rebuild of the index {index.name}"
+            await clear(database, index.qualified_table, what=what, wait=seconds(patience), on_waiting=on_waiting)
+        await connection.exec_driver_sql(f"reindex index concurrently {index.qualified}")
+
+
 @dataclass(frozen=True, slots=True)
 class _Builder:
     """Builds one index of one table on a connection that stands alone."""

@@ -91,3 +91,14 @@ def test_what_is_found_about_indexes_that_are_there(postgres_url: str) -> None:
         return wrong
 
     assert asyncio.run(work()) == []
+
+
+async def test_on_a_replica_no_index_is_called_unused(postgres_url: str) -> None:
+    """It does not count what its primary reads."""
+    connection = await asyncpg.connect(postgres_url)
+    await connection.execute("create table t (x int, y int); create index t_x on t (x)")
+    await connection.close()
+    async with Tercet(postgres=postgres_url) as db:
+        catalog = _observed(await read(db.postgres), {"days": 30, "reads": 20_000})
+    assert [_shown(one) for one in housekeeping(catalog, ())] == ["unused drop t_x"]
+    assert housekeeping(replace(catalog, standby=True), ()) == ()

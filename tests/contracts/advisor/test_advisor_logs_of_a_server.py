@@ -19,6 +19,7 @@ _SETTINGS = (
     "log_min_duration_statement = 0",
     "auto_explain.log_min_duration = 0",
 )
+_JSON_FROM = 15
 _FORMS = ("pg.log", "pg.csv", "pg.json")
 
 
@@ -34,7 +35,8 @@ async def _a_day(folder: Path) -> None:
     async with Servers(folder / "server", ("postgres",), durable=False, sources=("wheel",)) as addresses:
         connection = await asyncpg.connect(addresses.postgres)
         for setting in (*_SETTINGS, f"log_directory = '{folder}/log'"):
-            await connection.execute(f"alter system set {setting}")
+            known = connection.get_server_version().major >= _JSON_FROM
+            await connection.execute(f"alter system set {setting if known else setting.replace(',jsonlog', '')}")
         await connection.execute("create table t (a int, b text)")
         await connection.execute("create database elsewhere")
         await connection.close()
@@ -65,6 +67,8 @@ async def _asks(url: str) -> None:
 @pytest.mark.parametrize("form", _FORMS)
 def test_each_form_tells_the_same_statements_with_their_values(logs: Path, form: str) -> None:
     """Many lines, quotes, parameters, a prepared statement; a run that two entries tell counts once."""
+    if not (logs / form).is_file():
+        pytest.skip("this server (before 15) writes no such log")
     workload = from_log([logs / form], share=1.0)
     found = {query.sql: query for query in workload.queries if "from t" in query.sql.replace("FROM", "from")}
     calls = {sql: query.calls for sql, query in found.items()}
@@ -83,7 +87,7 @@ def test_each_form_tells_the_same_statements_with_their_values(logs: Path, form:
 
 def test_the_statements_of_another_database_are_left_out(logs: Path) -> None:
     """Where the log tells whose they are."""
-    for form in ("pg.csv", "pg.json"):
+    for form in (one for one in ("pg.csv", "pg.json") if (logs / one).is_file()):
         workload = from_log([logs / form], database="elsewhere", share=1.0)
         assert [query.sql for query in workload.queries] == ["select x from u"]
 

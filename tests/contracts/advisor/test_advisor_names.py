@@ -26,6 +26,7 @@ create table "Odd Table" ("Select" int, "a b" text);
 create view busy as select u.id, count(*) as n from users u join orders o on o.user_id = u.id group by u.id;
 """
 
+JSON_TABLE_FROM = 17
 # Each is made a view, whose columns and dependences the server knows.
 TAKEN = (
     "select * from users",
@@ -151,7 +152,10 @@ async def test_columns_and_outputs_are_those_that_the_server_finds(server: tuple
     url, catalog = server
     connection = await asyncpg.connect(url)
     try:
+        major = connection.get_server_version().major
         for sql in TAKEN:
+            if "json_table" in sql and major < JSON_TABLE_FROM:
+                continue
             block = scope.resolve(parse(sql), catalog)
             names = [one.name.replace("?column?", "column") for one in block.outputs]
             shown = names if len(set(names)) == len(names) else [f"c{at}" for at in range(len(names))]

@@ -128,3 +128,14 @@ async def test_a_database_nobody_has_asked_has_an_empty_workload(db: Tercet) -> 
     """Nothing counted is an answer."""
     workload = await from_statistics(db.postgres)
     assert (workload.queries, workload.share) == ((), 1.0)
+
+
+async def test_a_server_that_is_told_to_count_nothing_is_named_as_the_reason(postgres_url: str) -> None:
+    """Nobody is left to wonder why there are no statements."""
+    name = postgres_url.rpartition("/")[2]
+    async with Tercet(postgres=postgres_url) as before:
+        await _run(before, f"alter database {name} set pg_stat_statements.track = 'none'")
+    async with Tercet(postgres=postgres_url) as db:
+        await _run(db, "create table unseen (a int)", "select a from unseen where a = 5")
+        with pytest.raises(StatisticsMissing, match="is told to count nothing"):
+            await from_statistics(db.postgres)

@@ -20,10 +20,11 @@ from tercet.sql import Index, Key, Plan, Statement, View
 from tercet.sql.schema import Expression
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from tests.conftest import TestServers
 
+RANGES_TOLD = 17
 SCHEMA = Path(__file__).with_name("shadow_schema.sql")
 
 # Each plans over something else: an odd name, a partition, an expression, a kind of index, a statistic of its own.
@@ -115,6 +116,11 @@ def _guessed(sql: str) -> bool:
     return any(kind in sql for kind in ("note @@", "tags @>", "doc @>"))
 
 
+def _untold(sql: str, major: int) -> bool:
+    """Before version 17 nobody but a superuser can read a range's histogram."""
+    return "span" in sql and major < RANGES_TOLD
+
+
 @pytest.mark.parametrize("sql", STATEMENTS)
 def test_a_shadow_plans_as_the_server_does_at_the_same_cost(world: World, sql: str) -> None:
     """Every step, every index and the whole cost are the server's own."""
@@ -122,6 +128,8 @@ def test_a_shadow_plans_as_the_server_does_at_the_same_cost(world: World, sql: s
     assert _shape(mine.root) == _shape(real.root)
     # Of a GIN index only its length is known; how many entries it has is worked out.
     near = 0.3 if _guessed(sql) else 1e-9
+    if _untold(sql, world.direct.get_server_version().major):
+        return
     assert mine.root.cost == pytest.approx(real.root.cost, rel=near)
 
 
@@ -342,27 +350,22 @@ def test_an_index_that_cannot_be_is_refused_and_one_that_has_a_name_twice_is_tak
     assert costed.used == {"orders_user"}
 
 
-OTHER = Path("/usr/lib/postgresql/15/bin")
-
-
-@pytest.mark.skipif(not (OTHER / "postgres").is_file(), reason="no PostgreSQL 15 on this machine")
-async def test_another_major_version_has_a_shadow_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("major", [14, 15, 16, 17])
+async def test_another_major_version_has_a_shadow_of_its_own(major: int, postgres_home: Callable[[int], Path]) -> None:
     """What a program of that version plans is planned by one of that version, at the same cost."""
-    monkeypatch.setenv("TERCET_PG_HOME", str(OTHER))
+    postgres_home(major)
     with tempfile.TemporaryDirectory() as folder:
         async with Servers(folder, ("postgres",), durable=False, sources=("path",)) as addresses:
-            monkeypatch.delenv("TERCET_PG_HOME")
             direct = await asyncpg.connect(addresses.postgres)
             await direct.execute(SCHEMA.read_text(encoding="utf-8"))
             await direct.execute("vacuum")
             async with Tercet(postgres=addresses.postgres) as db, await shadow(db.postgres, Catalog()) as made:
-                assert made.why.startswith("PostgreSQL 15 plans")
+                assert made.why.startswith(f"PostgreSQL {major} plans")
                 for sql in STATEMENTS:
                     real = Plan.read(await direct.fetchval(f"explain (format json) {sql}"))
                     mine = await made.plan(sql)
                     assert isinstance(mine, Plan), mine
-                    # A range's histogram can be read by nobody but its owner's superuser before version 17.
-                    if _guessed(sql) or "span" in sql:
+                    if _guessed(sql) or _untold(sql, major):
                         continue
                     assert _shape(mine.root) == _shape(real.root), sql
                     assert mine.root.cost == pytest.approx(real.root.cost, rel=1e-9), sql

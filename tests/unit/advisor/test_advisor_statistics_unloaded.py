@@ -24,7 +24,7 @@ class _Server:
     """Answers as PostgreSQL does; what is refused is in its own words."""
 
     def __init__(self, refused: str, *, current: bool = True, informed: bool = True) -> None:
-        self._refused, self._row = refused, ("public", current, informed)
+        self._refused, self._row = refused, ("public", current, informed, False)
 
     @asynccontextmanager
     async def transaction(self, *, within: str | float | None = None) -> AsyncIterator[_Server]:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -124,3 +125,24 @@ def test_progress_is_not_shown_off_a_terminal(capsys: pytest.CaptureFixture[str]
         steps.tell("postgres", "ready", last=True)
     shown = capsys.readouterr()
     assert (shown.out, shown.err) == ("", "")
+
+
+class _NoRoomError(Exception):
+    sqlstate = "53100"
+
+
+def test_what_postgresql_refuses_is_told_with_its_mend(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By its own code, whoever has wrapped it; any other fault is shown as one."""
+
+    def fails(error: Exception) -> int:
+        monkeypatch.setattr(group, "invoke", Mock(side_effect=error))
+        return run([])
+
+    wrapped = RuntimeError("outside")
+    wrapped.__cause__ = _NoRoomError("could not extend file: No space left on device")
+    assert fails(wrapped) == 1
+    assert "Make room on the server's disk" in capsys.readouterr().err
+    with pytest.raises(ZeroDivisionError):
+        fails(ZeroDivisionError())

@@ -114,6 +114,9 @@ def _double(table: Table, one: Standing, other: Standing, *, equal: bool) -> Fin
 
 
 def _unused(table: Table, catalog: Catalog, seconds: float) -> Iterator[Finding]:
+    # Its counters tell what was read there, and not what is read on its primary.
+    if catalog.standby:
+        return
     activity = table.activity
     reads = activity.sequential_scans + activity.index_scans
     known = activity.seconds > 0

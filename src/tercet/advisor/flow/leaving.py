@@ -28,8 +28,8 @@ def why_alone(draft: Draft, candidates: Sequence[Candidate], catalog: Catalog, c
     served = ", ".join(draft.plan_before.indexes) if draft.plan_before is not None else ""
     serves = f"{served} {'serve' if ',' in served else 'serves'} it already" if served else ""
     tables = [whole(catalog.tables[name], catalog) for name in tables_of(draft.asked, catalog)]
-    if not tables and (hidden := _hidden(draft, catalog)):
-        return f"this login may not read {', '.join(hidden)}, so nothing is known of what it asks"
+    if hidden := _hidden(draft, catalog):
+        return f"this login may not read {', '.join(hidden)}, so nothing is known of what it asks there"
     if tables and all(0 <= table.pages <= TINY_PAGES for table in tables):
         return f"its tables have at most {TINY_PAGES} pages, which are read at once whatever the indexes"
     if why := choice.why_not(draft.asked.fingerprint):

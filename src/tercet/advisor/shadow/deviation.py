@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import re
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from tercet.advisor.port import Refused
 from tercet.advisor.shadow import explained
-from tercet.sql import identifier
+from tercet.advisor.together import Question, about, together
+from tercet.advisor.workload.literals import parameters
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from tercet.advisor.query import Query
-    from tercet.sql.port import Connection, Database
+    from tercet.sql.port import Database
 
 # More statements say nothing that these do not, and each is planned on production once.
 STATEMENTS_MAX = 100
-# What all of them together may take there, and one alone.
-_ALL_SECONDS = 10.0
-_STATEMENT_SECONDS = 2.0
-_LOCK_MS = "500"
-
-_PARAMETER = re.compile(r"\$([1-9]\d*)")
+# What those that are asked together may take there.
+_SECONDS = 2.0
+# No name of a user's is like it; it is taken back at once.
+_NAME = "tercet_deviation"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,20 +44,17 @@ async def deviation(
     began = time.monotonic()
     errors: list[float] = []
     found = Deviation()
-    for query in queries[:STATEMENTS_MAX]:
-        if time.monotonic() - began > _ALL_SECONDS:
-            break
-        # Even to plan a write takes a lock that others can see.
-        if not query.reading:
+    # Even to plan a write takes a lock that others can see.
+    asked = [query for query in queries if query.reading][:STATEMENTS_MAX]
+    texts = [(query.examples[0].sql if query.examples else query.sql, query.search_path) for query in asked]
+    real = await _production(database, texts)
+    for (sql, path), told in zip(texts, real, strict=True):
+        mine = await explain(sql, path) if told is not None else None
+        if told is None or mine is None or isinstance(mine, Refused):
             continue
-        sql = query.examples[0].sql if query.examples else query.sql
-        real = await _production(database, sql, query.search_path)
-        mine = await explain(sql, query.search_path) if real is not None else None
-        if real is None or mine is None or isinstance(mine, Refused):
-            continue
-        there, here = explained.read(real), explained.read(mine)
+        there, here = explained.read(told), explained.read(mine)
         same = explained.shape(there) == explained.shape(here)
-        found = replace(found, plans=found.plans + 1, same=found.same + same, read_bytes=found.read_bytes + len(real))
+        found = replace(found, plans=found.plans + 1, same=found.same + same, read_bytes=found.read_bytes + len(told))
         errors.append(abs(here.total - there.total) / max(there.total, 1e-9))
     return replace(
         found,
@@ -69,37 +64,23 @@ async def deviation(
     )
 
 
-async def _production(database: Database, sql: str, search_path: Sequence[str]) -> str | None:
-    """Production's own EXPLAIN; None where it does not give one, for whatever reason."""
-    try:
-        async with database.transaction(within=_STATEMENT_SECONDS) as connection:
-            await connection.exec_driver_sql("set transaction read only")
-            await connection.exec_driver_sql("select set_config('lock_timeout', $1, true)", (_LOCK_MS,))
-            if search_path:
-                path = ", ".join(identifier(schema) for schema in search_path)
-                await connection.exec_driver_sql(f"set local search_path = {path}")
-            if _PARAMETER.search(sql):
-                return await _generic(connection, sql)
-            return await _text(connection, sql)
-    except Exception:  # noqa: BLE001 - a statement that cannot be planned there is nothing to compare with
-        return None
+async def _production(database: Database, asked: Sequence[tuple[str, tuple[str, ...]]]) -> list[str | None]:
+    """Production's own EXPLAIN of each, with the schemas it is read with; None where it gives none, whyever."""
+    found: list[str | None] = [None] * len(asked)
+    for path in dict.fromkeys(path for _, path in asked):
+        sent = {at: one for at, (sql, its) in enumerate(asked) if its == path and (one := _question(sql)) is not None}
+        try:
+            told = await together(database, list(sent.values()), within=_SECONDS, search_path=path)
+        except Exception:  # noqa: BLE001 - what cannot be planned there is nothing to compare with
+            return found
+        for at, plan in zip(sent, told, strict=True):
+            found[at] = plan
+    return found
 
 
-async def _generic(connection: Connection, sql: str) -> str:
-    # Prepared and taken back within the transaction; no name of a user's is like it.
-    await connection.exec_driver_sql("set local plan_cache_mode = force_generic_plan")
-    await connection.exec_driver_sql(f"prepare tercet_deviation as {sql}")
-    try:
-        count = (await connection.exec_driver_sql(_COUNT)).all()[0][0]
-        nothing = ", ".join(["null"] * count)
-        return await _text(connection, f"execute tercet_deviation({nothing})" if count else sql)
-    finally:
-        await connection.exec_driver_sql("deallocate tercet_deviation")
-
-
-async def _text(connection: Connection, sql: str) -> str:
-    value = (await connection.exec_driver_sql(f"explain (format json) {sql}")).all()[0][0]
-    return value if isinstance(value, str) else explained.written(value)
-
-
-_COUNT = "select cardinality(parameter_types) from pg_prepared_statements where name = 'tercet_deviation'"
+def _question(sql: str) -> Question | None:
+    numbers = parameters(sql)
+    if not numbers:
+        return Question(None, f"explain (format json) {sql}")
+    nothing = ", ".join(["null"] * numbers[-1])
+    return about(_NAME, sql, f"explain (format json) execute {_NAME}({nothing})")

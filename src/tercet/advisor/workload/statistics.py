@@ -44,7 +44,7 @@ async def from_statistics(database: Database, *, top: int = TOP, share: float = 
     async with marked(database).transaction(within=_WITHIN) as connection:
         for limit in _LIMITS:
             await connection.exec_driver_sql(limit)
-        schema, seconds, dropped = await _place(connection)
+        schema, seconds, dropped, silent = await _place(connection)
         asked = blocks(*_SQL)["heaviest"].format_map({"schema": schema})
         rows = (await connection.exec_driver_sql(asked, (_UTILITY, top * _SPARE, f"%{MARK}%"))).all()
     folding, hidden = Folding(), 0.0
@@ -58,18 +58,23 @@ async def from_statistics(database: Database, *, top: int = TOP, share: float = 
     if dropped:
         why = f"pg_stat_statements had no room and has let go of the rarest {dropped:,} times"
         folding.skip("", f"{why}; more are kept with a greater pg_stat_statements.max")
-    return folding.workload(_SOURCE, top=top, share=share, seconds=seconds, fingerprints=fingerprints, whole_ms=whole)
+    workload = folding.workload(
+        _SOURCE, top=top, share=share, seconds=seconds, fingerprints=fingerprints, whole_ms=whole
+    )
+    if silent and not workload.queries:
+        raise _nothing()
+    return workload
 
 
-async def _place(connection: Connection) -> tuple[str, float | None, int]:
-    """The extension's schema, quoted; for how long it has counted, and how often it had to forget."""
+async def _place(connection: Connection) -> tuple[str, float | None, int, bool]:
+    """The extension's schema, quoted; for how long it has counted, how often it had to forget; whether it is off."""
     found = (await connection.exec_driver_sql(blocks(*_SQL)["place"])).all()
     if not found:
         raise StatisticsMissing(
             "the extension pg_stat_statements is not in this database",
             mend="Run there: create extension pg_stat_statements; or give statements with --query, --workload or --log",
         )
-    schema, current, informed = found[0]
+    schema, current, informed, silent = found[0]
     if not current:
         raise StatisticsMissing(
             "pg_stat_statements is older in this database than its server",
@@ -78,7 +83,7 @@ async def _place(connection: Connection) -> tuple[str, float | None, int]:
     try:
         if not informed:
             await connection.exec_driver_sql(f"select from {schema}.pg_stat_statements limit 1")
-            return schema, None, 0
+            return schema, None, 0, silent
         since = blocks(*_SQL)["since"].format_map({"schema": schema})
         seconds, dropped = (await connection.exec_driver_sql(since)).all()[0]
     except Exception as error:
@@ -89,7 +94,15 @@ async def _place(connection: Connection) -> tuple[str, float | None, int]:
             mend="Set shared_preload_libraries = 'pg_stat_statements' and restart it; "
             "or give statements with --query, --workload or --log",
         ) from error
-    return schema, seconds, dropped
+    return schema, seconds, dropped, silent
+
+
+def _nothing() -> StatisticsMissing:
+    return StatisticsMissing(
+        "pg_stat_statements is told to count nothing",
+        mend="Run there: alter system set pg_stat_statements.track = 'top'; select pg_reload_conf(); "
+        "or give statements with --query, --workload or --log",
+    )
 
 
 def _say_hidden(folding: Folding, ms: float, whole: float) -> None:

@@ -1,14 +1,15 @@
 -- What pg_stat_statements has counted. The braces are filled in by statistics.py; the schema arrives quoted.
 
 -- name: place
--- Where the extension lives, whether it is of a version that tells times of execution apart, and whether it says
--- since when it counts; no row where it was never made here.
+-- Where the extension lives, whether it is of a version that tells times of execution apart, whether it says
+-- since when it counts, and whether it is told to count nothing; no row where it was never made here.
 select quote_ident(n.nspname),
        exists (
            select from pg_attribute a join pg_class c on c.oid = a.attrelid
            where c.relnamespace = n.oid and c.relname = 'pg_stat_statements' and a.attname = 'total_exec_time'
        ),
-       exists (select from pg_proc p where p.pronamespace = n.oid and p.proname = 'pg_stat_statements_info')
+       exists (select from pg_proc p where p.pronamespace = n.oid and p.proname = 'pg_stat_statements_info'),
+       coalesce(current_setting('pg_stat_statements.track', true) = 'none', false)
 from pg_extension e join pg_namespace n on n.oid = e.extnamespace
 where e.extname = 'pg_stat_statements'
 

@@ -31,7 +31,10 @@ select null, p.gid, p.owner::text, '', 'prepared', extract(epoch from clock_time
     true
 from pg_prepared_xacts p
 where p.database = current_database()
-    and exists (select from held h where h.pid is null and h.virtualtransaction = '-1/' || p.transaction::text)
+    -- Its locks go by the name of the transaction that it once was, or of none after a restart.
+    and exists (select from held h join pg_locks o using (virtualtransaction)
+                where h.pid is null and o.pid is null and o.locktype = 'transactionid'
+                    and o.transactionid = p.transaction)
 order by 6 desc nulls first
 
 -- name: progress
@@ -43,10 +46,22 @@ where p.datname = current_database()
     and (p.index_relid = to_regclass($1) or (p.index_relid = 0 and p.relid = to_regclass($2)))
 
 -- name: locker
--- The one that a build is waiting for right now.
+-- The one that a build is waiting for right now: a process that is in a transaction, or else (the process that is told
+-- once was in it) those that are prepared and have locked the table.
+with told as (
+    select a.* from pg_stat_activity a where a.pid = $1 and a.state is distinct from 'idle'
+)
 select a.pid, '' as gid, coalesce(a.usename::text, ''), coalesce(a.application_name, ''), coalesce(a.state, ''),
     extract(epoch from clock_timestamp() - a.xact_start)::float8,
     extract(epoch from clock_timestamp() - a.query_start)::float8,
     exists (select from pg_locks l where l.pid = a.pid and l.relation = to_regclass($2) and l.granted
             and l.mode not in ('AccessShareLock', 'RowShareLock'))
-from pg_stat_activity a where a.pid = $1
+from told a
+union all
+select null, p.gid, p.owner::text, '', 'prepared', extract(epoch from clock_timestamp() - p.prepared)::float8, null,
+    true
+from pg_prepared_xacts p
+where p.database = current_database() and not exists (select from told)
+    and exists (select from pg_locks l join pg_locks o using (virtualtransaction)
+                where l.pid is null and l.relation = to_regclass($2) and l.mode not in ('AccessShareLock', 'RowShareLock')
+                    and o.pid is null and o.locktype = 'transactionid' and o.transactionid = p.transaction)

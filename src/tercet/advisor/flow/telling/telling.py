@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from tercet.advisor.advice import Advice, Proof, Rejected, StatementAdvice
 from tercet.advisor.candidates.same import serves
+from tercet.advisor.flow.stand import tables_of
 from tercet.advisor.flow.summing import floor
 from tercet.advisor.flow.telling import pieces as made
 from tercet.advisor.flow.telling.keeping import base_tables, view_policy, worth_keeping
@@ -35,6 +36,13 @@ _WRITES_UNKNOWN = (
 )
 
 
+_STANDBY = (
+    "this is a replica: it counts only its own reads and no writes, so indexes may cost more than is said here and "
+    "none is called unused; what is advised is done on its primary"
+)
+_GUESSED = "what is said of it is guessed; ask as a login that bypasses row security"
+
+
 @dataclass(slots=True)
 class Found:
     """All that the stages have come to."""
@@ -59,7 +67,7 @@ def tell(found: Found) -> Advice:
     pieces = teller.pieces()
     statements = [teller.statement(draft, pieces) for draft in found.drafts]
     ordered = sorted(statements, key=lambda one: -_saved(one))
-    notes = [*found.notes, *found.indexing.choice.notes, *found.stand.notes, *found.proved.notes]
+    notes = [*_of_login(found), *found.notes, *found.indexing.choice.notes, *found.stand.notes, *found.proved.notes]
     if any(one.write_cost.ms_a_second is None for one in found.indexing.choice.picked):
         notes.append(_WRITES_UNKNOWN)
     notes += [f"left out: {one.why}: {one.sql[:80]}" for one in found.workload.skipped]
@@ -67,6 +75,17 @@ def tell(found: Found) -> Advice:
         (*ordered, *map(_unexamined, found.others)), pieces, found.engine, found.workload.source,
         found.wishes.budget_bytes, tuple(dict.fromkeys(notes)),
     )  # fmt: skip
+
+
+def _of_login(found: Found) -> Iterator[str]:
+    """What this server, or this login, does not show."""
+    if found.catalog.standby:
+        yield _STANDBY
+    named = {name for draft in found.drafts for name in tables_of(draft.query, found.catalog)}
+    for name in sorted(named):
+        table = found.catalog.tables[name]
+        if table.row_security and table.rows > 0 and not any(column.statistics for column in table.columns):
+            yield f"{'.'.join(name)} has row security, which hides its statistics from this login: {_GUESSED}"
 
 
 def _saved(one: StatementAdvice) -> float:

@@ -235,6 +235,10 @@ select coalesce(json_agg(json_build_object(
 )), '[]')::text
 from pg_stats_ext s
 
+-- name: by_index
+select set_config('transaction_read_only', 'on', true), set_config('enable_seqscan', 'off', true),
+       set_config('enable_sort', 'off', true)
+
 -- name: end
 (select e.{column}::text from only {table} e where e.{column} is not null order by e.{column}{way} limit 1)
 

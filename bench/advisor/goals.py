@@ -49,18 +49,6 @@ def _beside(name: str, peer: str, figure: str) -> Any:
     return _each("tpch", ratio, max)
 
 
-def _saved(name: str, peer: str) -> Any:
-    """What ours saves of the time without any index, in proportion to what a peer's saves."""
-
-    def ratio(on: Mapping[str, Any]) -> float | None:
-        none, ours, theirs = (at("sides", one, "total_ms")(on) for one in ("none", name, peer))
-        if none is None or ours is None or theirs is None or none <= theirs:
-            return None
-        return float((none - ours) / (none - theirs))
-
-    return _each("tpch", ratio, min)
-
-
 def _slower(name: str) -> Any:
     def count(on: Mapping[str, Any]) -> float | None:
         slower = at("sides", name, "slower")(on)
@@ -198,10 +186,11 @@ GOALS = (
     Goal("… without Q1 and Q18, half of the time without indexes", "< 1×",
          _beside(OURS[226], "dexter-50", "without_q1_q18_ms"), lambda value: value < 1, "×"),
     Goal("… statements more than 10 % slower than without indexes", "0", _slower(OURS[226]), at_most(0)),
-    Goal("… time saved beside Extend's choice (222 MB)", "> 1×", _saved(OURS[226], "extend-500"),
-         lambda value: value > 1, "×"),
+    Goal("… time beside Extend's choice (222 MB)", "< 1×", _beside(OURS[226], "extend-500", "total_ms"),
+         lambda value: value < 1, "×"),
     Goal("≤ 500 MB: real size", "≤ 500 MB", _side(OURS[500], "real_mb"), at_most(500.0), "MB"),
-    Goal("… time saved beside Extend's choice", "> 1×", _saved(OURS[500], "extend-500"), lambda value: value > 1, "×"),
+    Goal("… time beside Extend's choice", "< 1×", _beside(OURS[500], "extend-500", "total_ms"),
+         lambda value: value < 1, "×"),
     Goal("… statements more than 10 % slower than without indexes", "0", _slower(OURS[500]), at_most(0)),
     Goal("quick, from the first question to the last", "≤ 2 s", _each("tpch", _quick, max), at_most(2.0), "s"),
     Goal("Q17 with the index that it needs", f"≥ {MENDED:.0f}× faster", _mended(17), at_least(MENDED), "×"),
